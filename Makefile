@@ -1,0 +1,73 @@
+# `make help` lists the targets. Everything is installed into .venv, which a
+# target sets up by itself and renews when setup.cfg or pyproject.toml change.
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first of these that runs and is a Python the package supports.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 \
+	python3.10 python; do \
+	if $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] \
+	<= (3, 13))' >/dev/null 2>&1; then echo $$python; break; fi; done)
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet \
+	--disable-pip-version-check --prefer-binary
+
+# What runs on every backend; the other tests need TensorFlow.
+BACKEND_TESTS := tests/functional tests/layers tests/decoding tests/models \
+	tests/test_masks.py
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format bench clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp  ## Train spelling to phonemes, export, serve, plot
+	$(BIN)/python -m keras_attention.examples.g2p --output saved_models/demo
+
+test: $(VENV)/test.stamp  ## Lint, then all tests on TensorFlow and on JAX
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@echo "== Tests and docstring examples, TensorFlow backend"
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -n 2
+	@echo "== Tests of what runs on every backend, JAX backend"
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n 2 $(BACKEND_TESTS)
+
+lint: $(VENV)/test.stamp  ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/test.stamp  ## Rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/benchmarks.stamp  ## Run every script of benchmarks/
+	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do \
+		echo "== $$script"; $(BIN)/python $$script; done
+
+clean:  ## Remove .venv, caches and what `make demo` wrote
+	rm -rf $(VENV) build dist *.egg-info saved_models/demo \
+		.pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment that was moved or cut short does not start: it is made anew.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { \
+		echo "No Python 3.10 to 3.13 found: install one, or name it as in" \
+			"'make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'." >&2; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON)"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: EXTRAS := examples,plots
+$(VENV)/test.stamp: EXTRAS := test
+$(VENV)/benchmarks.stamp: EXTRAS := benchmarks
+
+$(VENV)/%.stamp: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing keras_attention[$(EXTRAS)] into $(VENV)" \
+		"(about a minute: TensorFlow is large)"
+	@$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
+	@touch $@

@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 \
 	if $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] \
 	<= (3, 13))' >/dev/null 2>&1; then echo $$python; break; fi; done)
 
-PIP_INSTALL := $(BIN)/python -m pip install --quiet \
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet \
 	--disable-pip-version-check --prefer-binary
 
 # What runs on every backend; the other tests need TensorFlow.

@@ -1,0 +1,65 @@
+"""Notebooks run from top to bottom, and git holds them without outputs."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+pytestmark = pytest.mark.tensorflow_only
+each_notebook = pytest.mark.parametrize(
+    "notebook", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS]
+)
+
+
+def cells_of(notebook):
+    return [
+        (cell.cell_type, cell.source)
+        for cell in notebook.cells
+        if cell.source.strip()
+    ]
+
+
+def test_every_notebook_has_a_pair():
+    scripts = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
+    assert [p.stem for p in scripts] == [p.stem for p in NOTEBOOKS]
+
+
+@each_notebook
+def test_notebook_agrees_with_its_script(notebook):
+    import jupytext
+
+    script = jupytext.read(notebook.with_suffix(".py"))
+    assert cells_of(jupytext.read(notebook)) == cells_of(script)
+
+
+@each_notebook
+def test_notebook_is_stripped(notebook):
+    import nbformat
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert [cell.outputs for cell in code] == [[]] * len(code)
+    assert {cell.execution_count for cell in code} <= {None}
+
+
+@each_notebook
+def test_notebook_runs(notebook, tmp_path, monkeypatch):
+    import nbclient
+    import nbformat
+
+    copy = Path(shutil.copy(notebook, tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # The kernel writes its history and settings below the home folder.
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    content = nbformat.read(copy, as_version=4)
+    nbclient.NotebookClient(
+        content,
+        timeout=180,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    counts = [c.execution_count for c in content.cells if "outputs" in c]
+    assert None not in counts

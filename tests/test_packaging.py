@@ -1,0 +1,147 @@
+"""The wheel: what is in it, and that it works away from the checkout."""
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = [
+    "LICENSE",
+    "README.md",
+    "keras_attention",
+    "pyproject.toml",
+    "setup.cfg",
+]
+
+
+def run_python(*arguments, cwd, **environment):
+    """Run python with `arguments` in `cwd`; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def settings():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built from a copy, so that the checkout stays clean."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, source / name, ignore=ignore)
+        else:
+            shutil.copy(ROOT / name, source / name)
+    run_python(
+        *["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"],
+        *["--no-build-isolation", "--wheel-dir", str(folder), str(source)],
+        cwd=folder,
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A folder that holds the installed package and nothing else."""
+    target = tmp_path_factory.mktemp("installed")
+    run_python(
+        *["-m", "pip", "install", "--quiet", "--no-deps", "--no-index"],
+        *["--no-compile", "--target", str(target), str(wheel)],
+        cwd=target,
+    )
+    return target
+
+
+def test_wheel_holds_every_module(wheel):
+    expected = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "keras_attention").rglob("*.py")
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        found = {n for n in archive.namelist() if n.endswith(".py")}
+    assert found == expected
+
+
+def test_wheel_holds_type_marker_and_licence(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        assert "keras_attention/py.typed" in names
+        (licence,) = [n for n in names if n.endswith("/LICENSE")]
+        text = archive.read(licence).decode()
+    assert text == (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text
+
+
+def test_wheel_metadata_match_setup_cfg(wheel, settings):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith("/METADATA")]
+        metadata = Parser().parsestr(archive.read(name).decode())
+    assert metadata["Version"] == settings["metadata"]["version"]
+    assert metadata["Requires-Python"] == ">=3.10"
+    assert set(metadata.get_all("Provides-Extra")) == set(
+        settings["options.extras_require"]
+    )
+    always = {
+        requirement
+        for requirement in metadata.get_all("Requires-Dist")
+        if "extra ==" not in requirement
+    }
+    assert always == {"keras>=3.12", "tensorflow>=2.18", "numpy"}
+
+
+def test_installed_package_imports_away_from_checkout(installed, tmp_path):
+    code = (
+        "import keras_attention\n"
+        "print(keras_attention.__file__)\n"
+        "print(all(hasattr(keras_attention, n)"
+        " for n in keras_attention.__all__))"
+    )
+    output = run_python(
+        "-c", code, cwd=tmp_path, PYTHONPATH=str(installed)
+    ).splitlines()
+    assert Path(output[0]).parent == installed / "keras_attention"
+    assert output[1] == "True"
+
+
+def test_installed_console_script_answers(installed, tmp_path):
+    code = (
+        "import sys\n"
+        "from importlib.metadata import distribution\n"
+        "entries = distribution('keras_attention').entry_points\n"
+        "(entry,) = [e for e in entries if e.group == 'console_scripts']\n"
+        "sys.argv = [entry.name, '--help']\n"
+        "entry.load()()"
+    )
+    output = run_python("-c", code, cwd=tmp_path, PYTHONPATH=str(installed))
+    assert "usage: keras-attention" in output
+
+
+def test_ruff_is_the_same_in_setup_cfg_and_pre_commit(settings):
+    test_extra = settings["options.extras_require"]["test"]
+    (version,) = re.findall(r"^ruff==(\S+)$", test_extra, re.MULTILINE)
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert f"ruff-pre-commit\n    rev: v{version}\n" in hooks

@@ -1,0 +1,21 @@
+"""Pure functions on tensors: the whole of the attention maths, no weights."""
+
+from keras_attention.functional.attention import attend
+from keras_attention.functional.attention import masked_softmax
+from keras_attention.functional.biases import DistanceBias
+from keras_attention.functional.dropout import Dropout
+from keras_attention.functional.dropout import random_bits
+from keras_attention.functional.dropout import random_uniform
+from keras_attention.functional.scores import AdditiveScore
+from keras_attention.functional.scores import DotProductScore
+
+__all__ = [
+    "AdditiveScore",
+    "DistanceBias",
+    "DotProductScore",
+    "Dropout",
+    "attend",
+    "masked_softmax",
+    "random_bits",
+    "random_uniform",
+]

@@ -1,0 +1,230 @@
+"""attend(): scores -> soft cap -> bias -> mask -> softmax -> dropout -> values.
+
+THE definition of attention in this package. Every layer projects its inputs,
+calls `attend`, and projects what comes out.
+
+Letters in the shape comments, here and everywhere below:
+    B batch         T query length    N heads             H key_dim
+                    S key length      K key/value heads   V value_dim
+"""
+
+import numpy as np
+from keras import backend
+from keras import ops
+
+from keras_attention import masks
+from keras_attention import validation
+from keras_attention.functional import biases
+from keras_attention.functional import scores as score_functions
+
+IMPLEMENTATIONS = ("auto", "dense", "blockwise")
+
+
+def attend(
+    *,
+    query,
+    key,
+    value,
+    score=score_functions.DotProductScore(),  # noqa: B008 (frozen)
+    mask=None,
+    bias=None,
+    logit_soft_cap=None,
+    sink=None,
+    dropout=None,
+    return_weights=False,
+    implementation="auto",
+):
+    """Attends to `value` where `query` matches `key`.
+
+    For each head and each query t (Vaswani et al. 2017, equation 1):
+
+        score[t, s]  = soft_cap(score(query[t], key[s])) + bias[t, s]
+        weight[t, s] = exp(score[t, s]) / (sum over visible s' of
+                       exp(score[t, s']) + exp(sink)), 0 where masked
+        output[t]    = sum over s of dropout(weight[t, s]) * value[s]
+
+    Scores and softmax are computed in float32 (float64 for float64 inputs)
+    whatever the dtype of the inputs.
+
+    Args:
+        query: float tensor (batch, query_length, num_heads, key_dim).
+        key: float tensor (batch, key_length, num_key_value_heads, key_dim).
+            `num_heads` must be a multiple of `num_key_value_heads`; heads
+            that share a key and a value use it in place.
+        value: float tensor (batch, key_length, num_key_value_heads,
+            value_dim).
+        score: `DotProductScore(scale)` or `AdditiveScore(vector)`.
+        mask: a `keras_attention.masks.Mask`, or a boolean or 0/1 tensor of
+            shape (query_length, key_length), (batch, query_length,
+            key_length) or (batch, num_heads, query_length, key_length), where
+            any size may be 1. True = may attend.
+        bias: float tensor that broadcasts to (batch, num_heads, query_length,
+            key_length), or a `DistanceBias`.
+        logit_soft_cap: scores are squashed into (-cap, cap) by tanh, if set.
+        sink: float tensor (num_heads,): a score that joins the denominator
+            of each row and takes weight away from every key.
+        dropout: a `Dropout(rate, seed)` for the weights, or None.
+        return_weights: also return the weights.
+        implementation: "dense" builds the score matrix, "blockwise" never
+            does, "auto" picks. An explicit request is never replaced.
+
+    Returns:
+        Tensor (batch, query_length, num_heads, value_dim) of the dtype of
+        `query`. With `return_weights`, also the weights before dropout,
+        (batch, num_heads, query_length, key_length).
+
+    Masking:
+        Masked scores are replaced before the softmax. A query with nothing to
+        attend to has zero weights, zero output and zero gradient.
+
+    Raises:
+        ValueError: if shapes do not fit or an argument is unknown.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_attention import masks
+    >>> from keras_attention.functional import attend
+    >>> x = np.ones((2, 5, 3, 7), "float32")
+    >>> output, weights = attend(
+    ...     query=x, key=x, value=x, mask=masks.Causal(), return_weights=True
+    ... )
+    >>> output.shape, weights.shape
+    (TensorShape([2, 5, 3, 7]), TensorShape([2, 3, 5, 5]))
+    """
+    validation.check_choice("implementation", implementation, IMPLEMENTATIONS)
+    query, key, value = map(ops.convert_to_tensor, (query, key, value))
+    mask, bias = masks.as_mask(mask), biases.as_bias(bias)
+    _check_shapes(query, key, value)
+    _check_extras(query, key, score, mask, bias, sink)
+    if implementation == "blockwise":
+        raise ValueError(
+            "`implementation='blockwise'` is not available yet. Received: "
+            "implementation='blockwise'. Use 'auto' or 'dense'."
+        )
+    output, weights = _attend_dense(
+        query, key, value, score, mask, bias, logit_soft_cap, sink, dropout
+    )
+    return (output, weights) if return_weights else output
+
+
+def _attend_dense(
+    query, key, value, score, mask, bias, logit_soft_cap, sink, dropout
+):
+    output_dtype = query.dtype
+    # The product itself must be in float32: in float16 it overflows before
+    # any scale could help.
+    query, key, value = (_at_least_float32(x) for x in (query, key, value))
+    scores = score.scores(query, key)  # (B, N, T, S)
+    scores = biases.soft_cap(scores, logit_soft_cap)
+    area = (0, ops.shape(query)[1], 0, ops.shape(key)[1])
+    if bias is not None:
+        scores = scores + ops.cast(bias.block(*area), scores.dtype)
+    visible = None if mask is None else mask.block(*area)
+    weights = masked_softmax(scores, visible, sink)
+    dropped = weights if dropout is None else dropout.apply(weights)
+    output = _weighted_values(dropped, value)
+    return ops.cast(output, output_dtype), ops.cast(weights, output_dtype)
+
+
+def masked_softmax(scores, visible=None, sink=None):
+    """Softmax over the last axis, zero where `visible` is False.
+
+    Args:
+        scores: float32 or float64 tensor (batch, num_heads, query_length,
+            key_length).
+        visible: boolean tensor that broadcasts to it, or None.
+        sink: tensor (num_heads,) that joins the denominator, or None.
+
+    Returns:
+        Tensor of the shape of `scores`. A row with nothing visible is zero,
+        and so are its gradients.
+    """
+    if visible is not None:
+        dtype = backend.standardize_dtype(scores.dtype)
+        lowest = ops.convert_to_tensor(np.finfo(dtype).min, dtype=dtype)
+        scores = ops.where(visible, scores, lowest)
+    if sink is None:
+        weights = ops.softmax(scores, axis=-1)
+    else:
+        sink = ops.cast(ops.reshape(sink, (1, -1, 1, 1)), scores.dtype)
+        top = ops.maximum(ops.max(scores, axis=-1, keepdims=True), sink)
+        top = ops.stop_gradient(top)
+        powers = ops.exp(scores - top)
+        total = ops.sum(powers, axis=-1, keepdims=True) + ops.exp(sink - top)
+        weights = powers / total
+    if visible is not None:
+        # Only a row with nothing visible has anything left to clear.
+        weights = ops.where(visible, weights, ops.zeros_like(weights))
+    return weights
+
+
+def _weighted_values(weights, value):
+    """Returns (B, T, N, V) from weights (B, N, T, S), value (B, S, K, V)."""
+    heads, kv_heads = weights.shape[1], value.shape[2]
+    if heads == kv_heads:
+        return ops.einsum("bnts,bsnv->btnv", weights, value)
+    batch, _, queries, keys = ops.shape(weights)
+    groups = heads // kv_heads
+    weights = ops.reshape(weights, (batch, kv_heads, groups, queries, keys))
+    output = ops.einsum("bkgts,bskv->btkgv", weights, value)
+    return ops.reshape(output, (batch, queries, heads, value.shape[-1]))
+
+
+def _at_least_float32(tensor):
+    if backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16"):
+        return ops.cast(tensor, "float32")
+    return tensor
+
+
+def _check_shapes(query, key, value):
+    heads = "num_key_value_heads"
+    validation.check_rank(
+        "query", query, 4, "(batch, query_length, num_heads, key_dim)"
+    )
+    for name, tensor in (("key", key), ("value", value)):
+        validation.check_rank(
+            name, tensor, 4, f"(batch, key_length, {heads}, {name}_dim)"
+        )
+    if query.shape[3] != key.shape[3]:
+        raise ValueError(
+            "`key` must have the width of `query` on its last axis. Received: "
+            f"query.shape={tuple(query.shape)}, key.shape={tuple(key.shape)}."
+        )
+    if not _alike(key.shape[:3], value.shape[:3]):
+        raise ValueError(
+            f"`value` must share (batch, key_length, {heads}) with `key`. "
+            f"Received: key.shape={tuple(key.shape)}, "
+            f"value.shape={tuple(value.shape)}."
+        )
+    if not _alike(query.shape[:1], key.shape[:1]):
+        raise ValueError(
+            "`key` must have the batch size of `query`. Received: "
+            f"query.shape={tuple(query.shape)}, key.shape={tuple(key.shape)}."
+        )
+    if query.shape[2] % key.shape[2]:
+        raise ValueError(
+            f"The heads of `query` must be a multiple of those of `key`. "
+            f"Received: num_heads={query.shape[2]}, {heads}={key.shape[2]}."
+        )
+
+
+def _alike(shape, other):
+    return all(
+        a == b or a is None or b is None
+        for a, b in zip(shape, other, strict=True)
+    )
+
+
+def _check_extras(query, key, score, mask, bias, sink):
+    target = (query.shape[0], query.shape[2], query.shape[1], key.shape[1])
+    score.check(tuple(query.shape))
+    if mask is not None:
+        mask.check(target)
+    if bias is not None:
+        bias.check(target)
+    if sink is not None and tuple(sink.shape) != (query.shape[2],):
+        raise ValueError(
+            f"`sink` must have shape (num_heads,)=({query.shape[2]},). "
+            f"Received: sink.shape={tuple(sink.shape)}."
+        )

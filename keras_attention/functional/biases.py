@@ -1,0 +1,98 @@
+"""What is done to scores before the mask: a soft cap and additive biases.
+
+A bias is read block by block, like a mask, so that a bias which depends only
+on the distance between query and key never becomes a score matrix.
+"""
+
+import dataclasses
+
+from keras import ops
+
+from keras_attention import validation
+from keras_attention.masks import ranges
+
+
+def soft_cap(scores, cap):
+    """Returns cap * tanh(scores / cap): scores held inside (-cap, cap).
+
+    From Gemma 2 (arXiv 2408.00118). None leaves the scores as they are.
+    """
+    return scores if cap is None else cap * ops.tanh(scores / cap)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TensorBias:
+    """A bias written out.
+
+    Args:
+        tensor: float tensor that broadcasts to (batch, num_heads,
+            query_length, key_length).
+    """
+
+    tensor: object
+
+    def block(self, query_start, query_length, key_start, key_length):
+        """Returns the bias of a block, which broadcasts to (B, N, T, S)."""
+        rank = len(self.tensor.shape)
+        block = self.tensor
+        if rank > 1:
+            block = ranges.window(block, rank - 2, query_start, query_length)
+        return ranges.window(block, rank - 1, key_start, key_length)
+
+    def check(self, target):
+        """Raises a ValueError unless the tensor broadcasts to `target`."""
+        validation.check_broadcasts(
+            "bias", self.tensor.shape, target, validation.SCORE_AXES
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DistanceBias:
+    """A bias that depends on the distance from query to key alone.
+
+    It serves ALiBi (arXiv 2108.12409), T5's buckets (1910.10683) and learned
+    relative biases: one vector per head holds the bias of each distance.
+
+    Args:
+        values: float tensor (num_heads, num_distances).
+            `values[head, zero + key - query]` is added to the score; distances
+            outside take the nearest end.
+        zero: integer or scalar tensor: the index of distance 0. With cached
+            keys, add the number of keys that come before the first query.
+
+    Raises:
+        ValueError: if `values` does not have two axes.
+    """
+
+    values: object
+    zero: object
+
+    def __post_init__(self):
+        validation.check_rank(
+            "values", self.values, 2, "(num_heads, num_distances)"
+        )
+
+    def block(self, query_start, query_length, key_start, key_length):
+        """Returns the bias of a block, shape (num_heads, T, S)."""
+        query, key = ranges.positions(
+            query_start, query_length, key_start, key_length
+        )
+        last = ops.shape(self.values)[1] - 1
+        index = ops.clip(key - query + self.zero, 0, last)  # (T, S)
+        return ops.take(self.values, index, axis=1)  # (N, T, S)
+
+    def check(self, target):
+        """Raises a ValueError unless there is one vector for each head."""
+        validation.check_broadcasts(
+            "bias.values",
+            (self.values.shape[0], 1, 1),
+            target,
+            validation.SCORE_AXES,
+        )
+
+
+def as_bias(bias):
+    """Returns `bias` as an object with `block`: a tensor is wrapped."""
+    if bias is None or isinstance(bias, (TensorBias, DistanceBias)):
+        return bias
+    return TensorBias(ops.convert_to_tensor(bias))

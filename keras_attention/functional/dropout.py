@@ -1,0 +1,128 @@
+"""Counter-based random bits: the same on every path, in any order.
+
+A bit depends on its coordinates (batch, head, query, key) and on the seed and
+on nothing else, so a block of the score matrix draws what the whole matrix
+would have drawn there, in eager, graph, XLA and JAX alike. The hash is the
+32-bit finaliser of Murmur 3, in uint32 arithmetic that wraps.
+"""
+
+import dataclasses
+
+import numpy as np
+from keras import ops
+
+from keras_attention import validation
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dropout:
+    """Drops attention weights with probability `rate`.
+
+    Args:
+        rate: share of weights set to zero, 0 <= rate < 1. The weights kept
+            are scaled by 1 / (1 - rate).
+        seed: integer, or integer tensor of any shape (all of it is hashed),
+            such as `keras.random.SeedGenerator.next()`.
+
+    Raises:
+        ValueError: if `rate` is out of range.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_attention.functional import Dropout
+    >>> bits = Dropout(rate=0.5, seed=7).keep((2, 3, 5, 7))
+    >>> bits.shape
+    TensorShape([2, 3, 5, 7])
+    """
+
+    rate: float
+    seed: object
+
+    def __post_init__(self):
+        validation.check_rate("rate", self.rate)
+
+    def keep(self, shape, starts=None):
+        """Returns the boolean keep bits of a block of the score matrix.
+
+        Args:
+            shape: sizes of the block, one for each coordinate.
+            starts: first index of the block along each coordinate; integers
+                or scalar tensors. Defaults to zeros.
+        """
+        starts = starts or (0,) * len(shape)
+        bits = random_bits(self.seed, *coordinates(shape, starts))
+        threshold = min(round(self.rate * 2**32), 2**32 - 1)
+        return ops.greater_equal(bits, _constant(threshold))
+
+    def apply(self, tensor, starts=None):
+        """Returns `tensor` with entries dropped and the others scaled up."""
+        if not self.rate:
+            return tensor
+        keep = self.keep(ops.shape(tensor), starts)
+        scale = ops.cast(1.0 / (1.0 - self.rate), tensor.dtype)
+        return ops.where(keep, tensor * scale, ops.zeros_like(tensor))
+
+
+def coordinates(shape, starts):
+    """Returns one index tensor per axis, each shaped to broadcast."""
+    rank = len(shape)
+    indices = []
+    for axis, (size, start) in enumerate(zip(shape, starts, strict=True)):
+        index = start + ops.arange(size, dtype="int32")
+        ones = (1,) * (rank - axis - 1)
+        indices.append(ops.reshape(index, (-1, *ones)))
+    return indices
+
+
+def random_bits(seed, *indices):
+    """Returns uint32 bits that depend on the seed and the indices alone.
+
+    Args:
+        seed: integer or integer tensor; every entry is mixed in.
+        *indices: integer tensors that broadcast together, the coordinates of
+            each number drawn. Order matters.
+
+    Returns:
+        uint32 tensor of the broadcast shape.
+    """
+    state = _seed_state(seed)
+    for index in indices:
+        hashed = _mix(ops.cast(index, "uint32") + _golden())
+        state = _mix(ops.bitwise_xor(hashed, state))
+    return state
+
+
+def random_uniform(seed, *indices):
+    """Returns float32 numbers in (0, 1), drawn as `random_bits` are."""
+    bits = ops.right_shift(random_bits(seed, *indices), _constant(9))
+    # 23 bits, centred in their cell, so that neither 0 nor 1 comes out.
+    return (ops.cast(ops.cast(bits, "int32"), "float32") + 0.5) / 2.0**23
+
+
+def _seed_state(seed):
+    if isinstance(seed, int):
+        low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
+        seed = np.array([low, high], dtype="uint32")
+    words = ops.reshape(ops.cast(seed, "uint32"), (-1,))
+    state = _constant(0)
+    for position in range(words.shape[0]):
+        state = _mix(ops.bitwise_xor(state, words[position]) + _golden())
+    return state
+
+
+def _mix(bits):
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        shifted = ops.right_shift(bits, _constant(shift))
+        bits = ops.bitwise_xor(bits, shifted) * _constant(factor)
+    return ops.bitwise_xor(bits, ops.right_shift(bits, _constant(16)))
+
+
+def _golden():
+    # 2**32 over the golden ratio: keeps a zero from hashing to zero.
+    return _constant(0x9E3779B9)
+
+
+def _constant(value):
+    # By way of NumPy: a Python integer above 2**31 overflows on JAX.
+    return ops.convert_to_tensor(np.uint32(value))

@@ -1,0 +1,95 @@
+"""The two score functions. Every other score is a projection before one.
+
+Letters: B batch, T query length, S key length, N heads, K key/value heads,
+G = N / K query heads that share one of them, H key_dim.
+"""
+
+import dataclasses
+import math
+
+from keras import ops
+
+from keras_attention import validation
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DotProductScore:
+    """score(q, k) = scale * q . k (Vaswani et al. 2017, equation 1).
+
+    Args:
+        scale: number or scalar tensor that multiplies the product. Defaults
+            to 1 / sqrt(key_dim).
+    """
+
+    scale: object = None
+
+    def check(self, query_shape):
+        """Nothing to check: the kernel has no weights."""
+
+    def scores(self, query, key):
+        """Returns (B, N, T, S) from query (B, T, N, H) and key (B, S, K, H).
+
+        The query is scaled before the product, which is T*H multiplications
+        instead of T*S and the same to rounding.
+        """
+        scale = self.scale
+        if scale is None:
+            scale = 1.0 / math.sqrt(query.shape[-1])
+        query = query * ops.cast(scale, query.dtype)
+        if query.shape[2] == key.shape[2]:
+            return ops.einsum("btnh,bsnh->bnts", query, key)
+        query = group_heads(query, key.shape[2])
+        scores = ops.einsum("btkgh,bskh->bkgts", query, key)
+        return merge_groups(scores)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AdditiveScore:
+    """score(q, k) = vector . tanh(q + k) (Bahdanau et al. 2015, A.1.2).
+
+    The projections W_q q and W_k k are made before, so that each is made
+    once per position and not once per pair.
+
+    Args:
+        vector: float tensor (units,), or (num_heads, units) for one vector
+            per head.
+    """
+
+    vector: object
+
+    def check(self, query_shape):
+        """Raises a ValueError unless the vector fits query and heads."""
+        heads, units = query_shape[2], query_shape[3]
+        validation.check_broadcasts(
+            "score.vector",
+            self.vector.shape,
+            (heads, units),
+            "(num_heads, units)",
+        )
+
+    def scores(self, query, key):
+        """Returns (B, N, T, S) from query (B, T, N, U) and key (B, S, K, U)."""
+        groups = query.shape[2] // key.shape[2]
+        if groups > 1:
+            key = ops.repeat(key, groups, axis=2)  # (B, S, N, U)
+        pairs = ops.tanh(query[:, :, None] + key[:, None])  # (B, T, S, N, U)
+        vector = ops.cast(self.vector, query.dtype)
+        scores = ops.sum(pairs * vector, axis=-1)  # (B, T, S, N)
+        return ops.transpose(scores, (0, 3, 1, 2))  # (B, N, T, S)
+
+
+def group_heads(tensor, num_key_value_heads):
+    """Splits (B, T, N, H) into (B, T, K, G, H)."""
+    batch, length = ops.shape(tensor)[:2]
+    heads, width = tensor.shape[2:]
+    groups = heads // num_key_value_heads
+    return ops.reshape(
+        tensor, (batch, length, num_key_value_heads, groups, width)
+    )
+
+
+def merge_groups(scores):
+    """Joins (B, K, G, T, S) into (B, N, T, S)."""
+    batch, _, _, queries, keys = ops.shape(scores)
+    heads = scores.shape[1] * scores.shape[2]
+    return ops.reshape(scores, (batch, heads, queries, keys))

@@ -1,0 +1,215 @@
+"""The base of all masks, and how masks join: `&` and `|`."""
+
+import dataclasses
+
+from keras import ops
+
+from keras_attention import validation
+from keras_attention.masks import ranges
+
+
+class Mask:
+    """Base of all masks: one block of the pattern, and what it rules out.
+
+    A new pattern implements `block`; `key_range` and `visible_range` are
+    optional and only ever save work.
+    """
+
+    def block(self, query_start, query_length, key_start, key_length):
+        """Returns a boolean block of the mask.
+
+        Args:
+            query_start: first query, an integer or a scalar tensor.
+            query_length: number of queries.
+            key_start: first key, an integer or a scalar tensor.
+            key_length: number of keys.
+
+        Returns:
+            Boolean tensor that broadcasts to (batch, num_heads, query_length,
+            key_length): two axes where the pattern is the same for the whole
+            batch, four otherwise.
+        """
+        raise TypeError(f"{type(self).__name__} does not define `block`.")
+
+    def dense(self, query_length, key_length):
+        """Returns the whole mask as a boolean tensor.
+
+        Its shape is (query_length, key_length) where the pattern is the same
+        for the whole batch, (batch, 1 or num_heads, query_length, key_length)
+        otherwise.
+        """
+        block = self.block(0, query_length, 0, key_length)
+        leading = ops.shape(block)[:-2]
+        return ops.broadcast_to(block, (*leading, query_length, key_length))
+
+    def key_range(self, query_start, query_end, key_length):
+        """Returns (first, last): keys outside it are hidden from the queries.
+
+        The queries are query_start <= query < query_end, the keys
+        first <= key < last; `first` may exceed `last` when no key is left.
+        """
+        return 0, key_length
+
+    def visible_range(self, query_start, query_end, key_length):
+        """Returns (first, last): each of the queries sees each of these keys.
+
+        On a block of keys inside this range the mask need not be applied.
+        """
+        return 0, 0
+
+    def extents(self):
+        """Returns (field, shape) of each tensor held, aligned with the scores.
+
+        Each shape has four sizes that must broadcast to (batch, num_heads,
+        query_length, key_length).
+        """
+        return ()
+
+    def check(self, target):
+        """Raises a ValueError unless the mask fits the scores.
+
+        Args:
+            target: (batch, num_heads, query_length, key_length); None for a
+                size not known.
+        """
+        for name, shape in self.extents():
+            validation.check_broadcasts(
+                name,
+                shape,
+                target,
+                validation.SCORE_AXES,
+                "Did you swap the query and key axes?",
+                received=validation.shape_of(getattr(self, name)),
+            )
+
+    def __and__(self, other):
+        return And((self, as_mask(other)))
+
+    def __rand__(self, other):
+        return And((as_mask(other), self))
+
+    def __or__(self, other):
+        return Or((self, as_mask(other)))
+
+    def __ror__(self, other):
+        return Or((as_mask(other), self))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class And(Mask):
+    """Visible where every one of `masks` is; what `a & b` makes."""
+
+    masks: tuple
+
+    def check(self, target):
+        for mask in self.masks:
+            mask.check(target)
+
+    def block(self, query_start, query_length, key_start, key_length):
+        area = (query_start, query_length, key_start, key_length)
+        blocks = [mask.block(*area) for mask in self.masks]
+        result = blocks[0]
+        for block in blocks[1:]:
+            result = ops.logical_and(result, block)
+        return result
+
+    def key_range(self, query_start, query_end, key_length):
+        return ranges.intersection(
+            mask.key_range(query_start, query_end, key_length)
+            for mask in self.masks
+        )
+
+    def visible_range(self, query_start, query_end, key_length):
+        return ranges.intersection(
+            mask.visible_range(query_start, query_end, key_length)
+            for mask in self.masks
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Or(Mask):
+    """Visible where at least one of `masks` is; what `a | b` makes."""
+
+    masks: tuple
+
+    def check(self, target):
+        for mask in self.masks:
+            mask.check(target)
+
+    def block(self, query_start, query_length, key_start, key_length):
+        area = (query_start, query_length, key_start, key_length)
+        blocks = [mask.block(*area) for mask in self.masks]
+        result = blocks[0]
+        for block in blocks[1:]:
+            result = ops.logical_or(result, block)
+        return result
+
+    def key_range(self, query_start, query_end, key_length):
+        area = (query_start, query_end, key_length)
+        first, last = self.masks[0].key_range(*area)
+        for mask in self.masks[1:]:
+            other_first, other_last = mask.key_range(*area)
+            first = ranges.minimum(first, other_first)
+            last = ranges.maximum(last, other_last)
+        return first, last
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Array(Mask):
+    """Any pattern, written out.
+
+    Args:
+        mask: tensor of shape (query_length, key_length), (batch,
+            query_length, key_length) or (batch, num_heads, query_length,
+            key_length), where any size may be 1. Numbers are cast: not 0 =
+            may attend.
+
+    Raises:
+        ValueError: if `mask` does not have two, three or four axes.
+    """
+
+    mask: object
+
+    def __post_init__(self):
+        if len(validation.shape_of(self.mask)) not in (2, 3, 4):
+            raise ValueError(
+                "`mask` must have shape (query_length, key_length), (batch, "
+                "query_length, key_length) or (batch, num_heads, "
+                "query_length, key_length). "
+                f"Received: mask.shape={validation.shape_of(self.mask)}."
+            )
+
+    def extents(self):
+        shape = validation.shape_of(self.mask)
+        if len(shape) == 3:
+            shape = (shape[0], 1, *shape[1:])  # (B, 1, T, S)
+        return (("mask", shape),)
+
+    def block(self, query_start, query_length, key_start, key_length):
+        mask = ops.cast(self.mask, "bool")
+        if len(mask.shape) == 3:
+            mask = mask[:, None]  # (B, 1, T, S)
+        query_axis, key_axis = len(mask.shape) - 2, len(mask.shape) - 1
+        mask = ranges.window(mask, query_axis, query_start, query_length)
+        return ranges.window(mask, key_axis, key_start, key_length)
+
+
+def as_mask(mask):
+    """Returns `mask` as a `Mask`: a tensor becomes an `Array`, None stays."""
+    return mask if mask is None or isinstance(mask, Mask) else Array(mask)
+
+
+def combine_masks(*masks):
+    """Returns the AND of all masks or tensors given, skipping None.
+
+    Example:
+
+    >>> from keras_attention import masks
+    >>> mask = masks.combine_masks(masks.Causal(), None)
+    >>> mask.dense(5, 7).shape
+    TensorShape([5, 7])
+    """
+    present = tuple(as_mask(mask) for mask in masks if mask is not None)
+    if len(present) > 1:
+        return And(present)
+    return present[0] if present else None

@@ -1,0 +1,169 @@
+"""Masks that compare positions: they cost no memory at any length."""
+
+import dataclasses
+
+from keras import ops
+
+from keras_attention import validation
+from keras_attention.masks import ranges
+from keras_attention.masks.algebra import Mask
+from keras_attention.masks.algebra import Or
+from keras_attention.masks.rows import Lengths
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Causal(Mask):
+    """A query sees the keys up to its own position: key <= query + offset.
+
+    Args:
+        offset: integer, scalar tensor or tensor of shape (batch,): how many
+            keys come before the first query. 0 is the usual mask (top-left
+            aligned); `key_length - query_length` aligns the last query with
+            the last key; the number of cached keys serves a cached step.
+
+    Example:
+
+    >>> from keras_attention import masks
+    >>> masks.Causal().dense(2, 3).numpy()
+    array([[ True, False, False],
+           [ True,  True, False]])
+    """
+
+    offset: object = 0
+
+    def extents(self):
+        return _offset_extents(self.offset)
+
+    def block(self, query_start, query_length, key_start, key_length):
+        query, key = ranges.positions(
+            query_start, query_length, key_start, key_length
+        )
+        return ops.less_equal(key, query + ranges.per_row(self.offset))
+
+    def key_range(self, query_start, query_end, key_length):
+        last = query_end + ranges.largest(self.offset)
+        return 0, ranges.minimum(key_length, last)
+
+    def visible_range(self, query_start, query_end, key_length):
+        last = query_start + ranges.smallest(self.offset) + 1
+        return 0, ranges.minimum(key_length, last)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SlidingWindow(Mask):
+    """A query sees `left` keys before it, itself, and `right` keys after it.
+
+    Args:
+        left: number of neighbours before the query's own position, or None
+            for all of them.
+        right: number of neighbours after it, or None for all of them.
+        offset: as in `Causal`: position of the first query among the keys.
+
+    Raises:
+        ValueError: if `left` or `right` is a negative number.
+
+    Example:
+
+    >>> from keras_attention import masks
+    >>> masks.SlidingWindow(left=1, right=0).dense(3, 3).numpy()
+    array([[ True, False, False],
+           [ True,  True, False],
+           [False,  True,  True]])
+    """
+
+    left: object
+    right: object
+    offset: object = 0
+
+    def __post_init__(self):
+        for name in ("left", "right"):
+            size = getattr(self, name)
+            if size is not None and (not isinstance(size, int) or size < 0):
+                raise validation.invalid(
+                    name, "a number of neighbours >= 0 or None", repr(size)
+                )
+
+    def extents(self):
+        return _offset_extents(self.offset)
+
+    def block(self, query_start, query_length, key_start, key_length):
+        query, key = ranges.positions(
+            query_start, query_length, key_start, key_length
+        )
+        distance = key - query - ranges.per_row(self.offset)
+        result = ops.ones_like(distance, dtype="bool")
+        if self.left is not None:
+            result = ops.logical_and(result, distance >= -self.left)
+        if self.right is not None:
+            result = ops.logical_and(result, distance <= self.right)
+        return result
+
+    def key_range(self, query_start, query_end, key_length):
+        first, last = 0, key_length
+        if self.left is not None:
+            first = query_start + ranges.smallest(self.offset) - self.left
+            first = ranges.maximum(0, first)
+        if self.right is not None:
+            last = query_end + ranges.largest(self.offset) + self.right
+            last = ranges.minimum(key_length, last)
+        return first, last
+
+    def visible_range(self, query_start, query_end, key_length):
+        first, last = 0, key_length
+        if self.left is not None:
+            first = query_end - 1 + ranges.largest(self.offset) - self.left
+            first = ranges.maximum(0, first)
+        if self.right is not None:
+            last = query_start + ranges.smallest(self.offset) + self.right + 1
+            last = ranges.minimum(key_length, last)
+        return first, last
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PrefixLM(Mask):
+    """Causal, but the first `prefix_lengths` keys of a row are seen by all.
+
+    Args:
+        prefix_lengths: integer tensor of shape (batch,).
+        offset: as in `Causal`.
+
+    Raises:
+        ValueError: if `prefix_lengths` does not have one axis.
+    """
+
+    prefix_lengths: object
+    offset: object = 0
+
+    def __post_init__(self):
+        validation.check_rank(
+            "prefix_lengths", self.prefix_lengths, 1, "(batch,)"
+        )
+
+    def extents(self):
+        (rows,) = validation.shape_of(self.prefix_lengths)
+        prefix = ("prefix_lengths", (rows, 1, 1, 1))
+        return (prefix, *_offset_extents(self.offset))
+
+    def _parts(self):
+        return Or((Causal(self.offset), Lengths(self.prefix_lengths)))
+
+    def block(self, query_start, query_length, key_start, key_length):
+        return self._parts().block(
+            query_start, query_length, key_start, key_length
+        )
+
+    def key_range(self, query_start, query_end, key_length):
+        return self._parts().key_range(query_start, query_end, key_length)
+
+    def visible_range(self, query_start, query_end, key_length):
+        # Both parts start at key 0, so the longer one covers the other.
+        causal, prefix = self._parts().masks
+        area = (query_start, query_end, key_length)
+        return 0, ranges.maximum(
+            causal.visible_range(*area)[1], prefix.visible_range(*area)[1]
+        )
+
+
+def _offset_extents(offset):
+    shape = validation.shape_of(offset)
+    return (("offset", (*shape, 1, 1, 1)),) if shape else ()

@@ -1,0 +1,168 @@
+"""Masks that each row of the batch brings along: lengths, padding, segments."""
+
+import dataclasses
+
+import numpy as np
+from keras import ops
+
+from keras_attention import validation
+from keras_attention.masks import ranges
+from keras_attention.masks.algebra import Mask
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lengths(Mask):
+    """Each row of the batch sees its first `lengths` keys.
+
+    The cheapest way to say *padded*: keys past the longest row are skipped.
+
+    Args:
+        lengths: integer tensor of shape (batch,).
+
+    Raises:
+        ValueError: if `lengths` does not have one axis.
+    """
+
+    lengths: object
+
+    def __post_init__(self):
+        validation.check_rank("lengths", self.lengths, 1, "(batch,)")
+
+    def extents(self):
+        (batch,) = validation.shape_of(self.lengths)
+        return (("lengths", (batch, 1, 1, 1)),)
+
+    def block(self, query_start, query_length, key_start, key_length):
+        key = key_start + ops.arange(key_length, dtype="int32")  # (S,)
+        visible = ops.less(key, ranges.per_row(self.lengths))  # (B, 1, 1, S)
+        return visible
+
+    def key_range(self, query_start, query_end, key_length):
+        return 0, ranges.minimum(key_length, ranges.largest(self.lengths))
+
+    def visible_range(self, query_start, query_end, key_length):
+        return 0, ranges.minimum(key_length, ranges.smallest(self.lengths))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Padding(Mask):
+    """Each row of the batch sees the keys that `key_mask` marks as real.
+
+    Args:
+        key_mask: tensor of shape (batch, key_length), True or 1 = real. This
+            is what Keras keeps as the mask of an embedded sequence.
+
+    Raises:
+        ValueError: if `key_mask` does not have two axes.
+    """
+
+    key_mask: object
+
+    def __post_init__(self):
+        validation.check_rank(
+            "key_mask", self.key_mask, 2, "(batch, key_length)"
+        )
+
+    def extents(self):
+        batch, key_length = validation.shape_of(self.key_mask)
+        return (("key_mask", (batch, 1, 1, key_length)),)
+
+    def block(self, query_start, query_length, key_start, key_length):
+        key_mask = ops.cast(self.key_mask, "bool")
+        visible = ranges.window(key_mask, 1, key_start, key_length)  # (B, S)
+        return visible[:, None, None, :]
+
+    def key_range(self, query_start, query_end, key_length):
+        is_real = ops.any(ops.cast(self.key_mask, "bool"), axis=0)  # (S,)
+        return ranges.hull(is_real, key_length)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class QueryPadding(Mask):
+    """The queries that `query_mask` marks as padding see nothing.
+
+    Args:
+        query_mask: tensor of shape (batch, query_length), True or 1 = real.
+
+    Raises:
+        ValueError: if `query_mask` does not have two axes.
+    """
+
+    query_mask: object
+
+    def __post_init__(self):
+        validation.check_rank(
+            "query_mask", self.query_mask, 2, "(batch, query_length)"
+        )
+
+    def extents(self):
+        batch, query_length = validation.shape_of(self.query_mask)
+        return (("query_mask", (batch, 1, query_length, 1)),)
+
+    def block(self, query_start, query_length, key_start, key_length):
+        query_mask = ops.cast(self.query_mask, "bool")
+        real = ranges.window(query_mask, 1, query_start, query_length)  # (B, T)
+        return ops.repeat(real[:, None, :, None], key_length, axis=3)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Segments(Mask):
+    """A query sees the keys of its own segment: packed sequences, kept apart.
+
+    Args:
+        query_ids: integer tensor (batch, query_length): the segment of each
+            query.
+        key_ids: the same for the keys, (batch, key_length). Defaults to
+            `query_ids`, for self-attention.
+
+    Raises:
+        ValueError: if the ids do not have two axes.
+    """
+
+    query_ids: object
+    key_ids: object = None
+
+    def __post_init__(self):
+        validation.check_rank(
+            "query_ids", self.query_ids, 2, "(batch, query_length)"
+        )
+        if self.key_ids is not None:
+            validation.check_rank(
+                "key_ids", self.key_ids, 2, "(batch, key_length)"
+            )
+
+    def _ids(self):
+        key_ids = self.query_ids if self.key_ids is None else self.key_ids
+        return (
+            ops.convert_to_tensor(self.query_ids, dtype="int32"),
+            ops.convert_to_tensor(key_ids, dtype="int32"),
+        )
+
+    def extents(self):
+        query_ids, key_ids = self._ids()
+        batch, query_length = query_ids.shape
+        yield "query_ids", (batch, 1, query_length, 1)
+        batch, key_length = key_ids.shape
+        yield "key_ids", (batch, 1, 1, key_length)
+
+    def block(self, query_start, query_length, key_start, key_length):
+        query_ids, key_ids = self._ids()
+        query_ids = ranges.window(
+            query_ids, 1, query_start, query_length
+        )  # (B, T)
+        key_ids = ranges.window(key_ids, 1, key_start, key_length)  # (B, S)
+        return ops.equal(query_ids[:, None, :, None], key_ids[:, None, None, :])
+
+    def key_range(self, query_start, query_end, key_length):
+        # Keys whose segment lies between the lowest and the highest segment
+        # of these queries: exact when segments are numbered in order.
+        query_ids, key_ids = self._ids()
+        position = ops.arange(ops.shape(query_ids)[1], dtype="int32")
+        inside = ops.logical_and(position >= query_start, position < query_end)
+        largest = np.iinfo("int32").max
+        low = ops.min(ops.where(inside, query_ids, largest), axis=1)  # (B,)
+        high = ops.max(ops.where(inside, query_ids, -largest), axis=1)
+        near = ops.logical_and(
+            key_ids >= low[:, None], key_ids <= high[:, None]
+        )
+        return ranges.hull(ops.any(near, axis=0), key_length)

@@ -1,0 +1,88 @@
+"""Checks of arguments, and the one wording of their errors.
+
+Every error names the argument, says what was expected, shows what came, and
+where it helps says how to mend it.
+"""
+
+import numpy as np
+
+SCORE_AXES = "(batch, num_heads, query_length, key_length)"
+
+
+def invalid(name, expected, received, fix=""):
+    """Returns the `ValueError` for one bad argument, ready to raise."""
+    message = f"`{name}` must be {expected}. Received: {name}={received}."
+    return ValueError(f"{message} {fix}".rstrip())
+
+
+def check_positive_integer(name, value, optional=False):
+    """Returns `value` if it is a positive integer (or an allowed None)."""
+    if optional and value is None:
+        return None
+    # bool is an int in Python, and True as a size is always a slip.
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        expected = "a positive integer" + (" or None" if optional else "")
+        raise invalid(name, expected, repr(value))
+    return value
+
+
+def check_rate(name, value):
+    """Returns `value` if it is a dropout rate, 0 <= rate < 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise invalid(name, "a number in [0, 1)", repr(value))
+    if not 0 <= value < 1:
+        raise invalid(name, "in [0, 1)", value)
+    return value
+
+
+def check_positive_number(name, value, optional=False):
+    """Returns `value` if it is a number above zero (or an allowed None)."""
+    if optional and value is None:
+        return None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not value > 0:
+        expected = "a number above 0" + (" or None" if optional else "")
+        raise invalid(name, expected, repr(value))
+    return value
+
+
+def check_choice(name, value, choices):
+    """Returns `value` if it is one of `choices`."""
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise invalid(name, f"one of {listed}", repr(value))
+    return value
+
+
+def shape_of(value):
+    """Returns the shape of a tensor, symbolic or not, or of nested lists."""
+    return tuple(value.shape if hasattr(value, "shape") else np.shape(value))
+
+
+def check_rank(name, tensor, rank, meaning):
+    """Checks that `tensor` has `rank` axes; `meaning` names them."""
+    if len(shape_of(tensor)) != rank:
+        raise ValueError(
+            f"`{name}` must have shape {meaning}. "
+            f"Received: {name}.shape={shape_of(tensor)}."
+        )
+
+
+def check_broadcasts(name, shape, target, meaning, fix="", received=None):
+    """Checks that `shape` broadcasts to `target`; None sizes fit anything.
+
+    `received` is the shape to show, where `shape` has been aligned.
+    """
+    shape = tuple(shape)
+    target = tuple(target)
+    padded = (1,) * (len(target) - len(shape)) + shape
+    fits = len(shape) <= len(target) and all(
+        size in (1, wanted) or None in (size, wanted)
+        for size, wanted in zip(padded, target, strict=True)
+    )
+    if not fits:
+        message = (
+            f"`{name}` must broadcast to {meaning}={target}. "
+            f"Received: {name}.shape={received or shape}."
+        )
+        raise ValueError(f"{message} {fix}".rstrip())

@@ -23,7 +23,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .PHONY: help demo test lint format bench clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' \
+		$(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp  ## Train spelling to phonemes, export, serve, plot
 	$(BIN)/python -m keras_attention.examples.g2p --output saved_models/demo

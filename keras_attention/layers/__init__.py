@@ -1,0 +1,7 @@
+"""The layers: the only rooms that hold weights."""
+
+from keras_attention.layers.additive_attention import AdditiveAttention
+from keras_attention.layers.dropout import Dropout
+from keras_attention.layers.positional_encoding import PositionalEncoding
+
+__all__ = ["AdditiveAttention", "Dropout", "PositionalEncoding"]

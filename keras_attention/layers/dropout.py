@@ -1,0 +1,28 @@
+"""Dropout with counter-based bits, for the residual paths of the blocks."""
+
+import keras
+
+from keras_attention import functional
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class Dropout(keras.layers.Dropout):
+    """`keras.layers.Dropout` with hashed bits in place of drawn ones.
+
+    Same arguments and same behaviour, other random numbers: XLA on CPU takes
+    many times longer for a Philox draw than for a hash, and the bits here are
+    the same eager, in a graph and compiled (see `functional.Dropout`).
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_attention.layers import Dropout
+    >>> Dropout(0.5, seed=7)(np.ones((2, 3)), training=True).shape
+    TensorShape([2, 3])
+    """
+
+    def call(self, inputs, training=False):
+        if not (training and self.rate > 0):
+            return inputs
+        seed = self.seed_generator.next()
+        return functional.Dropout(self.rate, seed).apply(inputs)

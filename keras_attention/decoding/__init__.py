@@ -1,0 +1,28 @@
+"""Search for the best target sequences: greedy, sampling and beam.
+
+The search drives a decoder through three methods and knows nothing else of
+it (the step protocol, written out in `decode`), so it runs any model, eager,
+in a `tf.function`, under XLA and on JAX.
+"""
+
+from keras_attention.decoding.loop import Decoded
+from keras_attention.decoding.loop import decode
+from keras_attention.decoding.search import BOS
+from keras_attention.decoding.search import EOS
+from keras_attention.decoding.search import PAD
+from keras_attention.decoding.search import Beam
+from keras_attention.decoding.search import Greedy
+from keras_attention.decoding.search import Sample
+from keras_attention.decoding.slots import gather_slots
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "PAD",
+    "Beam",
+    "Decoded",
+    "Greedy",
+    "Sample",
+    "decode",
+    "gather_slots",
+]

@@ -1,0 +1,97 @@
+"""Greedy search and sampling: chains of tokens that grow side by side.
+
+The slots of a row do not compete, so none is ever reordered. B is the batch,
+K the slots (samples), T the maximum length, V the vocabulary.
+"""
+
+import dataclasses
+from typing import Any
+from typing import NamedTuple
+
+from keras import ops
+
+from keras_attention.decoding import slots
+from keras_attention.decoding.sampling import draw
+from keras_attention.decoding.search import BOS
+from keras_attention.decoding.search import EOS
+from keras_attention.decoding.search import PAD
+from keras_attention.decoding.search import Sample
+
+
+class Growing(NamedTuple):
+    """The chains at one step of the loop."""
+
+    inputs: Any  # (B, K), the tokens to feed next
+    ancestors: Any  # (B, K, T), each its own
+    tokens: Any  # (B, K, T)
+    log_probabilities: Any  # (B, K)
+    lengths: Any  # (B, K)
+    running: Any  # (B, K)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chains:
+    """Runs `Greedy` or `Sample` for the loop of `decode`."""
+
+    search: Any
+    source_mask: Any
+    max_length: int
+    row_seeds: Any
+
+    @property
+    def width(self):
+        if isinstance(self.search, Sample):
+            return self.search.num_samples
+        return 1
+
+    def begin(self):
+        """Returns the chains before the first step."""
+        batch = ops.shape(self.source_mask)[0]
+        shape = (batch, self.width)
+        return Growing(
+            inputs=ops.full(shape, BOS, dtype="int32"),
+            ancestors=slots.own_slots(*shape, self.max_length),
+            tokens=ops.full((*shape, self.max_length), PAD, dtype="int32"),
+            log_probabilities=ops.zeros(shape, dtype="float32"),
+            lengths=ops.zeros(shape, dtype="int32"),
+            running=ops.ones(shape, dtype="bool"),
+        )
+
+    def running(self, chains):
+        """Returns which slots still grow, boolean."""
+        return chains.running
+
+    def advance(self, chains, log_probabilities, alignment, index):
+        """Appends a token to each running chain; the others are frozen.
+
+        Returns the chains and the parents, None as no slot moves.
+        """
+        running = chains.running
+        if isinstance(self.search, Sample):
+            chosen = draw(self.search, log_probabilities, self.row_seeds, index)
+        else:
+            chosen = ops.argmax(log_probabilities, axis=-1)  # (B, K)
+        chosen = ops.cast(chosen, "int32")
+        gained = ops.take_along_axis(
+            log_probabilities, chosen[..., None], axis=-1
+        )[..., 0]  # (B, K)
+        chosen = ops.where(running, chosen, PAD)
+        gained = ops.where(running, gained, 0.0)
+        grown = Growing(
+            inputs=chosen,
+            ancestors=chains.ancestors,
+            tokens=slots.write_at(chains.tokens, chosen, index),
+            log_probabilities=chains.log_probabilities + gained,
+            lengths=chains.lengths + ops.cast(running, "int32"),
+            running=ops.logical_and(running, chosen != EOS),
+        )
+        return grown, None
+
+    def results(self, chains):
+        """Returns tokens, scores, lengths and the slots gone through."""
+        return (
+            chains.tokens,
+            chains.log_probabilities,
+            chains.lengths,
+            chains.ancestors,
+        )

@@ -1,0 +1,126 @@
+"""The decode loop: one `while_loop` for every search and every decoder."""
+
+from typing import Any
+from typing import NamedTuple
+
+from keras import ops
+
+from keras_attention import validation
+from keras_attention.decoding import slots
+from keras_attention.decoding.beam import BeamSearch
+from keras_attention.decoding.chains import Chains
+from keras_attention.decoding.search import Beam
+from keras_attention.decoding.search import Greedy
+from keras_attention.decoding.search import Sample
+
+ALGORITHMS = {Greedy: Chains, Sample: Chains, Beam: BeamSearch}
+
+
+class Decoded(NamedTuple):
+    """What `decode` found; n is the number of hypotheses of a row."""
+
+    tokens: Any  # (batch, n, max_length) int32: BOS left out, EOS kept, PAD
+    scores: Any  # (batch, n) float32
+    lengths: Any  # (batch, n) int32, EOS counted
+    alignments: Any  # (batch, n, max_length, source_length) float32
+
+
+def decode(
+    decoder, encoded, source_mask, search, max_length, *, row_seeds=None
+):
+    """Searches for target sequences with any decoder of the step protocol.
+
+    The loop has buffers of fixed size and ends as soon as every row is done.
+    A row's result does not depend on the other rows of the batch, up to the
+    rounding of the decoder. Nothing in it is tied to XLA or to a backend.
+
+    The step protocol, where K is the number of beams and state any nest of
+    tensors whose shapes and dtypes stay the same:
+
+    - `decoder.start(encoded, source_mask, max_length, beams=K)` -> state.
+    - `decoder.step(tokens, state, index, ancestors=table)` -> (logits
+      (batch, K, vocabulary), state, alignment (batch, K, source_length)).
+      `tokens` (batch, K) are those of position `index` of the decoder's
+      input, BOS at 0. `table` (batch, K, max_length) says which slot holds
+      beam k's history at each position up to `index`, so that a cache can
+      stay where it is.
+    - `decoder.reorder(state, parents)` -> state, called after each choice of
+      a beam search: slot k now continues what was slot `parents[:, k]`. It
+      moves what does not look up `table`; see `gather_slots`.
+
+    Args:
+        decoder: object with `start`, `step` and `reorder`.
+        encoded: what the encoder returned, handed to `start`.
+        source_mask: boolean tensor of shape (batch, source_length), True = a
+            real source position.
+        search: `Greedy()`, `Sample()` or `Beam()`, with their options.
+        max_length: integer, the greatest number of tokens, EOS counted.
+        row_seeds: integer tensor of shape (batch,), for `Sample` only: what
+            tells one row's random bits from another's. Defaults to the index
+            in the batch; give each row a number of its own and its sample
+            stays the same in any batch.
+
+    Returns:
+        A `Decoded` named tuple: `tokens` (batch, n, max_length) int32,
+        `scores` (batch, n) float32, `lengths` (batch, n) int32, and
+        `alignments` (batch, n, max_length, source_length) float32, zero after
+        the end. n is 1 for `Greedy`, `num_samples` or `num_hypotheses`.
+
+    Raises:
+        ValueError: if an argument has the wrong kind or shape.
+    """
+    validation.check_positive_integer("max_length", max_length)
+    algorithm = _algorithm(search, source_mask, max_length, row_seeds)
+    batch, source_length = ops.shape(algorithm.source_mask)
+    shape = (batch, max_length, algorithm.width, source_length)
+    start = (
+        ops.convert_to_tensor(0, dtype="int32"),
+        decoder.start(
+            encoded, algorithm.source_mask, max_length, beams=algorithm.width
+        ),
+        algorithm.begin(),
+        ops.zeros(shape, dtype="float32"),
+    )
+
+    def unfinished(index, state, hypotheses, alignments):
+        some = ops.any(algorithm.running(hypotheses))
+        return ops.logical_and(index < max_length, some)
+
+    def advance(index, state, hypotheses, alignments):
+        logits, state, alignment = decoder.step(
+            hypotheses.inputs, state, index, ancestors=hypotheses.ancestors
+        )
+        alignment = ops.cast(alignment, "float32")
+        hypotheses, parents = algorithm.advance(
+            hypotheses, _log_probabilities(logits), alignment, index
+        )
+        if parents is not None:
+            state = decoder.reorder(state, parents)
+        alignments = slots.write_alignment(alignments, alignment, index)
+        return index + 1, state, hypotheses, alignments
+
+    _, _, hypotheses, alignments = ops.while_loop(unfinished, advance, start)
+    tokens, scores, lengths, paths = algorithm.results(hypotheses)
+    alignments = slots.follow(alignments, paths, lengths)
+    return Decoded(tokens, scores, lengths, alignments)
+
+
+def _algorithm(search, source_mask, max_length, row_seeds):
+    if type(search) not in ALGORITHMS:
+        raise validation.invalid(
+            "search", "a Greedy(), Sample() or Beam() object", repr(search)
+        )
+    validation.check_rank(
+        "source_mask", source_mask, 2, "(batch, source_length)"
+    )
+    source_mask = ops.cast(source_mask, "bool")
+    if row_seeds is None:
+        row_seeds = ops.arange(ops.shape(source_mask)[0], dtype="int32")
+    validation.check_rank("row_seeds", row_seeds, 1, "(batch,)")
+    row_seeds = ops.cast(row_seeds, "int32")
+    return ALGORITHMS[type(search)](search, source_mask, max_length, row_seeds)
+
+
+def _log_probabilities(logits):
+    # In float32, and never as log(softmax()), which loses the small ones.
+    return ops.log_softmax(ops.cast(logits, "float32"), axis=-1)

@@ -1,0 +1,67 @@
+"""Drawing tokens: temperature, the filters, and the draw itself."""
+
+import math
+
+from keras import ops
+
+from keras_attention.functional.dropout import random_uniform
+
+
+def draw(search, log_probabilities, row_seeds, index):
+    """Draws one token for each row and sample.
+
+    Args:
+        search: the `Sample` object.
+        log_probabilities: float32, shape (B, K, V).
+        row_seeds: int32, shape (B,).
+        index: int32 scalar, the position.
+
+    Returns:
+        int32 tensor of shape (B, K).
+    """
+    logits = log_probabilities / search.temperature
+    logits = keep_top_k(logits, search.top_k)
+    logits = keep_top_p(logits, search.top_p)
+    logits = keep_min_p(logits, search.min_p)
+    uniform = random_uniform(
+        search.seed,
+        row_seeds[:, None, None],
+        index,
+        ops.arange(search.num_samples, dtype="int32")[:, None],
+        ops.arange(logits.shape[-1], dtype="int32"),
+    )  # (B, K, V)
+    # The largest of logits with Gumbel noise is distributed as their softmax.
+    gumbel = -ops.log(-ops.log(uniform))
+    return ops.cast(ops.argmax(logits + gumbel, axis=-1), "int32")
+
+
+def keep_top_k(logits, top_k):
+    """Returns logits with all but the `top_k` largest at -inf."""
+    if top_k is None or top_k >= logits.shape[-1]:
+        return logits
+    return _keep_from(logits, ops.top_k(logits, top_k)[0][..., -1:])
+
+
+def keep_top_p(logits, top_p):
+    """Returns logits with all but the head that holds `top_p` at -inf."""
+    if top_p is None or top_p == 1:
+        return logits
+    sorted_logits = ops.top_k(logits, logits.shape[-1])[0]
+    probabilities = ops.softmax(sorted_logits, axis=-1)
+    # A token stays while those before it hold less than `top_p`: the first
+    # always does.
+    before = ops.cumsum(probabilities, axis=-1) - probabilities
+    kept = ops.where(before < top_p, sorted_logits, float("inf"))
+    return _keep_from(logits, ops.min(kept, axis=-1, keepdims=True))
+
+
+def keep_min_p(logits, min_p):
+    """Returns logits with those below `min_p` of the best one at -inf."""
+    if min_p is None:
+        return logits
+    best = ops.max(logits, axis=-1, keepdims=True)
+    return _keep_from(logits, best + math.log(min_p))
+
+
+def _keep_from(logits, threshold):
+    return ops.where(logits >= threshold, logits, -float("inf"))

@@ -1,0 +1,152 @@
+"""What to search for: small frozen objects that hold options and no tensors.
+
+A search object is only a description, so it compares, hashes, prints and
+travels to the command line or an exported model. `decode` runs it.
+"""
+
+import dataclasses
+
+from keras_attention import validation
+
+PAD, BOS, EOS = 0, 1, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Greedy:
+    """Takes the most probable token at each step.
+
+    The score is the plain sum of log probabilities.
+
+    Example:
+
+    >>> from keras_attention.decoding import Greedy
+    >>> Greedy()
+    Greedy()
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Draws each token from the model's distribution, or from its head.
+
+    The filters apply in the order temperature, `top_k`, `top_p`, `min_p`.
+    Random bits hash (seed, row, position, sample, token) and nothing else:
+    they are the same in eager, graph, XLA and JAX, and no row sees its
+    batch-mates. The row is its index in the batch unless `decode` is given
+    `row_seeds`. The score is the sum of the model's own log probabilities,
+    before temperature and filters.
+
+    Args:
+        temperature: number above 0 that divides the log probabilities; below
+            1 sharpens, above 1 flattens.
+        top_k: keep the `top_k` most probable tokens; None keeps all. Tokens
+            that tie with the last one kept stay too, here and below.
+        top_p: keep the smallest head of the distribution that holds at least
+            this probability (nucleus sampling, Holtzman et al. 2020), in
+            (0, 1]; None keeps all.
+        min_p: keep the tokens at least `min_p` times as probable as the best
+            one (Nguyen et al. 2024), in (0, 1]; None keeps all.
+        seed: integer. The same seed gives the same samples.
+        num_samples: how many samples to draw for each row, on axis 1 of the
+            result, in the order drawn.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+
+    >>> from keras_attention.decoding import Sample
+    >>> Sample(top_k=5, seed=7).temperature
+    1.0
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    seed: int = 0
+    num_samples: int = 1
+
+    def __post_init__(self):
+        validation.check_positive_number("temperature", self.temperature)
+        validation.check_positive_integer("top_k", self.top_k, optional=True)
+        _check_share("top_p", self.top_p)
+        _check_share("min_p", self.min_p)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise validation.invalid(
+                "seed",
+                "an integer",
+                repr(self.seed),
+                "For one seed per row, give `row_seeds` to `decode`.",
+            )
+        validation.check_positive_integer("num_samples", self.num_samples)
+
+
+@dataclasses.dataclass(frozen=True)
+class Beam:
+    """Keeps the `width` most probable beginnings at each step (beam search).
+
+    Wu et al. 2016, equation 14, with finished hypotheses kept apart: once
+    ended they are frozen, and a row stops when no beginning can still beat
+    its n-th best. A hypothesis y of n tokens, EOS counted, scores
+
+        log P(y) / ((5 + n) / 6)^length_penalty
+            + coverage_penalty * sum_s log(min(sum_t alignment[t, s], 1))
+
+    with s over the real source positions. Beginnings are compared by log P
+    alone. Only an EOS among the `width` best continuations of its step ends a
+    hypothesis, so a beam of width 1 is greedy search.
+
+    Args:
+        width: number of beginnings kept.
+        length_penalty: exponent, at least 0. At 0 the score is log P, which
+            favours short hypotheses; larger values favour long ones.
+        coverage_penalty: weight, at least 0, of the penalty for source
+            positions that received little attention.
+        num_hypotheses: how many hypotheses to return, at most `width`, best
+            first on axis 1 of the result. The places that finished
+            hypotheses do not fill follow in the order of their own scores:
+            beginnings that reached `max_length` without EOS, then empty
+            ones (length 0, score -inf) where nothing else exists.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+
+    >>> from keras_attention.decoding import Beam
+    >>> Beam(width=5, num_hypotheses=3).length_penalty
+    1.0
+    """
+
+    width: int = 4
+    length_penalty: float = 1.0
+    coverage_penalty: float = 0.0
+    num_hypotheses: int = 1
+
+    def __post_init__(self):
+        validation.check_positive_integer("width", self.width)
+        _check_at_least_zero("length_penalty", self.length_penalty)
+        _check_at_least_zero("coverage_penalty", self.coverage_penalty)
+        validation.check_positive_integer("num_hypotheses", self.num_hypotheses)
+        if self.num_hypotheses > self.width:
+            raise validation.invalid(
+                "num_hypotheses",
+                f"at most width={self.width}",
+                self.num_hypotheses,
+                "Widen the beam.",
+            )
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_share(name, value):
+    if value is not None and not (_is_number(value) and 0 < value <= 1):
+        raise validation.invalid(name, "in (0, 1] or None", repr(value))
+
+
+def _check_at_least_zero(name, value):
+    if not (_is_number(value) and 0 <= value < float("inf")):
+        raise validation.invalid(name, "a number of at least 0", repr(value))

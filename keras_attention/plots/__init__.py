@@ -1,0 +1,13 @@
+"""Pictures of attention weights and masks.
+
+Every function takes arrays and gives back a matplotlib `Figure` that belongs
+to the caller: no window, no pyplot, nothing to close. matplotlib is imported
+when the first picture is drawn.
+"""
+
+from keras_attention.plots.pictures import plot_alignment
+from keras_attention.plots.pictures import plot_heads
+from keras_attention.plots.pictures import plot_mask
+from keras_attention.plots.pictures import save_figure
+
+__all__ = ["plot_alignment", "plot_heads", "plot_mask", "save_figure"]

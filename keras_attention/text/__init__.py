@@ -1,0 +1,28 @@
+"""Strings to ids and back, in plain TensorFlow operations.
+
+Everything here is traceable, so the code that reads the training file is the
+code that answers inside the SavedModel. A SavedModel that uses a `Vocabulary`
+carries its tokens inside and needs neither this package nor other libraries.
+String operations and tables cannot be compiled by XLA: keep them outside
+functions traced with `jit_compile=True`.
+
+`units` cuts text into tokens; `vocabulary` gives them ids.
+"""
+
+from keras_attention.text.units import UNITS
+from keras_attention.text.vocabulary import BOS_ID
+from keras_attention.text.vocabulary import EOS_ID
+from keras_attention.text.vocabulary import PAD_ID
+from keras_attention.text.vocabulary import SPECIAL_TOKENS
+from keras_attention.text.vocabulary import UNKNOWN_ID
+from keras_attention.text.vocabulary import Vocabulary
+
+__all__ = [
+    "BOS_ID",
+    "EOS_ID",
+    "PAD_ID",
+    "SPECIAL_TOKENS",
+    "UNITS",
+    "UNKNOWN_ID",
+    "Vocabulary",
+]

@@ -1,0 +1,300 @@
+"""The vocabulary: tokens to ids and back, inside the graph."""
+
+import json
+import os
+import pathlib
+import warnings
+from collections import Counter
+
+import tensorflow as tf
+
+from keras_attention import validation
+from keras_attention.text import units
+
+SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
+PAD_ID, BOS_ID, EOS_ID, UNKNOWN_ID = range(4)
+
+FILE_VERSION = 1
+
+
+class Vocabulary(tf.Module):
+    """The tokens of a language, their ids, and how text is cut into them.
+
+    Ids are positions in `tokens`. The first four are always `"<pad>"`,
+    `"<bos>"`, `"<eos>"` and `"<unk>"`; text that happens to spell one of them
+    is read as unknown, so no input can end or start a sequence.
+
+    Units:
+
+    - `"characters"`: one token for each Unicode code point, nothing changed.
+    - `"words"`: lower-cased; numbers, words (with inner apostrophes and
+      hyphens) and single other characters. Any white space separates. A
+      decoded text has one space between tokens and none before `.,!?;:`.
+    - `"symbols"`: whatever stands between spaces (U+0020 alone), unchanged,
+      such as the phonemes of `"HH AH L OW"`. Repeated spaces count as one.
+
+    Bytes that are not UTF-8 are read as U+FFFD, the replacement character.
+    Text is not normalised otherwise: composed and decomposed accents differ.
+
+    Args:
+        tokens: list of str, the special tokens first. `Vocabulary.build`
+            collects it from texts.
+        unit: `"characters"`, `"words"` or `"symbols"`.
+
+    Raises:
+        ValueError: unknown unit; special tokens missing; no other token; a
+            token twice; a token that its unit could never produce.
+
+    Example:
+
+    >>> vocabulary = Vocabulary.build(["HH AH", "AH L OW"], unit="symbols")
+    >>> vocabulary.tokens[4:]
+    ['AH', 'HH', 'L', 'OW']
+    >>> vocabulary.encode(["L OW", "ZZ"]).numpy().tolist()
+    [[6, 7, 2], [3, 2, 0]]
+    >>> vocabulary.decode([[6, 7, 2]]).numpy().tolist()
+    [b'L OW']
+    """
+
+    def __init__(self, tokens, unit="characters"):
+        validation.check_choice("unit", unit, units.UNITS)
+        tokens = _check_tokens(tokens, unit)
+        super().__init__()
+        self.unit = unit
+        self._tokens = tuple(tokens)
+        # The special tokens are not in the table: they are not text.
+        known = tokens[len(SPECIAL_TOKENS) :]
+        self._table = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                tf.constant(known),
+                tf.range(len(SPECIAL_TOKENS), len(tokens), dtype=tf.int32),
+            ),
+            default_value=UNKNOWN_ID,
+        )
+        self._names = tf.constant(tokens)
+        self._pieces = tf.constant([units.with_space(t, unit) for t in tokens])
+
+    @classmethod
+    def build(cls, texts, unit="characters", max_size=None, min_count=1):
+        """Counts the tokens of `texts` and keeps the frequent ones.
+
+        Tokens are ordered by falling frequency, then by code points, so the
+        same texts in any order give the same ids. The texts are streamed:
+        only the counts are held in memory.
+
+        Args:
+            texts: iterable of str or bytes, such as an open file's lines.
+            unit: `"characters"`, `"words"` or `"symbols"`.
+            max_size: the most tokens to keep, special ones included.
+            min_count: tokens seen fewer times become unknown.
+
+        Returns:
+            A `Vocabulary`.
+
+        Raises:
+            ValueError: a bad argument, or no token in `texts` to keep.
+        """
+        validation.check_choice("unit", unit, units.UNITS)
+        validation.check_positive_integer("min_count", min_count)
+        validation.check_positive_integer("max_size", max_size, optional=True)
+        if max_size is not None and max_size <= len(SPECIAL_TOKENS):
+            expected = f"above {len(SPECIAL_TOKENS)}, the special tokens"
+            raise validation.invalid("max_size", expected, max_size)
+        counts = units.count_tokens(texts, unit)
+        for token in SPECIAL_TOKENS:
+            counts.pop(token, None)
+        if not counts:
+            raise ValueError(
+                "`texts` must hold at least one token. Received: no text, "
+                "or only empty ones. Is the file empty?"
+            )
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        kept = [token for token, count in ordered if count >= min_count]
+        if not kept:
+            expected = f"at most {ordered[0][1]}, the highest count"
+            raise validation.invalid("min_count", expected, min_count)
+        tokens = [*SPECIAL_TOKENS, *kept]
+        return cls(tokens[:max_size], unit=unit)
+
+    @property
+    def tokens(self):
+        """The tokens in the order of their ids, a new list of str."""
+        return list(self._tokens)
+
+    def __len__(self):
+        return len(self._tokens)
+
+    def __repr__(self):
+        return f"<Vocabulary of {len(self)} {self.unit}>"
+
+    def __reduce__(self):
+        # A lookup table cannot be pickled or copied; its tokens can.
+        return Vocabulary.from_dict, (self.to_dict(),)
+
+    def encode(self, texts, max_length=None):
+        """Cuts texts into tokens and looks up their ids.
+
+        Args:
+            texts: string tensor `(batch,)`; outside of graphs also a list or
+                array of str or bytes. The batch may be empty.
+            max_length: the most ids per text, the final `<eos>` included. The
+                tokens beyond are cut off, with a warning outside of graphs.
+
+        Returns:
+            int32 tensor `(batch, length)`: each row ends with `<eos>` (2) and
+            is padded with `<pad>` (0). Unknown tokens are `<unk>` (3).
+
+        Raises:
+            ValueError: `texts` is not a batch of strings, or `max_length` is
+                not a positive integer.
+        """
+        if max_length is not None:
+            validation.check_positive_integer("max_length", max_length)
+        texts = units.as_text_tensor(texts)  # (B,)
+        pieces = units.split(texts, self.unit)  # (B, ragged)
+        if max_length is not None:
+            if tf.executing_eagerly():  # in a graph, nobody would see it
+                _warn_if_longer(pieces, max_length)
+            pieces = pieces[:, : max_length - 1]
+        ids = tf.ragged.map_flat_values(self._table.lookup, pieces)
+        dense = ids.to_tensor(PAD_ID, shape=(texts.shape[0], None))
+        dense = tf.pad(dense, [[0, 0], [0, 1]])  # (B, L)
+        length = tf.shape(dense)[1]
+        ends = tf.one_hot(ids.row_lengths(), length, dtype=tf.int32)  # (B, L)
+        return dense + ends * EOS_ID
+
+    def decode(self, ids):
+        """Joins the tokens of each row, up to its first `<eos>`.
+
+        Args:
+            ids: integer tensor `(..., length)`. `<pad>` and `<bos>` are
+                dropped; ids outside of the vocabulary read `<unk>`.
+
+        Returns:
+            string tensor `(...)`, always valid UTF-8.
+
+        Raises:
+            ValueError: `ids` are not integers or have no axis.
+        """
+        ids = self._as_known_ids(ids)
+        if ids.shape.rank == 0:
+            raise ValueError(
+                "`ids` must have at least 1 axis, (..., length). "
+                "Received: ids.shape=(). Put the id in a list."
+            )
+        ends_passed = tf.cumsum(tf.cast(ids == EOS_ID, tf.int32), axis=-1)
+        kept = (ends_passed == 0) & (ids != PAD_ID) & (ids != BOS_ID)
+        pieces = tf.where(kept, tf.gather(self._pieces, ids), "")
+        texts = tf.strings.reduce_join(pieces, axis=-1)  # (...)
+        if self.unit == "characters":
+            return texts
+        return tf.strings.regex_replace(texts, "^ ", "")
+
+    def token_strings(self, ids):
+        """Names each id, special tokens included: labels for a picture.
+
+        Args:
+            ids: integer tensor of any shape.
+
+        Returns:
+            string tensor of the same shape; ids outside of the vocabulary
+            read `<unk>`.
+
+        Raises:
+            ValueError: `ids` are not integers.
+        """
+        return tf.gather(self._names, self._as_known_ids(ids))
+
+    def to_dict(self):
+        """Returns what `from_dict` needs, ready for JSON."""
+        entries = {"version": FILE_VERSION, "unit": self.unit}
+        return {**entries, "tokens": self.tokens}
+
+    @classmethod
+    def from_dict(cls, data):
+        """Makes the vocabulary that `to_dict` described.
+
+        Raises:
+            ValueError: an entry is missing, the version is unknown, or the
+                tokens are not valid.
+        """
+        wanted = {"version", "unit", "tokens"}
+        if not isinstance(data, dict) or not wanted <= set(data):
+            expected = "a dict with 'version', 'unit' and 'tokens'"
+            raise validation.invalid("data", expected, str(data)[:80])
+        if data["version"] != FILE_VERSION:
+            fix = "Was it written by a newer keras_attention?"
+            version = repr(data["version"])
+            raise validation.invalid("version", FILE_VERSION, version, fix)
+        return cls(data["tokens"], unit=data["unit"])
+
+    def save(self, path):
+        """Writes a JSON file. A crash leaves the old file or the new one."""
+        path = pathlib.Path(path)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(beside, "w", encoding="utf-8", newline="\n") as file:
+                json.dump(self.to_dict(), file, ensure_ascii=False, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path):
+        """Reads a file written by `save`.
+
+        Raises:
+            ValueError: the file does not hold a vocabulary.
+            FileNotFoundError: there is no such file.
+        """
+        try:
+            data = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+            return cls.from_dict(data)
+        except ValueError as error:
+            # Undecodable bytes and broken JSON are ValueErrors, too.
+            raise ValueError(
+                f"The file {str(path)!r} does not hold a vocabulary: {error}"
+            ) from error
+
+    def _as_known_ids(self, ids):
+        """Returns int32 ids, those outside of the vocabulary as unknown."""
+        ids = tf.convert_to_tensor(ids)
+        is_empty = ids.shape.num_elements() == 0  # [] makes a float tensor
+        if not is_empty and not ids.dtype.is_integer:
+            raise validation.invalid("ids", "integers", ids.dtype.name)
+        ids = tf.cast(ids, tf.int64)
+        known = (ids >= 0) & (ids < len(self))
+        return tf.where(known, tf.cast(ids, tf.int32), UNKNOWN_ID)
+
+
+def _warn_if_longer(pieces, max_length):
+    longer = pieces.row_lengths() > max_length - 1
+    count = int(tf.math.count_nonzero(longer))
+    if count:
+        warnings.warn(
+            f"{count} of {len(longer)} texts have more than "
+            f"max_length - 1 = {max_length - 1} tokens and were cut off.",
+            stacklevel=3,
+        )
+
+
+def _check_tokens(tokens, unit):
+    """Returns the tokens as a list if each has one id and can be found."""
+    is_sequence = isinstance(tokens, (list, tuple))
+    if not is_sequence or not all(isinstance(t, str) for t in tokens):
+        raise validation.invalid("tokens", "a list of str", str(tokens)[:80])
+    tokens = list(tokens)
+    special = len(SPECIAL_TOKENS)
+    if tuple(tokens[:special]) != SPECIAL_TOKENS or len(tokens) == special:
+        raise ValueError(
+            f"`tokens` must be {', '.join(SPECIAL_TOKENS)} and at least one "
+            f"more. Received: tokens={str(tokens[: special + 1])[:80]}. "
+            "`Vocabulary.build` adds the special ones."
+        )
+    units.check_tokens(tokens[special:], unit)
+    repeated = [token for token, n in Counter(tokens).items() if n > 1]
+    if repeated:
+        raise validation.invalid("tokens", "all different", repeated[:5])
+    return tokens

@@ -15,6 +15,9 @@ class Mask:
     optional and only ever save work.
     """
 
+    # So that `array & mask` comes here, and is not tried entry by entry.
+    __array_ufunc__ = None
+
     def block(self, query_start, query_length, key_start, key_length):
         """Returns a boolean block of the mask.
 
@@ -57,6 +60,30 @@ class Mask:
         """
         return 0, 0
 
+    def row(self, index):
+        """Returns the mask of one row of the batch.
+
+        Its `block` has a batch axis of size 1 or none, and its ranges are
+        those of the row alone.
+        """
+        return _Row(self, index)
+
+    def live_keys(self, key_length):
+        """Returns which keys are real: boolean (batch or 1, key_length).
+
+        None where the mask does not say. The others are padding: no query
+        sees them.
+        """
+        return None
+
+    def live_queries(self, query_length):
+        """Returns which queries are real: boolean (batch or 1, query_length).
+
+        None where the mask does not say. The others are padding: they see no
+        key.
+        """
+        return None
+
     def extents(self):
         """Returns (field, shape) of each tensor held, aligned with the scores.
 
@@ -96,10 +123,39 @@ class Mask:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class _Row(Mask):
+    """One row of a mask that does not define `row` itself."""
+
+    mask: Mask
+    index: object
+
+    def block(self, query_start, query_length, key_start, key_length):
+        block = self.mask.block(
+            query_start, query_length, key_start, key_length
+        )
+        return ranges.row(block, self.index) if len(block.shape) > 2 else block
+
+    def key_range(self, query_start, query_end, key_length):
+        return self.mask.key_range(query_start, query_end, key_length)
+
+    def visible_range(self, query_start, query_end, key_length):
+        return self.mask.visible_range(query_start, query_end, key_length)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class And(Mask):
     """Visible where every one of `masks` is; what `a & b` makes."""
 
     masks: tuple
+
+    def row(self, index):
+        return And(tuple(mask.row(index) for mask in self.masks))
+
+    def live_keys(self, key_length):
+        return _all(mask.live_keys(key_length) for mask in self.masks)
+
+    def live_queries(self, query_length):
+        return _all(mask.live_queries(query_length) for mask in self.masks)
 
     def check(self, target):
         for mask in self.masks:
@@ -131,6 +187,9 @@ class Or(Mask):
     """Visible where at least one of `masks` is; what `a | b` makes."""
 
     masks: tuple
+
+    def row(self, index):
+        return Or(tuple(mask.row(index) for mask in self.masks))
 
     def check(self, target):
         for mask in self.masks:
@@ -186,12 +245,48 @@ class Array(Mask):
         return (("mask", shape),)
 
     def block(self, query_start, query_length, key_start, key_length):
-        mask = ops.cast(self.mask, "bool")
-        if len(mask.shape) == 3:
-            mask = mask[:, None]  # (B, 1, T, S)
-        query_axis, key_axis = len(mask.shape) - 2, len(mask.shape) - 1
-        mask = ranges.window(mask, query_axis, query_start, query_length)
-        return ranges.window(mask, key_axis, key_start, key_length)
+        return _array_block(
+            self.mask,
+            (None, None, query_start, key_start),
+            (None, None, query_length, key_length),
+        )
+
+    def row(self, index):
+        return _ArrayRow(self.mask, index)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _ArrayRow(Mask):
+    """One row of an `Array`, read block by block and never as a whole."""
+
+    mask: object
+    index: object
+
+    def block(self, query_start, query_length, key_start, key_length):
+        return _array_block(
+            self.mask,
+            (self.index, None, query_start, key_start),
+            (1, None, query_length, key_length),
+        )
+
+
+def _array_block(mask, starts, lengths):
+    mask = ops.convert_to_tensor(mask)
+    if len(mask.shape) == 3:
+        mask = mask[:, None]  # (B, 1, T, S)
+    rank = len(mask.shape)
+    return ops.cast(
+        ranges.window(mask, starts[-rank:], lengths[-rank:]), "bool"
+    )
+
+
+def _all(parts):
+    """Returns the AND of those of `parts` that are not None."""
+    result = None
+    for part in parts:
+        if part is not None:
+            result = part if result is None else ops.logical_and(result, part)
+    return result
 
 
 def as_mask(mask):

@@ -40,6 +40,9 @@ class Causal(Mask):
         )
         return ops.less_equal(key, query + ranges.per_row(self.offset))
 
+    def row(self, index):
+        return Causal(ranges.row(self.offset, index))
+
     def key_range(self, query_start, query_end, key_length):
         last = query_end + ranges.largest(self.offset)
         return 0, ranges.minimum(key_length, last)
@@ -98,6 +101,10 @@ class SlidingWindow(Mask):
             result = ops.logical_and(result, distance <= self.right)
         return result
 
+    def row(self, index):
+        offset = ranges.row(self.offset, index)
+        return SlidingWindow(self.left, self.right, offset)
+
     def key_range(self, query_start, query_end, key_length):
         first, last = 0, key_length
         if self.left is not None:
@@ -154,6 +161,12 @@ class PrefixLM(Mask):
 
     def key_range(self, query_start, query_end, key_length):
         return self._parts().key_range(query_start, query_end, key_length)
+
+    def row(self, index):
+        return PrefixLM(
+            ranges.row(self.prefix_lengths, index),
+            ranges.row(self.offset, index),
+        )
 
     def visible_range(self, query_start, query_end, key_length):
         # Both parts start at key 0, so the longer one covers the other.

@@ -21,27 +21,82 @@ def per_row(number):
     return number[:, None, None, None] if len(number.shape) else number
 
 
-def window(tensor, axis, start, length):
-    """Takes `length` entries from `start`; an axis of size 1 broadcasts.
+def window(tensor, starts, lengths):
+    """Takes `lengths` entries from `starts`; axes of size 1 broadcast.
 
     Past the end the last entry is repeated, so that a caller may read a whole
     block over the edge and hide the surplus itself.
+
+    Args:
+        tensor: tensor of any rank.
+        starts: for each axis its first entry, an integer or a scalar tensor,
+            or None for the whole axis.
+        lengths: for each axis the number of entries.
     """
-    size = tensor.shape[axis]
-    if size == 1:
+    whole = [
+        start is None or size == 1 or (_is_zero(start) and size == length)
+        for start, size, length in zip(
+            starts, tensor.shape, lengths, strict=True
+        )
+    ]
+    if all(whole):
         return tensor
-    if isinstance(start, int) and start == 0:
-        if isinstance(length, int) and size == length:
-            return tensor
-        if not isinstance(length, int):  # the caller's own, dynamic length
-            return tensor[(slice(None),) * axis + (slice(0, length),)]
-    size = ops.shape(tensor)[axis]
-    index = ops.minimum(start + ops.arange(length, dtype="int32"), size - 1)
-    return ops.take(tensor, index, axis=axis)
+    sizes = ops.shape(tensor)
+    starts = [0 if w else s for w, s in zip(whole, starts, strict=True)]
+    lengths = [
+        size if w else length
+        for w, size, length in zip(whole, sizes, lengths, strict=True)
+    ]
+    if all(map(_is_zero, starts)) and not all(map(_is_integer, lengths)):
+        return tensor[tuple(slice(0, n) for n in lengths)]  # its own lengths
+    areas = list(zip(starts, lengths, sizes, strict=True))
+    if any(_is_integer(n) and _is_integer(s) and n > s for _, n, s in areas):
+        return _repeat_last(tensor, areas, whole)
+    inside = True
+    for start, length, size in areas:
+        inside = ops.logical_and(inside, start + length <= size)
+    return ops.cond(
+        inside,
+        lambda: ops.slice(tensor, starts, lengths),
+        lambda: _repeat_last(tensor, areas, whole),
+    )
+
+
+def _repeat_last(tensor, areas, whole):
+    for axis, (start, length, size) in enumerate(areas):
+        if not whole[axis]:
+            index = start + ops.arange(length, dtype="int32")
+            tensor = ops.take(tensor, ops.minimum(index, size - 1), axis=axis)
+    return tensor
+
+
+def row(tensor, index):
+    """Takes one row of the batch; what is shared by all rows stays."""
+    if isinstance(tensor, int):
+        return tensor
+    tensor = ops.convert_to_tensor(tensor)
+    if not tensor.shape or tensor.shape[0] == 1:
+        return tensor
+    # A batch size not known until the call may turn out to be 1.
+    index = ops.minimum(index, ops.shape(tensor)[0] - 1)
+    return ops.take(tensor, ops.reshape(index, (1,)), axis=0)
+
+
+def _is_zero(number):
+    return isinstance(number, int) and number == 0
+
+
+def _is_integer(number):
+    return isinstance(number, int)
 
 
 def hull(flags, length):
-    """Returns (first, last) around the True entries of `flags` (length,)."""
+    """Returns (first, last) around the True entries of `flags` (length,).
+
+    One flag alone speaks for every position.
+    """
+    if flags.shape[0] == 1:
+        return ops.where(flags[0], 0, length), ops.where(flags[0], length, 0)
     position = ops.arange(ops.shape(flags)[0], dtype="int32")
     first = ops.min(ops.where(flags, position, length))
     last = ops.max(ops.where(flags, position + 1, 0))

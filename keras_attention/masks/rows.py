@@ -143,7 +143,8 @@ class Segments(Mask):
         batch, query_length = query_ids.shape
         yield "query_ids", (batch, 1, query_length, 1)
         batch, key_length = key_ids.shape
-        yield "key_ids", (batch, 1, 1, key_length)
+        name = "query_ids" if self.key_ids is None else "key_ids"
+        yield name, (batch, 1, 1, key_length)
 
     def block(self, query_start, query_length, key_start, key_length):
         query_ids, key_ids = self._ids()
@@ -159,6 +160,8 @@ class Segments(Mask):
         query_ids, key_ids = self._ids()
         position = ops.arange(ops.shape(query_ids)[1], dtype="int32")
         inside = ops.logical_and(position >= query_start, position < query_end)
+        if query_ids.shape[1] == 1:  # one segment for all queries
+            inside = ops.ones_like(inside)
         largest = np.iinfo("int32").max
         low = ops.min(ops.where(inside, query_ids, largest), axis=1)  # (B,)
         high = ops.max(ops.where(inside, query_ids, -largest), axis=1)

@@ -1,0 +1,541 @@
+import hypothesis
+import keras
+import numpy as np
+import pytest
+from hypothesis import strategies
+from numpy_reference import dense_mask
+
+from keras_attention import masks
+from keras_attention.masks import packing
+
+BATCH, HEADS, QUERIES, KEYS = SHAPE = (2, 3, 5, 7)
+
+
+def picture(mask, query_length, key_length):
+    """Draws a mask, one string per query, one list per row of the batch."""
+    dense = np.asarray(mask.dense(query_length, key_length))
+    if dense.ndim == 4:
+        return [draw(row[0]) for row in dense]
+    return draw(dense)
+
+
+def draw(flags):
+    return ["".join(".x"[int(seen)] for seen in query) for query in flags]
+
+
+# --- pictures: x = may attend ------------------------------------------------
+
+PICTURES = {
+    "causal": (
+        masks.Causal(),
+        ["x....",
+         "xx...",
+         "xxx.."],
+    ),
+    "causal aligned bottom right": (
+        masks.Causal(offset=2),
+        ["xxx..",
+         "xxxx.",
+         "xxxxx"],
+    ),
+    "causal before the first key": (
+        masks.Causal(offset=-2),
+        [".....",
+         ".....",
+         "x...."],
+    ),
+    "causal with an offset per row": (
+        masks.Causal(offset=[0, 3]),
+        [["x....",
+          "xx...",
+          "xxx.."],
+         ["xxxx.",
+          "xxxxx",
+          "xxxxx"]],
+    ),
+    "window": (
+        masks.SlidingWindow(left=1, right=2),
+        ["xxx..",
+         "xxxx.",
+         ".xxxx"],
+    ),
+    "window of no neighbours": (
+        masks.SlidingWindow(left=0, right=0),
+        ["x....",
+         ".x...",
+         "..x.."],
+    ),
+    "window open to the left": (
+        masks.SlidingWindow(left=None, right=0),
+        ["x....",
+         "xx...",
+         "xxx.."],
+    ),
+    "window open to the right": (
+        masks.SlidingWindow(left=0, right=None),
+        ["xxxxx",
+         ".xxxx",
+         "..xxx"],
+    ),
+    "window with offsets": (
+        masks.SlidingWindow(left=1, right=0, offset=[1, 3]),
+        [["xx...",
+          ".xx..",
+          "..xx."],
+         ["..xx.",
+          "...xx",
+          "....x"]],
+    ),
+    "lengths": (
+        masks.Lengths([2, 0]),
+        [["xx...",
+          "xx...",
+          "xx..."],
+         [".....",
+          ".....",
+          "....."]],
+    ),
+    "padding": (
+        masks.Padding([[1, 0, 1, 1, 0], [0, 0, 0, 0, 1]]),
+        [["x.xx.",
+          "x.xx.",
+          "x.xx."],
+         ["....x",
+          "....x",
+          "....x"]],
+    ),
+    "query padding": (
+        masks.QueryPadding([[True, True, False], [False, True, False]]),
+        [["xxxxx",
+          "xxxxx",
+          "....."],
+         [".....",
+          "xxxxx",
+          "....."]],
+    ),
+    "segments": (
+        masks.Segments(
+            [[1, 1, 2], [3, 0, 1]], [[1, 1, 1, 2, 2], [0, 1, 2, 3, 3]]
+        ),
+        [["xxx..",
+          "xxx..",
+          "...xx"],
+         ["...xx",
+          "x....",
+          ".x..."]],
+    ),
+    "prefix": (
+        masks.PrefixLM([3, 0]),
+        [["xxx..",
+          "xxx..",
+          "xxx.."],
+         ["x....",
+          "xx...",
+          "xxx.."]],
+    ),
+    "prefix with an offset": (
+        masks.PrefixLM([4, 1], offset=1),
+        [["xxxx.",
+          "xxxx.",
+          "xxxx."],
+         ["xx...",
+          "xxx..",
+          "xxxx."]],
+    ),
+    "array": (
+        masks.Array([[0, 1, 0, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]]),
+        [".x.x.",
+         "xxxxx",
+         "....."],
+    ),
+    "array of one query": (
+        masks.Array([[[0, 1, 0, 1, 0]], [[1, 0, 0, 0, 0]]]),
+        [[".x.x.",
+          ".x.x.",
+          ".x.x."],
+         ["x....",
+          "x....",
+          "x...."]],
+    ),
+    "and": (
+        masks.Causal() & masks.SlidingWindow(left=1, right=1),
+        ["x....",
+         "xx...",
+         ".xx.."],
+    ),
+    "or": (
+        masks.Causal() | masks.Padding([[0, 0, 0, 0, 1], [0, 0, 0, 1, 0]]),
+        [["x...x",
+          "xx..x",
+          "xxx.x"],
+         ["x..x.",
+          "xx.x.",
+          "xxxx."]],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_mask_looks_like_its_picture(name):
+    mask, expected = PICTURES[name]
+    assert picture(mask, query_length=3, key_length=5) == expected
+
+
+def test_self_attention_segments_use_one_set_of_ids():
+    assert picture(masks.Segments([[1, 1, 2, 2, 2]]), 5, 5) == [
+        ["xx...", "xx...", "..xxx", "..xxx", "..xxx"]
+    ]
+
+
+def test_window_always_sees_itself_and_counts_neighbours():
+    dense = np.asarray(masks.SlidingWindow(left=2, right=3).dense(11, 11))
+    assert dense.diagonal().all()
+    assert dense.sum(axis=1)[2:8].tolist() == [2 + 1 + 3] * 6
+
+
+# --- any mask ----------------------------------------------------------------
+
+
+@strategies.composite
+def any_mask(draw):
+    """A mask of any kind for scores of SHAPE, or some joined by & and |."""
+    return draw(
+        strategies.recursive(
+            one_mask(),
+            lambda parts: strategies.builds(
+                lambda kind, pair: kind(pair),
+                strategies.sampled_from([masks.And, masks.Or]),
+                strategies.tuples(parts, parts),
+            ),
+            max_leaves=3,
+        )
+    )
+
+
+@strategies.composite
+def one_mask(draw):
+    def numbers(low, high, *sizes):
+        return draw(arrays(low, high, *sizes))
+
+    offset = draw(
+        strategies.integers(-3, 8)
+        | arrays(-3, 8)
+        | arrays(-3, 8, BATCH)
+        | arrays(-3, 8, 1)
+    )
+    size = strategies.none() | strategies.integers(0, 4)
+    rows = draw(strategies.sampled_from([BATCH, 1]))
+    heads, queries, keys = (
+        draw(strategies.sampled_from([full, full, 1])) for full in SHAPE[1:]
+    )
+    kind = draw(strategies.sampled_from(KINDS))
+    if kind is masks.Causal:
+        return kind(offset)
+    if kind is masks.SlidingWindow:
+        return kind(draw(size), draw(size), offset)
+    if kind is masks.Lengths:
+        return kind(numbers(0, KEYS, rows))
+    if kind is masks.PrefixLM:
+        return kind(numbers(0, KEYS, rows), offset)
+    if kind is masks.Padding:
+        return kind(numbers(0, 1, rows, keys))
+    if kind is masks.QueryPadding:
+        return kind(numbers(0, 1, rows, queries))
+    if kind is masks.Segments:
+        return kind(numbers(0, 3, rows, queries), numbers(0, 3, rows, keys))
+    leading = draw(strategies.sampled_from([(), (rows,), (rows, heads)]))
+    return kind(numbers(0, 1, *leading, queries, keys))
+
+
+KINDS = [
+    masks.Causal,
+    masks.SlidingWindow,
+    masks.Lengths,
+    masks.PrefixLM,
+    masks.Padding,
+    masks.QueryPadding,
+    masks.Segments,
+    masks.Array,
+]
+
+
+def arrays(low, high, *sizes):
+    count = int(np.prod(sizes, dtype=int))
+    entries = strategies.lists(
+        strategies.integers(low, high), min_size=count, max_size=count
+    )
+    return entries.map(lambda x: np.array(x, "int32").reshape(sizes))
+
+
+def a_stretch(length, over_the_edge=0):
+    """(start, size) of a block along an axis of this length."""
+    return strategies.integers(0, length - 1).flatmap(
+        lambda start: strategies.tuples(
+            strategies.just(start),
+            strategies.integers(1, length - start + over_the_edge),
+        )
+    )
+
+
+as_start = strategies.sampled_from(
+    [int, lambda number: keras.ops.convert_to_tensor(number, dtype="int32")]
+)
+
+
+@hypothesis.settings(max_examples=80)
+@hypothesis.given(any_mask())
+def test_dense_is_the_definition(mask):
+    dense = mask.dense(QUERIES, KEYS)
+    assert keras.backend.standardize_dtype(dense.dtype) == "bool"
+    assert len(dense.shape) in (2, 4)
+    expected = dense_mask(mask, SHAPE)
+    np.testing.assert_array_equal(np.broadcast_to(dense, SHAPE), expected)
+
+
+@hypothesis.settings(max_examples=80)
+@hypothesis.given(
+    any_mask(), a_stretch(QUERIES, 3), a_stretch(KEYS, 4), as_start
+)
+def test_block_is_a_slice_of_the_whole(mask, queries, keys, start):
+    (query_start, query_length), (key_start, key_length) = queries, keys
+    block = mask.block(
+        start(query_start), query_length, start(key_start), key_length
+    )
+    block = np.broadcast_to(block, (BATCH, HEADS, query_length, key_length))
+    expected = dense_mask(mask, SHAPE)[..., query_start:, key_start:][
+        ..., :query_length, :key_length
+    ]
+    # What lies over the edge is the caller's to hide.
+    _, _, inside_queries, inside_keys = expected.shape
+    np.testing.assert_array_equal(
+        block[..., :inside_queries, :inside_keys], expected
+    )
+
+
+@hypothesis.settings(max_examples=120)
+@hypothesis.given(any_mask(), a_stretch(QUERIES), as_start)
+def test_nothing_is_visible_outside_the_key_range(mask, queries, start):
+    begin, size = queries
+    first, last = mask.key_range(start(begin), start(begin + size), KEYS)
+    seen = dense_mask(mask, SHAPE)[..., begin : begin + size, :]
+    assert not seen[..., : max(0, int(first))].any()
+    assert not seen[..., max(0, int(last)) :].any()
+
+
+@hypothesis.settings(max_examples=120)
+@hypothesis.given(any_mask(), a_stretch(QUERIES), as_start)
+def test_all_is_visible_inside_the_visible_range(mask, queries, start):
+    begin, size = queries
+    first, last = mask.visible_range(start(begin), start(begin + size), KEYS)
+    seen = dense_mask(mask, SHAPE)[..., begin : begin + size, :]
+    assert seen[..., max(0, int(first)) : max(0, int(last))].all()
+
+
+@pytest.mark.parametrize(
+    "mask, expected",
+    [
+        (masks.Causal(), (0, 4)),
+        (masks.Causal(offset=[1, 2]), (0, 6)),
+        (masks.Causal(offset=-9), (0, -5)),
+        (masks.SlidingWindow(left=1, right=0), (1, 4)),
+        (masks.SlidingWindow(left=1, right=2, offset=1), (2, 7)),
+        (masks.Lengths([3, 5]), (0, 5)),
+        (masks.PrefixLM([6, 1]), (0, 6)),
+        (masks.Padding([[0, 1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0]]), (1, 4)),
+        (masks.Segments([[1, 1, 2, 2, 3, 3, 3]]), (2, 4)),
+        (masks.Causal() & masks.SlidingWindow(1, None), (1, 4)),
+        (masks.Lengths([3]) | masks.SlidingWindow(0, 3), (0, 7)),
+    ],
+    ids=lambda x: type(x).__name__ if isinstance(x, masks.Mask) else "",
+)
+def test_key_range_of_queries_two_and_three_is_tight(mask, expected):
+    assert tuple(map(int, mask.key_range(2, 4, 7))) == expected
+
+
+@pytest.mark.parametrize(
+    "mask, expected",
+    [
+        (masks.Causal(), (0, 3)),
+        (masks.SlidingWindow(left=2, right=1), (1, 4)),
+        (masks.Lengths([3, 5]), (0, 3)),
+        (masks.PrefixLM([6, 4]), (0, 4)),
+        (masks.Causal() & masks.SlidingWindow(left=2, right=1), (1, 3)),
+    ],
+    ids=lambda x: type(x).__name__ if isinstance(x, masks.Mask) else "",
+)
+def test_visible_range_of_queries_two_and_three_is_tight(mask, expected):
+    assert tuple(map(int, mask.visible_range(2, 4, 7))) == expected
+
+
+def test_ranges_of_patterns_without_tensors_are_integers():
+    mask = masks.Causal(1) & masks.SlidingWindow(left=2, right=None)
+    numbers = (*mask.key_range(2, 4, 7), *mask.visible_range(2, 4, 7))
+    assert all(type(number) is int for number in numbers)
+
+
+# --- joining and carrying ----------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "float32", "float16"])
+def test_numeric_masks_are_cast(dtype):
+    ones = np.array([[1, 0, 1], [0, 1, 1]])
+    cast = ones.astype(dtype)
+    expected = dense_mask(masks.Array(ones == 1), (2, 1, 2, 3))
+    np.testing.assert_array_equal(masks.Array(cast).dense(2, 3), expected[0, 0])
+    for mask in (masks.Padding(cast), masks.QueryPadding(cast)):
+        lengths = (2, 3) if isinstance(mask, masks.Padding) else (3, 2)
+        np.testing.assert_array_equal(
+            np.broadcast_to(mask.dense(*lengths), (2, 1, *lengths)),
+            dense_mask(mask, (2, 1, *lengths)),
+        )
+
+
+@pytest.mark.parametrize("convert", [np.asarray, keras.ops.convert_to_tensor])
+def test_operators_take_a_tensor_on_either_side(convert):
+    array = convert([[True, False, True], [False, True, True]])
+    both = [["x..", ".x."]] * 2
+    either = [["x.x", "xxx"]] * 2
+    causal = masks.Causal()
+    assert [picture(m, 2, 3) for m in (causal & array, array & causal)] == both
+    assert [
+        picture(m, 2, 3) for m in (causal | array, array | causal)
+    ] == either
+
+
+def test_operators_refuse_what_is_no_mask():
+    with pytest.raises(ValueError, match=r"`mask` must have shape.*shape=\(\)"):
+        masks.Causal() & True
+
+
+def test_combine_masks_skips_none():
+    causal = masks.Causal()
+    assert masks.combine_masks() is None
+    assert masks.combine_masks(None, None) is None
+    assert masks.combine_masks(None, causal, None) is causal
+    combined = masks.combine_masks(causal, None, np.eye(3))
+    assert picture(combined, 3, 3) == ["x..", ".x.", "..x"]
+
+
+@hypothesis.settings(max_examples=60)
+@hypothesis.given(any_mask())
+def test_packing_round_trip_keeps_the_pattern(mask):
+    packed = packing.pack(mask)
+    leaves = keras.tree.flatten(packed)
+    assert all(isinstance(leaf, np.ndarray) for leaf in leaves)
+    doubled = keras.tree.map_structure(lambda leaf: leaf.copy(), packed)
+    rebuilt = packing.unpack(doubled)
+    assert type(rebuilt) is type(mask)
+    np.testing.assert_array_equal(
+        dense_mask(rebuilt, SHAPE), dense_mask(mask, SHAPE)
+    )
+
+
+def test_packing_lists_every_tensor_once_and_in_order():
+    lengths, key_mask = np.array([1, 2]), np.ones((2, 3))
+    mask = (masks.Causal() & masks.Lengths(lengths)) | masks.Padding(key_mask)
+    leaves = keras.tree.flatten(packing.pack(mask))
+    assert [id(leaf) for leaf in leaves] == [id(lengths), id(key_mask)]
+
+
+def test_packing_of_lists_makes_one_leaf_of_each():
+    leaves = keras.tree.flatten(packing.pack(masks.Lengths([1, 2])))
+    assert [leaf.tolist() for leaf in leaves] == [[1, 2]]
+
+
+# --- errors ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: masks.Lengths([[1, 2]]),
+         r"`lengths` must have shape \(batch,\). Received: "
+         r"lengths.shape=\(1, 2\)"),
+        (lambda: masks.PrefixLM(3),
+         r"`prefix_lengths` must have shape \(batch,\).*shape=\(\)"),
+        (lambda: masks.Padding(np.ones(3)),
+         r"`key_mask` must have shape \(batch, key_length\).*shape=\(3,\)"),
+        (lambda: masks.QueryPadding(np.ones((2, 3, 5))),
+         r"`query_mask` must have shape \(batch, query_length\)."),
+        (lambda: masks.Segments(np.ones(3)),
+         r"`query_ids` must have shape \(batch, query_length\)."),
+        (lambda: masks.Segments(np.ones((2, 3)), np.ones(3)),
+         r"`key_ids` must have shape \(batch, key_length\)."),
+        (lambda: masks.Array(np.ones(3)),
+         r"`mask` must have shape \(query_length, key_length\).*\(3,\)"),
+        (lambda: masks.SlidingWindow(left=-1, right=0),
+         r"`left` must be a number of neighbours >= 0 or None. Received: "
+         r"left=-1."),
+        (lambda: masks.SlidingWindow(left=0, right=1.5),
+         r"`right` must be a number of neighbours.*right=1.5."),
+    ],
+)  # fmt: skip
+def test_constructors_refuse(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "mask, name, received",
+    [
+        (masks.Array(np.ones((KEYS, QUERIES))), "mask", r"\(7, 5\)"),
+        (masks.Array(np.ones((3, QUERIES, KEYS))), "mask", r"\(3, 5, 7\)"),
+        (masks.Array(np.ones((2, 2, QUERIES, KEYS))), "mask", r"\(2, 2, 5, 7"),
+        (masks.Padding(np.ones((BATCH, QUERIES))), "key_mask", r"\(2, 5\)"),
+        (masks.QueryPadding(np.ones((2, KEYS))), "query_mask", r"\(2, 7\)"),
+        (masks.Lengths([1, 2, 3]), "lengths", r"\(3,\)"),
+        (masks.PrefixLM([1, 2, 3]), "prefix_lengths", r"\(3,\)"),
+        (masks.Causal(offset=[0, 0, 0]), "offset", r"\(3,\)"),
+        (masks.SlidingWindow(1, 1, offset=[0, 0, 0]), "offset", r"\(3,\)"),
+        (masks.Segments(np.ones((2, KEYS))), "query_ids", r"\(2, 7\)"),
+        (masks.Segments(np.ones((2, QUERIES))), "query_ids", r"\(2, 5\)"),
+        (
+            masks.Segments(np.ones((2, QUERIES)), np.ones((2, 3))),
+            "key_ids",
+            r"\(2, 3\)",
+        ),
+    ],
+    ids=lambda x: type(x).__name__ if isinstance(x, masks.Mask) else x,
+)
+@pytest.mark.parametrize("join", ["alone", "and", "or"])
+def test_check_refuses_a_mask_of_the_wrong_shape(mask, name, received, join):
+    mask = {
+        "alone": mask,
+        "and": masks.Causal() & mask,
+        "or": masks.Causal() | mask,
+    }[join]
+    message = (
+        rf"`{name}` must broadcast to \(batch, num_heads, query_length, "
+        rf"key_length\)=\(2, 3, 5, 7\). Received: .*.shape={received}"
+    )
+    with pytest.raises(ValueError, match=message):
+        mask.check(SHAPE)
+
+
+def test_check_shows_the_shape_the_caller_gave_and_hints():
+    message = (
+        r"Received: mask.shape=\(2, 7, 5\). Did you swap the query and key"
+    )
+    with pytest.raises(ValueError, match=message):
+        masks.Array(np.ones((2, 7, 5))).check(SHAPE)
+
+
+@hypothesis.given(any_mask())
+def test_check_accepts_every_mask_that_fits(mask):
+    mask.check(SHAPE)
+    mask.check((None, HEADS, None, None))
+
+
+def test_new_pattern_needs_only_a_block():
+    class EvenKeys(masks.Mask):
+        def block(self, query_start, query_length, key_start, key_length):
+            key = key_start + np.arange(key_length)
+            return key[None, :] % 2 == 0
+
+    mask = EvenKeys() & masks.Causal()
+    assert picture(mask, 3, 5) == ["x....", "x....", "x.x.."]
+    assert EvenKeys().key_range(0, 3, 5) == (0, 5)
+    assert EvenKeys().visible_range(0, 3, 5) == (0, 0)
+    message = "Unfinished does not define `block`"
+    with pytest.raises(TypeError, match=message):
+        type("Unfinished", (masks.Mask,), {})().dense(3, 5)

@@ -34,10 +34,9 @@ class TensorBias:
     def block(self, query_start, query_length, key_start, key_length):
         """Returns the bias of a block, which broadcasts to (B, N, T, S)."""
         rank = len(self.tensor.shape)
-        block = self.tensor
-        if rank > 1:
-            block = ranges.window(block, rank - 2, query_start, query_length)
-        return ranges.window(block, rank - 1, key_start, key_length)
+        starts = (None, None, query_start, key_start)[-rank:]
+        lengths = (None, None, query_length, key_length)[-rank:]
+        return ranges.window(self.tensor, starts, lengths)
 
     def check(self, target):
         """Raises a ValueError unless the tensor broadcasts to `target`."""

@@ -103,6 +103,15 @@ def hull(flags, length):
     return first, last
 
 
+def between(flags, start, end):
+    """Returns `flags` (B, length), False outside start <= position < end."""
+    if flags.shape[1] == 1:  # one flag for all positions
+        return flags
+    position = ops.arange(ops.shape(flags)[1], dtype="int32")
+    inside = ops.logical_and(position >= start, position < end)
+    return ops.logical_and(flags, inside)
+
+
 def intersection(parts):
     """Returns the (first, last) that all the given ranges share."""
     parts = list(parts)

@@ -43,6 +43,12 @@ class Lengths(Mask):
     def visible_range(self, query_start, query_end, key_length):
         return 0, ranges.minimum(key_length, ranges.smallest(self.lengths))
 
+    def row(self, index):
+        return Lengths(ranges.row(self.lengths, index))
+
+    def live_keys(self, key_length):
+        return self.block(0, 1, 0, key_length)[:, 0, 0, :]  # (B, S)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Padding(Mask):
@@ -69,8 +75,16 @@ class Padding(Mask):
 
     def block(self, query_start, query_length, key_start, key_length):
         key_mask = ops.cast(self.key_mask, "bool")
-        visible = ranges.window(key_mask, 1, key_start, key_length)  # (B, S)
+        visible = ranges.window(
+            key_mask, (None, key_start), (None, key_length)
+        )  # (B, S)
         return visible[:, None, None, :]
+
+    def row(self, index):
+        return Padding(ranges.row(self.key_mask, index))
+
+    def live_keys(self, key_length):
+        return ops.cast(self.key_mask, "bool")
 
     def key_range(self, query_start, query_end, key_length):
         is_real = ops.any(ops.cast(self.key_mask, "bool"), axis=0)  # (S,)
@@ -101,8 +115,21 @@ class QueryPadding(Mask):
 
     def block(self, query_start, query_length, key_start, key_length):
         query_mask = ops.cast(self.query_mask, "bool")
-        real = ranges.window(query_mask, 1, query_start, query_length)  # (B, T)
-        return ops.repeat(real[:, None, :, None], key_length, axis=3)
+        real = ranges.window(
+            query_mask, (None, query_start), (None, query_length)
+        )  # (B, T)
+        return real[:, None, :, None]
+
+    def key_range(self, query_start, query_end, key_length):
+        query_mask = ops.cast(self.query_mask, "bool")
+        real = ranges.between(query_mask, query_start, query_end)
+        return 0, ops.where(ops.any(real), key_length, 0)
+
+    def row(self, index):
+        return QueryPadding(ranges.row(self.query_mask, index))
+
+    def live_queries(self, query_length):
+        return ops.cast(self.query_mask, "bool")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -149,19 +176,25 @@ class Segments(Mask):
     def block(self, query_start, query_length, key_start, key_length):
         query_ids, key_ids = self._ids()
         query_ids = ranges.window(
-            query_ids, 1, query_start, query_length
+            query_ids, (None, query_start), (None, query_length)
         )  # (B, T)
-        key_ids = ranges.window(key_ids, 1, key_start, key_length)  # (B, S)
+        key_ids = ranges.window(
+            key_ids, (None, key_start), (None, key_length)
+        )  # (B, S)
         return ops.equal(query_ids[:, None, :, None], key_ids[:, None, None, :])
+
+    def row(self, index):
+        query_ids, key_ids = self._ids()
+        return Segments(
+            ranges.row(query_ids, index), ranges.row(key_ids, index)
+        )
 
     def key_range(self, query_start, query_end, key_length):
         # Keys whose segment lies between the lowest and the highest segment
         # of these queries: exact when segments are numbered in order.
         query_ids, key_ids = self._ids()
-        position = ops.arange(ops.shape(query_ids)[1], dtype="int32")
-        inside = ops.logical_and(position >= query_start, position < query_end)
-        if query_ids.shape[1] == 1:  # one segment for all queries
-            inside = ops.ones_like(inside)
+        everything = ops.ones_like(query_ids, dtype="bool")
+        inside = ranges.between(everything, query_start, query_end)
         largest = np.iinfo("int32").max
         low = ops.min(ops.where(inside, query_ids, largest), axis=1)  # (B,)
         high = ops.max(ops.where(inside, query_ids, -largest), axis=1)

@@ -75,7 +75,7 @@ def row(tensor, index):
     if isinstance(tensor, int):
         return tensor
     tensor = ops.convert_to_tensor(tensor)
-    if not tensor.shape or tensor.shape[0] == 1:
+    if len(tensor.shape) == 0 or tensor.shape[0] == 1:
         return tensor
     # A batch size not known until the call may turn out to be 1.
     index = ops.minimum(index, ops.shape(tensor)[0] - 1)

@@ -331,6 +331,55 @@ def test_all_is_visible_inside_the_visible_range(mask, queries, start):
     assert seen[..., max(0, int(first)) : max(0, int(last))].all()
 
 
+@hypothesis.settings(max_examples=80)
+@hypothesis.given(
+    any_mask(), strategies.integers(0, BATCH - 1), a_stretch(QUERIES), as_start
+)
+def test_row_is_the_mask_of_that_row_alone(mask, index, queries, start):
+    begin, size = queries
+    row = mask.row(start(index))
+    area = (start(begin), start(begin + size), KEYS)
+    block = row.block(start(begin), size, start(0), KEYS)
+    expected = dense_mask(mask, SHAPE)[index : index + 1, :, begin:][
+        :, :, :size
+    ]
+    np.testing.assert_array_equal(
+        np.broadcast_to(block, (1, HEADS, size, KEYS)), expected
+    )
+    first, last = (max(0, int(x)) for x in row.key_range(*area))
+    assert not expected[..., :first].any()
+    assert not expected[..., last:].any()
+    first, last = (max(0, int(x)) for x in row.visible_range(*area))
+    assert expected[..., first:last].all()
+
+
+def test_row_skips_by_its_own_numbers():
+    mask = masks.Causal(offset=[0, 3]) & masks.Lengths([7, 4])
+    assert tuple(map(int, mask.row(0).key_range(1, 3, 7))) == (0, 3)
+    assert tuple(map(int, mask.row(1).key_range(1, 3, 7))) == (0, 4)
+
+
+@hypothesis.settings(max_examples=80)
+@hypothesis.given(any_mask())
+def test_what_is_not_live_takes_no_part(mask):
+    seen = dense_mask(mask, SHAPE)
+    keys, queries = mask.live_keys(KEYS), mask.live_queries(QUERIES)
+    if keys is not None:
+        live = np.broadcast_to(keys, (BATCH, KEYS))
+        assert not (seen & ~live[:, None, None, :]).any()
+    if queries is not None:
+        live = np.broadcast_to(queries, (BATCH, QUERIES))
+        assert not (seen & ~live[:, None, :, None]).any()
+
+
+def test_padding_masks_say_what_is_live():
+    mask = masks.Padding([[1, 1, 0]]) & masks.QueryPadding([[1, 0], [0, 1]])
+    mask = mask & masks.Causal() & masks.Lengths([3, 1])
+    assert draw(mask.live_keys(3)) == ["xx.", "x.."]
+    assert draw(mask.live_queries(2)) == ["x.", ".x"]
+    assert masks.Causal().live_keys(3) is None
+
+
 @pytest.mark.parametrize(
     "mask, expected",
     [

@@ -48,7 +48,13 @@ def window(tensor, starts, lengths):
         for w, size, length in zip(whole, sizes, lengths, strict=True)
     ]
     if all(map(_is_zero, starts)) and not all(map(_is_integer, lengths)):
-        return tensor[tuple(slice(0, n) for n in lengths)]  # its own lengths
+        # Its own lengths. A whole axis keeps its static size.
+        return tensor[
+            tuple(
+                slice(None) if w else slice(0, n)
+                for w, n in zip(whole, lengths, strict=True)
+            )
+        ]
     areas = list(zip(starts, lengths, sizes, strict=True))
     if any(_is_integer(n) and _is_integer(s) and n > s for _, n, s in areas):
         return _repeat_last(tensor, areas, whole)

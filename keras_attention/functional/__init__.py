@@ -1,8 +1,8 @@
 """Pure functions on tensors: the whole of the attention maths, no weights."""
 
 from keras_attention.functional.attention import attend
-from keras_attention.functional.attention import masked_softmax
 from keras_attention.functional.biases import DistanceBias
+from keras_attention.functional.dense import masked_softmax
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.dropout import random_bits
 from keras_attention.functional.dropout import random_uniform

@@ -31,11 +31,14 @@ class TensorBias:
 
     tensor: object
 
-    def block(self, query_start, query_length, key_start, key_length):
-        """Returns the bias of a block, which broadcasts to (B, N, T, S)."""
+    def block(self, query_start, query_length, key_start, key_length, row=None):
+        """Returns the bias of a block, which broadcasts to (B, N, T, S).
+
+        With `row`, of that row of the batch alone.
+        """
         rank = len(self.tensor.shape)
-        starts = (None, None, query_start, key_start)[-rank:]
-        lengths = (None, None, query_length, key_length)[-rank:]
+        starts = (row, None, query_start, key_start)[-rank:]
+        lengths = (1, None, query_length, key_length)[-rank:]
         return ranges.window(self.tensor, starts, lengths)
 
     def check(self, target):
@@ -73,12 +76,26 @@ class DistanceBias:
 
     def block(self, query_start, query_length, key_start, key_length):
         """Returns the bias of a block, shape (num_heads, T, S)."""
-        query, key = ranges.positions(
-            query_start, query_length, key_start, key_length
+        distances = query_length + key_length - 1
+        lowest = key_start - query_start - (query_length - 1)
+        distance = lowest + ops.arange(distances + 1, dtype="int32")
+        index = self.index(distance)
+        values = ops.take(self.values, index, axis=1)  # (N, T + S)
+        # Read in rows that are one shorter than the period, the values of
+        # all distances shift by one from each query to the next.
+        heads = self.values.shape[0]
+        values = ops.broadcast_to(
+            values[:, None], (heads, query_length, distances + 1)
         )
+        values = ops.reshape(values, (heads, -1))  # (N, T * (T + S))
+        values = values[:, : query_length * distances]
+        values = ops.reshape(values, (heads, query_length, distances))
+        return values[:, :, query_length - 1 :]  # (N, T, S)
+
+    def index(self, distance):
+        """Returns where these distances are in `values`."""
         last = ops.shape(self.values)[1] - 1
-        index = ops.clip(key - query + self.zero, 0, last)  # (T, S)
-        return ops.take(self.values, index, axis=1)  # (N, T, S)
+        return ops.clip(distance + self.zero, 0, last)
 
     def check(self, target):
         """Raises a ValueError unless there is one vector for each head."""

@@ -10,6 +10,7 @@ import math
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.functional import kernels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,6 +23,10 @@ class DotProductScore:
     """
 
     scale: object = None
+    vector = None
+
+    def kernel(self):
+        return kernels.DotProductKernel()
 
     def check(self, query_shape):
         """Nothing to check: the kernel has no weights."""
@@ -32,15 +37,19 @@ class DotProductScore:
         The query is scaled before the product, which is T*H multiplications
         instead of T*S and the same to rounding.
         """
-        scale = self.scale
-        if scale is None:
-            scale = 1.0 / math.sqrt(query.shape[-1])
-        query = query * ops.cast(scale, query.dtype)
+        query = self.scale_query(query)
         if query.shape[2] == key.shape[2]:
             return ops.einsum("btnh,bsnh->bnts", query, key)
         query = group_heads(query, key.shape[2])
         scores = ops.einsum("btkgh,bskh->bkgts", query, key)
         return merge_groups(scores)
+
+    def scale_query(self, query):
+        """Returns the query times the scale."""
+        scale = self.scale
+        if scale is None:
+            scale = 1.0 / math.sqrt(query.shape[-1])
+        return query * ops.cast(scale, query.dtype)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

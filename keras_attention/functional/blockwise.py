@@ -1,0 +1,183 @@
+"""Exact attention that never builds the score matrix.
+
+Each tile, a block of queries of one row of the batch, visits the blocks of
+keys that its mask allows and keeps the running maximum, sum and output of the
+softmax (Milakov and Gimelshein 2018; Dao et al. 2022, algorithm 1). Backward,
+the same visits compute each block of weights again from the logarithm of the
+sum, so that memory grows with the lengths and not with their product.
+
+Letters as in `tiles.py`, V value_dim.
+"""
+
+import numpy as np
+from keras import ops
+
+from keras_attention.functional import bias_blocks
+from keras_attention.functional import buffers
+from keras_attention.functional import kernels
+from keras_attention.functional import tiles
+from keras_attention.functional.gradients import backward
+from keras_attention.functional.problem import Inputs
+from keras_attention.functional.problem import Problem
+
+# (queries, keys) of a block. Measured; see benchmarks/attention.py.
+BLOCK_SIZES = (256, 512)
+
+
+def attend_blockwise(
+    query,
+    key,
+    value,
+    score,
+    mask=None,
+    bias=None,
+    logit_soft_cap=None,
+    sink=None,
+    dropout=None,
+    block_sizes=BLOCK_SIZES,
+):
+    """Returns the output of attention, (B, T, N, V); arguments of `attend`.
+
+    Args:
+        block_sizes: (queries, keys) of a block.
+
+    Raises:
+        ValueError: if a second derivative is taken.
+    """
+    batch, query_length = ops.shape(query)[:2]
+    key_length = ops.shape(key)[1]
+    layout = tiles.Tiles(
+        batch,
+        query_length,
+        key_length,
+        _at_most(block_sizes[0], query_length),
+        _at_most(block_sizes[1], key_length),
+    )
+    problem = Problem(
+        layout, score.kernel(), mask, bias, logit_soft_cap, dropout
+    )
+    inputs = Inputs(
+        query=score.scale_query(tiles.at_least_float32(query)),
+        key=key,
+        value=value,
+        bias=bias_blocks.tensor_of(bias),
+        sink=None if sink is None else ops.convert_to_tensor(sink),
+        vector=score.vector,
+    )
+    return ops.cast(_differentiable(problem, inputs), query.dtype)
+
+
+def _differentiable(problem, inputs):
+    """Solves the problem, with the gradient written by hand."""
+    given = {k: v for k, v in inputs._asdict().items() if v is not None}
+
+    def run(*tensors):
+        inputs = Inputs(**dict(zip(given, tensors, strict=True)))
+        output, log_total = forward(problem, inputs)
+
+        def gradient(upstream):
+            backward_once = ops.custom_gradient(run_backward)
+            return backward_once(*tensors, output, log_total, upstream)
+
+        return output, gradient
+
+    def run_backward(*tensors):
+        *tensors, output, log_total, upstream = tensors
+        inputs = Inputs(**dict(zip(given, tensors, strict=True)))
+        gradients = backward(problem, inputs, output, log_total, upstream)
+        return tuple(gradients[name] for name in given), _refuse
+
+    return ops.custom_gradient(run)(*given.values())
+
+
+def _refuse(*upstream):
+    raise ValueError(
+        "`implementation` must be 'dense' where second derivatives are taken. "
+        "Received: implementation='blockwise', or 'auto' that chose it."
+    )
+
+
+def forward(problem, inputs):
+    """Returns the output (B, T, N, V) and the logarithm of each sum.
+
+    The latter is cut into blocks, (count, N, I, 1).
+    """
+    layout = problem.layout
+    blocks = problem.cut(inputs)
+    heads, queries = blocks.query.shape[1:3]
+    value_dim = blocks.value.shape[3]
+    dtype = blocks.query.dtype
+
+    def visit(index, outputs, log_totals):
+        output, log_total = _forward_tile(problem.tile(blocks, index))
+        return (
+            index + 1,
+            buffers.write(outputs, index, output),
+            buffers.write(log_totals, index, log_total),
+        )
+
+    count = layout.count
+    _, outputs, log_totals = ops.while_loop(
+        lambda index, *_: index < count,
+        visit,
+        (
+            0,
+            buffers.zeros(count, (heads, queries, value_dim), dtype),
+            buffers.zeros(count, (heads, queries, 1), dtype),
+        ),
+    )
+    output = tiles.join(
+        buffers.stack(outputs), layout.batch, layout.query_length
+    )
+    return output, buffers.stack(log_totals)
+
+
+def _forward_tile(tile):
+    """Returns the output (N, I, V) and log sum (N, I, 1) of one tile."""
+    query = tile.query()  # (N, I, H)
+    first, last = tile.key_range()
+
+    def visit(key_block, top, total, output):
+        key, value = tile.key(key_block), tile.value(key_block)
+        scores, _ = tile.scores(query, key, key_block)  # (N, I, J)
+        new_top = ops.maximum(top, ops.max(scores, axis=-1, keepdims=True))
+        powers = ops.exp(scores - new_top)
+        shrink = ops.exp(top - new_top)
+        total = total * shrink + ops.sum(powers, axis=-1, keepdims=True)
+        dropped = tile.drop(powers, key_block)
+        output = output * shrink + kernels.weighted_values(dropped, value)
+        return key_block + 1, new_top, total, output
+
+    _, top, total, output = ops.while_loop(
+        lambda key_block, *_: key_block < last,
+        visit,
+        (first, *_start(tile, query)),
+    )
+    # A query that saw nothing has a sum of zero, and an output of zero.
+    total = ops.where(total > 0, total, ops.ones_like(total))
+    return output / total, top + ops.log(total)
+
+
+def _start(tile, query):
+    """Returns the running maximum, sum and output before the first key."""
+    heads, queries, _ = query.shape
+    shape = (heads, queries, 1)
+    value_dim = tile.blocks.value.shape[3]
+    output = ops.zeros((heads, queries, value_dim), dtype=query.dtype)
+    if tile.blocks.sink is not None:
+        # The sink joins as a key would whose value is zero.
+        sink = tile.problem.sink(tile.blocks, query.dtype)
+        top = ops.broadcast_to(sink, shape)
+        return top, ops.ones(shape, dtype=query.dtype), output
+    # Finite, so that hidden scores, minus infinity, are zero weights even
+    # where nothing was visible yet.
+    lowest = np.finfo(ops.dtype(query)).min
+    return (
+        ops.full(shape, lowest, dtype=query.dtype),
+        ops.zeros(shape, dtype=query.dtype),
+        output,
+    )
+
+
+def _at_most(size, length):
+    return min(size, length) if isinstance(length, int) else size

@@ -5,8 +5,14 @@ it (the step protocol, written out in `decode`), so it runs any model, eager,
 in a `tf.function`, under XLA and on JAX.
 """
 
+from keras_attention.decoding.constraints import MinLength
+from keras_attention.decoding.constraints import NoRepeatNgram
+from keras_attention.decoding.constraints import RepetitionPenalty
+from keras_attention.decoding.constraints import Suppress
 from keras_attention.decoding.loop import Decoded
 from keras_attention.decoding.loop import decode
+from keras_attention.decoding.scoring import score_tokens
+from keras_attention.decoding.scoring import token_log_probabilities
 from keras_attention.decoding.search import BOS
 from keras_attention.decoding.search import EOS
 from keras_attention.decoding.search import PAD
@@ -22,7 +28,13 @@ __all__ = [
     "Beam",
     "Decoded",
     "Greedy",
+    "MinLength",
+    "NoRepeatNgram",
+    "RepetitionPenalty",
     "Sample",
+    "Suppress",
     "decode",
     "gather_slots",
+    "score_tokens",
+    "token_log_probabilities",
 ]

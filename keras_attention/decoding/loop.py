@@ -9,6 +9,8 @@ from keras_attention import validation
 from keras_attention.decoding import slots
 from keras_attention.decoding.beam import BeamSearch
 from keras_attention.decoding.chains import Chains
+from keras_attention.decoding.constraints import fit_prefix
+from keras_attention.decoding.constraints import force_prefix
 from keras_attention.decoding.search import Beam
 from keras_attention.decoding.search import Greedy
 from keras_attention.decoding.search import Sample
@@ -26,7 +28,14 @@ class Decoded(NamedTuple):
 
 
 def decode(
-    decoder, encoded, source_mask, search, max_length, *, row_seeds=None
+    decoder,
+    encoded,
+    source_mask,
+    search,
+    max_length,
+    *,
+    prefix=None,
+    row_seeds=None,
 ):
     """Searches for target sequences with any decoder of the step protocol.
 
@@ -55,6 +64,11 @@ def decode(
             real source position.
         search: `Greedy()`, `Sample()` or `Beam()`, with their options.
         max_length: integer, the greatest number of tokens, EOS counted.
+        prefix: integer tensor of shape (batch, prefix_length): tokens, BOS
+            left out, that the result must begin with, whatever the
+            constraints say. PAD leaves a position free, so rows may have
+            prefixes of different lengths. They are part of the result and
+            of its score. Cut at `max_length`.
         row_seeds: integer tensor of shape (batch,), for `Sample` only: what
             tells one row's random bits from another's. Defaults to the index
             in the batch; give each row a number of its own and its sample
@@ -71,15 +85,13 @@ def decode(
     """
     validation.check_positive_integer("max_length", max_length)
     algorithm = _algorithm(search, source_mask, max_length, row_seeds)
-    batch, source_length = ops.shape(algorithm.source_mask)
-    shape = (batch, max_length, algorithm.width, source_length)
+    source_mask, width = algorithm.source_mask, algorithm.width
+    allowed = _constrained(search, prefix, source_mask, max_length)
     start = (
         ops.convert_to_tensor(0, dtype="int32"),
-        decoder.start(
-            encoded, algorithm.source_mask, max_length, beams=algorithm.width
-        ),
+        decoder.start(encoded, source_mask, max_length, beams=width),
         algorithm.begin(),
-        ops.zeros(shape, dtype="float32"),
+        slots.no_alignment(source_mask, max_length, width),
     )
 
     def unfinished(index, state, hypotheses, alignments):
@@ -90,9 +102,10 @@ def decode(
         logits, state, alignment = decoder.step(
             hypotheses.inputs, state, index, ancestors=hypotheses.ancestors
         )
+        log_probabilities = allowed(logits, hypotheses.tokens, index)
         alignment = ops.cast(alignment, "float32")
         hypotheses, parents = algorithm.advance(
-            hypotheses, _log_probabilities(logits), alignment, index
+            hypotheses, log_probabilities, alignment, index
         )
         if parents is not None:
             state = decoder.reorder(state, parents)
@@ -117,10 +130,36 @@ def _algorithm(search, source_mask, max_length, row_seeds):
     if row_seeds is None:
         row_seeds = ops.arange(ops.shape(source_mask)[0], dtype="int32")
     validation.check_rank("row_seeds", row_seeds, 1, "(batch,)")
+    _check_rows("row_seeds", row_seeds, source_mask)
     row_seeds = ops.cast(row_seeds, "int32")
     return ALGORITHMS[type(search)](search, source_mask, max_length, row_seeds)
 
 
-def _log_probabilities(logits):
-    # In float32, and never as log(softmax()), which loses the small ones.
-    return ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+def _constrained(search, prefix, source_mask, max_length):
+    """Returns the function from logits to constrained log probabilities."""
+    if prefix is not None:
+        validation.check_rank("prefix", prefix, 2, "(batch, prefix_length)")
+        _check_rows("prefix", prefix, source_mask)
+        prefix = fit_prefix(prefix, source_mask, max_length)
+
+    def allowed(logits, tokens, index):
+        # In float32, and never as log(softmax()), which loses small ones.
+        of_model = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+        log_probabilities = of_model
+        for constraint in search.constraints:
+            log_probabilities = constraint(log_probabilities, tokens, index)
+        if prefix is None:
+            return log_probabilities
+        return force_prefix(log_probabilities, of_model, prefix, index)
+
+    return allowed
+
+
+def _check_rows(name, tensor, source_mask):
+    shape = validation.shape_of(tensor)
+    expected = validation.shape_of(source_mask)[0]
+    if None not in (shape[0], expected) and shape[0] != expected:
+        raise ValueError(
+            f"`{name}` must have one entry for each of the {expected} rows of "
+            f"`source_mask`. Received: {name}.shape={shape}."
+        )

@@ -1,6 +1,56 @@
-"""How a hypothesis is scored."""
+"""How hypotheses are scored, and how to score sequences that are given."""
 
 from keras import ops
+
+from keras_attention.decoding.search import PAD
+
+
+def token_log_probabilities(logits, tokens):
+    """Returns the log probability of each given token.
+
+    Args:
+        logits: shape (..., target_length, vocabulary), from the teacher-forced
+            pass whose input is BOS and the tokens but the last.
+        tokens: integer tensor of shape (..., target_length), PAD after EOS.
+
+    Returns:
+        float32 tensor of shape (..., target_length), 0 at PAD.
+    """
+    logits = ops.cast(logits, "float32")
+    tokens = ops.cast(tokens, "int32")
+    log_probabilities = ops.take_along_axis(
+        ops.log_softmax(logits, axis=-1), tokens[..., None], axis=-1
+    )[..., 0]
+    return ops.where(tokens == PAD, 0.0, log_probabilities)
+
+
+def score_tokens(logits, tokens, length_penalty=0.0):
+    """Returns the score that `Beam` gives to each of these sequences.
+
+    The sum of log probabilities over ((5 + n) / 6)^length_penalty, where n
+    counts the tokens that are not PAD (Wu et al. 2016, equation 14, without
+    coverage).
+
+    Args:
+        logits: shape (..., target_length, vocabulary), from the teacher-forced
+            pass whose input is BOS and the tokens but the last.
+        tokens: integer tensor of shape (..., target_length), PAD after EOS.
+        length_penalty: exponent, at least 0.
+
+    Returns:
+        float32 tensor of shape (...).
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_attention.decoding import score_tokens
+    >>> scores = score_tokens(np.zeros((1, 2, 4)), np.array([[3, 2]]))
+    >>> print(np.round(scores, 4))  # 2 log(1/4)
+    [-2.7726]
+    """
+    total = ops.sum(token_log_probabilities(logits, tokens), axis=-1)
+    lengths = ops.sum(ops.cast(ops.not_equal(tokens, PAD), "int32"), axis=-1)
+    return total / length_divisor(lengths, length_penalty)
 
 
 def length_divisor(lengths, length_penalty):

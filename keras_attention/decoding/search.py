@@ -12,29 +12,55 @@ PAD, BOS, EOS = 0, 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Greedy:
+class Search:
+    """What every search has: constraints on what it may say."""
+
+    constraints: tuple = dataclasses.field(default=(), kw_only=True)
+
+    def __post_init__(self):
+        given = self.constraints
+        listed = isinstance(given, (tuple, list))
+        if not listed or not all(map(callable, given)):
+            raise validation.invalid(
+                "constraints",
+                "a tuple or list of callables such as MinLength(3)",
+                repr(given),
+            )
+        object.__setattr__(self, "constraints", tuple(given))
+
+
+@dataclasses.dataclass(frozen=True)
+class Greedy(Search):
     """Takes the most probable token at each step.
 
     The score is the plain sum of log probabilities.
+
+    Args:
+        constraints: keyword-only; tuple or list of `MinLength`, `Suppress`,
+            `NoRepeatNgram`, `RepetitionPenalty` or callables like them,
+            applied in this order.
+
+    Raises:
+        ValueError: if `constraints` holds something else.
 
     Example:
 
     >>> from keras_attention.decoding import Greedy
     >>> Greedy()
-    Greedy()
+    Greedy(constraints=())
     """
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample:
+class Sample(Search):
     """Draws each token from the model's distribution, or from its head.
 
     The filters apply in the order temperature, `top_k`, `top_p`, `min_p`.
     Random bits hash (seed, row, position, sample, token) and nothing else:
     they are the same in eager, graph, XLA and JAX, and no row sees its
     batch-mates. The row is its index in the batch unless `decode` is given
-    `row_seeds`. The score is the sum of the model's own log probabilities,
-    before temperature and filters.
+    `row_seeds`. The score is the sum of the log probabilities before
+    temperature and filters.
 
     Args:
         temperature: number above 0 that divides the log probabilities; below
@@ -49,6 +75,7 @@ class Sample:
         seed: integer. The same seed gives the same samples.
         num_samples: how many samples to draw for each row, on axis 1 of the
             result, in the order drawn.
+        constraints: as for `Greedy`; they come before the temperature.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -68,6 +95,7 @@ class Sample:
     num_samples: int = 1
 
     def __post_init__(self):
+        super().__post_init__()
         validation.check_positive_number("temperature", self.temperature)
         validation.check_positive_integer("top_k", self.top_k, optional=True)
         _check_share("top_p", self.top_p)
@@ -83,7 +111,7 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
-class Beam:
+class Beam(Search):
     """Keeps the `width` most probable beginnings at each step (beam search).
 
     Wu et al. 2016, equation 14, with finished hypotheses kept apart: once
@@ -108,6 +136,7 @@ class Beam:
             hypotheses do not fill follow in the order of their own scores:
             beginnings that reached `max_length` without EOS, then empty
             ones (length 0, score -inf) where nothing else exists.
+        constraints: as for `Greedy`.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -125,6 +154,7 @@ class Beam:
     num_hypotheses: int = 1
 
     def __post_init__(self):
+        super().__post_init__()
         validation.check_positive_integer("width", self.width)
         _check_at_least_zero("length_penalty", self.length_penalty)
         _check_at_least_zero("coverage_penalty", self.coverage_penalty)

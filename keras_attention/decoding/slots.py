@@ -42,6 +42,13 @@ def write_at(buffer, values, index):
     return ops.where(positions == index, values[..., None], buffer)
 
 
+def no_alignment(source_mask, max_length, width):
+    """Returns the empty (B, T, K, S) buffer of alignments."""
+    batch, source_length = ops.shape(source_mask)
+    shape = (batch, max_length, width, source_length)
+    return ops.zeros(shape, dtype="float32")
+
+
 def write_alignment(buffer, alignment, index):
     """Returns (B, T, K, S) `buffer` with (B, K, S) written at `index`."""
     positions = ops.arange(buffer.shape[1], dtype="int32")[:, None, None]

@@ -127,21 +127,45 @@ def alignment_of(encoded, source_mask, sequence):
     )
 
 
-def log_probability_of(encoded, source_mask, sequence):
-    """Returns log P of a whole sequence, in float64."""
-    return sum(
-        next_step(encoded, source_mask, sequence[:position])[0][token]
-        for position, token in enumerate(sequence)
-    )
+def log_probability_of(encoded, source_mask, sequence, rules=()):
+    """Returns log P of a whole sequence, in float64.
+
+    Each rule maps (log probabilities (V,), history) to log probabilities.
+    """
+    total = 0.0
+    for position, token in enumerate(sequence):
+        history = sequence[:position]
+        log_probabilities, _ = next_step(encoded, source_mask, history)
+        for rule in rules:
+            log_probabilities = rule(log_probabilities.copy(), history)
+        total += log_probabilities[token]
+    return total
 
 
-def score_of(encoded, source_mask, sequence, search):
+def score_of(encoded, source_mask, sequence, search, rules=()):
     """Returns the score of `Beam`, equation 14 of Wu et al. 2016."""
-    total = log_probability_of(encoded, source_mask, sequence)
+    total = log_probability_of(encoded, source_mask, sequence, rules)
     score = total / ((5 + len(sequence)) / 6) ** search.length_penalty
     coverage = alignment_of(encoded, source_mask, sequence).sum(axis=0)
     coverage = np.minimum(coverage[source_mask], 1.0)
     return score + search.coverage_penalty * np.log(coverage).sum()
+
+
+def best_first(sequences, score):
+    """Finished sequences by score, then those without EOS by theirs."""
+    scored = [(s[-1] != EOS, -score(s), s) for s in sequences]
+    return [(s, -negated) for _, negated, s in sorted(scored)]
+
+
+def hypotheses_of(decoded, row):
+    """The sequences and scores of one row, padding cut off."""
+    sequences = [
+        tuple(map(int, tokens[:length]))
+        for tokens, length in zip(
+            decoded.tokens[row], decoded.lengths[row], strict=True
+        )
+    ]
+    return sequences, decoded.scores[row]
 
 
 def run(mode, function, *arrays):

@@ -6,6 +6,8 @@ from keras import ops
 from markov_decoders import LookedUpMemory
 from markov_decoders import MovedMemory
 from markov_decoders import all_sequences
+from markov_decoders import best_first
+from markov_decoders import hypotheses_of
 from markov_decoders import next_step
 from markov_decoders import random_models
 from markov_decoders import run
@@ -20,23 +22,6 @@ PENALTIES = [(0.0, 0.0), (0.6, 0.0), (1.0, 0.0), (2.3, 0.0), (1.0, 0.4)]
 every_penalty = pytest.mark.parametrize(
     "length_penalty, coverage_penalty", PENALTIES
 )
-
-
-def hypotheses_of(decoded, row):
-    """The sequences and scores of one row, padding cut off."""
-    sequences = [
-        tuple(map(int, tokens[:length]))
-        for tokens, length in zip(
-            decoded.tokens[row], decoded.lengths[row], strict=True
-        )
-    ]
-    return sequences, decoded.scores[row]
-
-
-def best_first(sequences, score):
-    """Finished sequences by score, then those without EOS by theirs."""
-    scored = [(s[-1] != EOS, -score(s), s) for s in sequences]
-    return [(s, -negated) for _, negated, s in sorted(scored)]
 
 
 @every_penalty

@@ -1,5 +1,7 @@
 """What holds for every search: paths, rows, ends and alignments."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from markov_decoders import LookedUpMemory
@@ -13,6 +15,9 @@ from keras_attention.decoding import EOS
 from keras_attention.decoding import Beam
 from keras_attention.decoding import Decoded
 from keras_attention.decoding import Greedy
+from keras_attention.decoding import MinLength
+from keras_attention.decoding import NoRepeatNgram
+from keras_attention.decoding import RepetitionPenalty
 from keras_attention.decoding import Sample
 from keras_attention.decoding import decode
 
@@ -204,3 +209,35 @@ def test_greedy_is_a_beam_of_width_one(length_penalty):
     np.testing.assert_array_equal(one.lengths, greedy.lengths)
     divisor = ((5 + greedy.lengths) / 6) ** length_penalty
     np.testing.assert_allclose(one.scores, greedy.scores / divisor, rtol=1e-5)
+
+
+@pytest.mark.tensorflow_only
+@every_search
+def test_decode_traces_to_operations_that_any_server_runs(search):
+    """A stock server has no XLA, so no operation may need it."""
+    import tensorflow as tf
+
+    constrained = dataclasses.replace(
+        search,
+        constraints=[MinLength(3), NoRepeatNgram(2), RepetitionPenalty(1.3)],
+    )
+
+    @tf.function
+    def decode_batch(encoded, source_mask):
+        prefix = tf.ones_like(source_mask, tf.int32)
+        return decode(
+            MovedMemory(), encoded, source_mask, constrained, 5, prefix=prefix
+        )
+
+    graph = decode_batch.get_concrete_function(*random_models()).graph
+    definition = graph.as_graph_def()
+    nodes = list(definition.node)
+    for function in definition.library.function:
+        nodes += function.node_def
+    kinds = {node.op for node in nodes}
+    assert kinds & {"While", "StatelessWhile"}
+    assert not [
+        kind
+        for kind in kinds
+        if kind.startswith(("Xla", "TensorArray", "TensorList", "Random"))
+    ]

@@ -9,7 +9,11 @@ from markov_decoders import random_models
 
 from keras_attention.decoding import Beam
 from keras_attention.decoding import Greedy
+from keras_attention.decoding import MinLength
+from keras_attention.decoding import NoRepeatNgram
+from keras_attention.decoding import RepetitionPenalty
 from keras_attention.decoding import Sample
+from keras_attention.decoding import Suppress
 from keras_attention.decoding import decode
 
 
@@ -60,11 +64,59 @@ def test_beam_rejects_penalties_below_zero(name, value):
 
 @pytest.mark.parametrize("search", [Greedy(), Sample(top_k=3), Beam(width=7)])
 def test_search_is_a_frozen_value(search):
+    search = dataclasses.replace(search, constraints=[MinLength(3)])
     assert search == dataclasses.replace(search)
     assert hash(search) == hash(dataclasses.replace(search))
-    field = "width" if isinstance(search, Beam) else "temperature"
     with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign"):
-        setattr(search, field, 2)
+        search.constraints = ()
+
+
+@pytest.mark.parametrize("search", [Greedy, Sample, Beam])
+@pytest.mark.parametrize("constraints", [None, MinLength(3), [3], "ab"])
+def test_search_rejects_constraints_that_are_no_callables(search, constraints):
+    with pytest.raises(ValueError, match="`constraints` must be a tuple or l"):
+        search(constraints=constraints)
+
+
+@pytest.mark.parametrize("length", [0, 1.5, None])
+def test_min_length_rejects_what_is_no_positive_integer(length):
+    with pytest.raises(ValueError, match="`length` must be a positive integ"):
+        MinLength(length)
+
+
+@pytest.mark.parametrize("size", [0, 1.5, None])
+def test_no_repeat_ngram_rejects_what_is_no_positive_integer(size):
+    with pytest.raises(ValueError, match="`size` must be a positive integer"):
+        NoRepeatNgram(size)
+
+
+@pytest.mark.parametrize("penalty", [0, -1.5, None])
+def test_repetition_penalty_rejects_what_is_not_above_zero(penalty):
+    with pytest.raises(ValueError, match="`penalty` must be a number above 0"):
+        RepetitionPenalty(penalty)
+
+
+@pytest.mark.parametrize("tokens", [(), 3, [-1], [1.0], [True], "ab"], ids=str)
+def test_suppress_rejects_what_are_no_ids(tokens):
+    with pytest.raises(ValueError, match="`tokens` must be a sequence of int"):
+        Suppress(tokens)
+
+
+def test_suppress_rejects_ids_outside_the_vocabulary():
+    search = Greedy(constraints=[Suppress([5])])
+    with pytest.raises(ValueError, match=r"below the size of the voc.*y, 5\."):
+        decode(MovedMemory(5), *random_models(vocabulary=5), search, 5)
+
+
+def test_decode_rejects_a_prefix_of_wrong_rank():
+    with pytest.raises(ValueError, match=r"`prefix` must.*\(batch, prefix_le"):
+        decode(
+            MovedMemory(),
+            *random_models(),
+            Greedy(),
+            5,
+            prefix=np.array([3, 3, 3]),
+        )
 
 
 @pytest.mark.parametrize("max_length", [0, -1, 2.5, None])
@@ -94,3 +146,15 @@ def test_decode_rejects_row_seeds_of_wrong_rank():
             5,
             row_seeds=np.zeros((3, 1), "int32"),
         )
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("prefix", np.zeros((2, 5), "int32")),
+        ("row_seeds", np.zeros((2,), "int32")),
+    ],
+)
+def test_decode_rejects_a_wrong_number_of_rows(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must have one .* the 3 ro"):
+        decode(MovedMemory(), *random_models(3), Greedy(), 5, **{name: value})

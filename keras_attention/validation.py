@@ -86,3 +86,16 @@ def check_broadcasts(name, shape, target, meaning, fix="", received=None):
             f"Received: {name}.shape={received or shape}."
         )
         raise ValueError(f"{message} {fix}".rstrip())
+
+
+def check_divisor(name, value, of_name, of_value):
+    """Returns `value` if it is a positive integer that divides `of_value`."""
+    check_positive_integer(name, value)
+    if of_value % value:
+        raise invalid(
+            name,
+            f"a divisor of {of_name}={of_value}",
+            value,
+            f"Choose {of_name} a multiple of {name}.",
+        )
+    return value

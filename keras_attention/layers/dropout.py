@@ -1,5 +1,7 @@
 """Dropout with counter-based bits, for the residual paths of the blocks."""
 
+import zlib
+
 import keras
 
 from keras_attention import functional
@@ -26,3 +28,10 @@ class Dropout(keras.layers.Dropout):
             return inputs
         seed = self.seed_generator.next()
         return functional.Dropout(self.rate, seed).apply(inputs)
+
+
+def child_seed(seed, name):
+    """Returns the seed of a part: parts of one seed must not drop alike."""
+    if seed is None:
+        return None
+    return zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF

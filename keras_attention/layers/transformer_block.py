@@ -1,0 +1,134 @@
+"""What the Transformer encoder and decoder blocks share."""
+
+import keras
+
+from keras_attention import validation
+from keras_attention.layers.dropout import Dropout
+from keras_attention.layers.dropout import child_seed
+from keras_attention.layers.multi_head_attention import MultiHeadAttention
+
+
+class TransformerBlock(keras.layers.Layer):
+    """What the two blocks share: sublayers, each with residual and norm.
+
+    Args:
+        num_heads: number of attention heads.
+        feed_forward_units: width of the hidden feed-forward layer.
+        key_dim: width of a head. Defaults to the input width / num_heads.
+        dropout: share of attention weights, and of each sublayer's output,
+            dropped in training.
+        activation: activation of the feed-forward layer.
+        normalize_first: whether to normalise before each sublayer (pre-norm,
+            Xiong et al. 2020) or after the residual sum (post-norm, Vaswani
+            et al. 2017).
+        layer_norm_epsilon: added to the variance in the normalisation.
+        seed: integer seed of the dropouts.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        feed_forward_units,
+        key_dim=None,
+        dropout=0.0,
+        activation="relu",
+        normalize_first=True,
+        layer_norm_epsilon=1e-6,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.num_heads = validation.check_positive_integer(
+            "num_heads", num_heads
+        )
+        self.feed_forward_units = validation.check_positive_integer(
+            "feed_forward_units", feed_forward_units
+        )
+        self.key_dim = validation.check_positive_integer(
+            "key_dim", key_dim, optional=True
+        )
+        self.dropout = validation.check_rate("dropout", dropout)
+        self.activation = keras.activations.get(activation)
+        self.normalize_first = normalize_first
+        self.layer_norm_epsilon = layer_norm_epsilon
+        self.seed = seed
+
+    def _build_attention(self, name, query_shape, value_shape):
+        width = query_shape[-1]
+        if self.key_dim is None and width % self.num_heads:
+            raise validation.invalid(
+                "num_heads",
+                f"a divisor of the input width {width}",
+                self.num_heads,
+                "Or set `key_dim`.",
+            )
+        attention = MultiHeadAttention(
+            num_heads=self.num_heads,
+            key_dim=self.key_dim or width // self.num_heads,
+            dropout=self.dropout,
+            seed=child_seed(self.seed, name),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        attention.build(query_shape, value_shape)
+        return attention
+
+    def _build_feed_forward(self, shape):
+        common = {"dtype": self.dtype_policy}
+        self.hidden_dense = keras.layers.Dense(
+            self.feed_forward_units,
+            activation=self.activation,
+            name="feed_forward_hidden",
+            **common,
+        )
+        self.hidden_dense.build(shape)
+        self.output_dense = keras.layers.Dense(
+            shape[-1], name="feed_forward_output", **common
+        )
+        self.output_dense.build((*shape[:-1], self.feed_forward_units))
+
+    def _build_residuals(self, names, shape):
+        """Builds the normalisation and the dropout of each sublayer."""
+        self.normalizations, self.dropouts = [], []
+        for name in names:
+            normalization = keras.layers.LayerNormalization(
+                epsilon=self.layer_norm_epsilon,
+                dtype=self.dtype_policy,
+                name=f"{name}_normalization",
+            )
+            normalization.build(shape)
+            self.normalizations.append(normalization)
+            self.dropouts.append(
+                Dropout(
+                    self.dropout,
+                    seed=child_seed(self.seed, f"{name}_dropout"),
+                    dtype=self.dtype_policy,
+                    name=f"{name}_dropout",
+                )
+            )
+
+    def _residual(self, position, inputs, sublayer, training):
+        """Returns inputs + dropout(sublayer(inputs)), normalised."""
+        normalize = self.normalizations[position]
+        x = normalize(inputs) if self.normalize_first else inputs
+        x = self.dropouts[position](sublayer(x), training=training)
+        x = inputs + x
+        return x if self.normalize_first else normalize(x)
+
+    def _feed_forward(self, x):
+        return self.output_dense(self.hidden_dense(x))
+
+    def get_config(self):
+        config = {
+            "num_heads": self.num_heads,
+            "feed_forward_units": self.feed_forward_units,
+            "key_dim": self.key_dim,
+            "dropout": self.dropout,
+            "activation": keras.activations.serialize(self.activation),
+            "normalize_first": self.normalize_first,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "seed": self.seed,
+        }
+        return {**super().get_config(), **config}

@@ -1,0 +1,202 @@
+"""The Transformer decoder block."""
+
+import keras
+from keras import ops
+
+from keras_attention import masks
+from keras_attention.layers.transformer_block import TransformerBlock
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class TransformerDecoderBlock(TransformerBlock):
+    """Causal self-attention, cross-attention, feed-forward layer.
+
+    The decoder block of Vaswani et al. 2017, 3.1. `call` runs a whole target
+    sequence; `step` runs one position with cached keys and values and gives
+    the same numbers.
+
+    Args:
+        num_heads: number of attention heads.
+        feed_forward_units: width of the hidden feed-forward layer.
+        key_dim: width of a head. Defaults to the input width / num_heads.
+        dropout: share of attention weights, and of each sublayer's output,
+            dropped in training.
+        activation: activation of the feed-forward layer.
+        normalize_first: pre-norm if True, post-norm as in the paper if False.
+        layer_norm_epsilon: added to the variance in the normalisation.
+        seed: integer seed of the dropouts.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: float tensor (batch, target_length, width).
+        encoded: float tensor (batch, source_length, encoded_width).
+        inputs_mask: boolean (batch, target_length), True = real. Defaults to
+            the Keras mask of `inputs`.
+        encoded_mask: boolean (batch, source_length). Defaults to the Keras
+            mask of `encoded`.
+        return_attention_scores: whether to return the cross-attention
+            weights too.
+        training: whether dropout is on.
+
+    Returns:
+        Tensor of the shape of `inputs` and, if asked for, the weights of the
+        cross-attention (batch, num_heads, target_length, source_length).
+
+    Masking:
+        A position sees real target positions up to itself, and real source
+        positions. The Keras mask of `inputs` is passed on.
+
+    Raises:
+        ValueError: if the width does not divide by `num_heads`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_attention import TransformerDecoderBlock
+    >>> block = TransformerDecoderBlock(num_heads=2, feed_forward_units=11)
+    >>> block(np.ones((3, 5, 14)), np.ones((3, 7, 13))).shape
+    TensorShape([3, 5, 14])
+    """
+
+    def build(self, inputs_shape, encoded_shape):
+        self.self_attention = self._build_attention(
+            "self_attention", inputs_shape, inputs_shape
+        )
+        self.cross_attention = self._build_attention(
+            "cross_attention", inputs_shape, encoded_shape
+        )
+        self._build_feed_forward(inputs_shape)
+        names = ("self_attention", "cross_attention", "feed_forward")
+        self._build_residuals(names, inputs_shape)
+        self.built = True
+
+    def call(
+        self,
+        inputs,
+        encoded,
+        inputs_mask=None,
+        encoded_mask=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        def attend_to_self(x):
+            return self.self_attention(
+                x,
+                x,
+                value_mask=inputs_mask,
+                training=training,
+                use_causal_mask=True,
+            )
+
+        scores = None
+
+        def attend_to_source(x):
+            nonlocal scores
+            result = self.cross_attention(
+                x,
+                encoded,
+                value_mask=encoded_mask,
+                return_attention_scores=return_attention_scores,
+                training=training,
+            )
+            if return_attention_scores:
+                result, scores = result
+            return result
+
+        x = self._residual(0, inputs, attend_to_self, training)
+        x = self._residual(1, x, attend_to_source, training)
+        x = self._residual(2, x, self._feed_forward, training)
+        return (x, scores) if return_attention_scores else x
+
+    def start(self, encoded, max_length, slots=1):
+        """Returns what a step-by-step pass carries along.
+
+        Args:
+            encoded: (batch, source_length, encoded_width).
+            max_length: integer, the number of positions to make room for.
+            slots: integer, how many sequences share one source (beams).
+
+        Returns:
+            A dict: `key` and `value` of the self-attention, (batch,
+            max_length, slots, num_heads, key_dim), zeros; `cross_key` and
+            `cross_value`, projected once, (batch, source_length, num_heads,
+            key_dim), without an axis of slots.
+        """
+        cross_key, cross_value = self.cross_attention.project_key_value(encoded)
+        batch = ops.shape(encoded)[0]
+        heads, width = cross_key.shape[2:]
+        shape = (batch, max_length, slots, heads, width)
+        empty = ops.zeros(shape, dtype=cross_key.dtype)
+        return {
+            "key": empty,
+            "value": empty,
+            "cross_key": cross_key,
+            "cross_value": cross_value,
+        }
+
+    def step(self, inputs, state, index, visible, source_mask):
+        """Runs one position of each slot.
+
+        Args:
+            inputs: (batch, slots, width).
+            state: what `start` or the last `step` returned.
+            index: scalar integer tensor, the position.
+            visible: boolean (batch, slots, max_length, slots): which cached
+                entry each slot may attend to.
+            source_mask: boolean (batch, source_length).
+
+        Returns:
+            The output (batch, slots, width), the new state, and the weights
+            of the cross-attention (batch, num_heads, slots, source_length).
+        """
+        state = dict(state)
+        weights = None
+
+        def attend_to_self(x):
+            for name, new in zip(
+                ("key", "value"),
+                self.self_attention.project_key_value(x),
+                strict=True,
+            ):
+                state[name] = _write(state[name], new, index)
+            batch, length, slots = ops.shape(state["key"])[:3]
+            mask = ops.reshape(visible, (batch, slots, length * slots))
+            output, _ = self.self_attention.attend_projected(
+                x,
+                _merge_slots(state["key"]),
+                _merge_slots(state["value"]),
+                mask=masks.Array(mask),
+            )
+            return output
+
+        def attend_to_source(x):
+            nonlocal weights
+            output, weights = self.cross_attention.attend_projected(
+                x,
+                state["cross_key"],
+                state["cross_value"],
+                mask=masks.Padding(source_mask),
+                return_attention_scores=True,
+            )
+            return output
+
+        x = self._residual(0, inputs, attend_to_self, training=False)
+        x = self._residual(1, x, attend_to_source, training=False)
+        x = self._residual(2, x, self._feed_forward, training=False)
+        return x, state, weights
+
+
+def _write(cache, new, index):
+    """Puts (B, K, N, H) `new` at position `index` of (B, T, K, N, H)."""
+    # `where` over the whole cache, since an update in place is an XLA
+    # operation on TensorFlow, which a stock server refuses.
+    position = ops.arange(cache.shape[1], dtype="int32")
+    here = ops.equal(position, index)[:, None, None, None]  # (T, 1, 1, 1)
+    return ops.where(here, ops.expand_dims(new, axis=1), cache)
+
+
+def _merge_slots(cache):
+    """Joins positions and slots: (B, T, K, N, H) -> (B, T * K, N, H)."""
+    batch = ops.shape(cache)[0]
+    length, slots, heads, width = cache.shape[1:]
+    return ops.reshape(cache, (batch, length * slots, heads, width))

@@ -1,0 +1,91 @@
+"""The Transformer encoder block."""
+
+import keras
+
+from keras_attention.layers.transformer_block import TransformerBlock
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class TransformerEncoderBlock(TransformerBlock):
+    """Self-attention and a feed-forward layer (Vaswani et al. 2017, 3.1).
+
+    Each of the two sits in a residual connection with dropout and layer
+    normalisation, before it (`normalize_first`) or after the sum.
+
+    Args:
+        num_heads: number of attention heads.
+        feed_forward_units: width of the hidden feed-forward layer.
+        key_dim: width of a head. Defaults to the input width / num_heads.
+        dropout: share of attention weights, and of each sublayer's output,
+            dropped in training.
+        activation: activation of the feed-forward layer.
+        normalize_first: pre-norm if True, post-norm as in the paper if False.
+        layer_norm_epsilon: added to the variance in the normalisation.
+        seed: integer seed of the dropouts.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: float tensor (batch, length, width).
+        inputs_mask: boolean (batch, length), True = real. Defaults to the
+            Keras mask of `inputs`.
+        attention_mask: a further mask, as `MultiHeadAttention` takes it.
+        return_attention_scores: whether to return the weights too.
+        training: whether dropout is on.
+        use_causal_mask: whether a position sees only those up to itself.
+
+    Returns:
+        Tensor of the shape of `inputs` and, if asked for, the attention
+        weights (batch, num_heads, length, length).
+
+    Masking:
+        Padded positions are not attended to. The Keras mask is passed on.
+
+    Raises:
+        ValueError: if the width does not divide by `num_heads`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_attention import TransformerEncoderBlock
+    >>> block = TransformerEncoderBlock(num_heads=2, feed_forward_units=11)
+    >>> block(np.ones((3, 5, 14))).shape
+    TensorShape([3, 5, 14])
+    """
+
+    def build(self, inputs_shape):
+        self.self_attention = self._build_attention(
+            "self_attention", inputs_shape, inputs_shape
+        )
+        self._build_feed_forward(inputs_shape)
+        self._build_residuals(("self_attention", "feed_forward"), inputs_shape)
+        self.built = True
+
+    def call(
+        self,
+        inputs,
+        inputs_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+    ):
+        scores = None
+
+        def attend(x):
+            nonlocal scores
+            result = self.self_attention(
+                x,
+                x,
+                value_mask=inputs_mask,
+                attention_mask=attention_mask,
+                return_attention_scores=return_attention_scores,
+                training=training,
+                use_causal_mask=use_causal_mask,
+            )
+            if return_attention_scores:
+                result, scores = result
+            return result
+
+        x = self._residual(0, inputs, attend, training)
+        x = self._residual(1, x, self._feed_forward, training)
+        return (x, scores) if return_attention_scores else x

@@ -1,0 +1,29 @@
+"""Encoders, decoders and the sequence-to-sequence models made of them."""
+
+from keras_attention.models.builder import build_seq2seq
+from keras_attention.models.cnn_encoder import CNNEncoder
+from keras_attention.models.folders import load
+from keras_attention.models.folders import read_card
+from keras_attention.models.generation import GeneratedTexts
+from keras_attention.models.generation import GeneratedTokens
+from keras_attention.models.generation import decode_ids
+from keras_attention.models.rnn_decoder import RNNDecoder
+from keras_attention.models.rnn_encoder import RNNEncoder
+from keras_attention.models.seq2seq import Seq2Seq
+from keras_attention.models.transformer_decoder import TransformerDecoder
+from keras_attention.models.transformer_encoder import TransformerEncoder
+
+__all__ = [
+    "CNNEncoder",
+    "GeneratedTexts",
+    "GeneratedTokens",
+    "RNNDecoder",
+    "RNNEncoder",
+    "Seq2Seq",
+    "TransformerDecoder",
+    "TransformerEncoder",
+    "build_seq2seq",
+    "decode_ids",
+    "load",
+    "read_card",
+]

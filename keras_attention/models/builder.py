@@ -1,0 +1,206 @@
+"""From hyperparameters to a full model, by flat keywords."""
+
+from keras_attention import validation
+from keras_attention.layers import AdditiveAttention
+from keras_attention.layers import DotProductAttention
+from keras_attention.models.cnn_encoder import CNNEncoder
+from keras_attention.models.rnn_decoder import RNNDecoder
+from keras_attention.models.rnn_encoder import RNNEncoder
+from keras_attention.models.seq2seq import Seq2Seq
+from keras_attention.models.transformer_decoder import TransformerDecoder
+from keras_attention.models.transformer_encoder import TransformerEncoder
+
+ENCODERS = ("rnn", "cnn", "transformer")
+DECODERS = ("bahdanau", "luong", "rnn", "transformer")
+SHORT_NAMES = {
+    "transformer": "transformer-transformer",
+    "bahdanau": "rnn-bahdanau",
+    "luong": "rnn-luong",
+}
+KINDS = (
+    *SHORT_NAMES,
+    *(f"{encoder}-{decoder}" for encoder in ENCODERS for decoder in DECODERS),
+)
+
+RECURRENT = {"cell", "embedding_dim"}
+TRANSFORMER = {"num_heads", "feed_forward_units", "activation"}
+TRANSFORMER |= {"normalize_first"}
+ENCODER_OPTIONS = {
+    "rnn": RECURRENT | {"bidirectional"},
+    "cnn": {"kernel_size"},
+    "transformer": TRANSFORMER,
+}
+DECODER_OPTIONS = {
+    "bahdanau": RECURRENT | {"attention"},
+    "luong": RECURRENT | {"attention", "input_feeding"},
+    "rnn": RECURRENT,
+    "transformer": TRANSFORMER,
+}
+
+
+def build_seq2seq(
+    kind,
+    source_vocabulary,
+    target_vocabulary,
+    *,
+    units=256,
+    num_layers=1,
+    num_decoder_layers=None,
+    dropout=0.1,
+    max_length=128,
+    tie_embeddings=False,
+    embedding_dim=None,
+    cell=None,
+    bidirectional=None,
+    attention=None,
+    input_feeding=None,
+    kernel_size=None,
+    num_heads=None,
+    feed_forward_units=None,
+    activation=None,
+    normalize_first=None,
+    seed=None,
+    dtype=None,
+):
+    """Builds a sequence-to-sequence model.
+
+    An option that no part of the chosen kind has is an error, so a value
+    given is a value used. None leaves an option at the default of its part.
+
+    Args:
+        kind: "transformer" (Vaswani et al. 2017), "bahdanau" (Bahdanau et al.
+            2015), "luong" (Luong et al. 2015), or "ENCODER-DECODER" with an
+            encoder of "rnn", "cnn", "transformer" and a decoder of
+            "bahdanau", "luong", "rnn" (no attention), "transformer".
+        source_vocabulary: a `text.Vocabulary`, or the number of source ids.
+        target_vocabulary: a `text.Vocabulary`, or the number of target ids.
+        units: width of the model; of one direction in a recurrent encoder.
+        num_layers: number of layers of the encoder, and of the decoder.
+        num_decoder_layers: number of layers of the decoder, where different.
+        dropout: rate of all dropouts.
+        max_length: longest target that `generate` makes, EOS counted.
+        tie_embeddings: whether the logits reuse the target embeddings.
+        embedding_dim: width of the embeddings (recurrent parts).
+        cell: "lstm", "gru" or "simple" (recurrent parts).
+        bidirectional: whether a recurrent encoder reads both ways.
+        attention: "additive", or a score of `DotProductAttention` ("dot",
+            "scaled", "general", "cosine", "distance"). Defaults to
+            "additive" for bahdanau and to "general" for luong.
+        input_feeding: whether the cells read the last output (luong).
+        kernel_size: positions seen by a convolution (cnn).
+        num_heads: number of attention heads (transformer parts).
+        feed_forward_units: hidden width of feed-forward layers (transformer
+            parts).
+        activation: activation of feed-forward layers (transformer parts).
+        normalize_first: pre-norm or post-norm (transformer parts).
+        seed: integer seed of the dropouts.
+        dtype: dtype or dtype policy of all parts, such as "mixed_bfloat16".
+
+    Returns:
+        A `Seq2Seq`, built, not compiled.
+
+    Raises:
+        ValueError: if an argument is out of range, or has no use.
+
+    Example:
+
+    >>> import keras_attention as ka
+    >>> model = ka.build_seq2seq("rnn-transformer", 11, 13, units=4)
+    >>> type(model.encoder).__name__, type(model.decoder).__name__
+    ('RNNEncoder', 'TransformerDecoder')
+    """
+    validation.check_choice("kind", kind, KINDS)
+    encoder_kind, decoder_kind = SHORT_NAMES.get(kind, kind).split("-")
+    options = {
+        "embedding_dim": embedding_dim,
+        "cell": cell,
+        "bidirectional": bidirectional,
+        "attention": attention,
+        "input_feeding": input_feeding,
+        "kernel_size": kernel_size,
+        "num_heads": num_heads,
+        "feed_forward_units": feed_forward_units,
+        "activation": activation,
+        "normalize_first": normalize_first,
+    }
+    options = {k: v for k, v in options.items() if v is not None}
+    for_encoder = ENCODER_OPTIONS[encoder_kind]
+    for_decoder = DECODER_OPTIONS[decoder_kind]
+    _check_used(kind, options, for_encoder | for_decoder)
+    common = {"units": units, "dropout": dropout, "dtype": dtype}
+    encoder = _encoder(
+        encoder_kind,
+        vocabulary_size=_size("source_vocabulary", source_vocabulary),
+        num_layers=num_layers,
+        seed=seed,
+        **common,
+        **_chosen(options, for_encoder),
+    )
+    decoder = _decoder(
+        decoder_kind,
+        vocabulary_size=_size("target_vocabulary", target_vocabulary),
+        num_layers=num_decoder_layers or num_layers,
+        tie_embeddings=tie_embeddings,
+        seed=None if seed is None else seed + 1,
+        **common,
+        **_chosen(options, for_decoder),
+    )
+    return Seq2Seq(
+        encoder,
+        decoder,
+        max_length=max_length,
+        source_vocabulary=_vocabulary(source_vocabulary),
+        target_vocabulary=_vocabulary(target_vocabulary),
+    )
+
+
+def _encoder(kind, **options):
+    classes = {
+        "rnn": RNNEncoder,
+        "cnn": CNNEncoder,
+        "transformer": TransformerEncoder,
+    }
+    return classes[kind](name="encoder", **options)
+
+
+def _decoder(kind, attention=None, **options):
+    if kind == "transformer":
+        return TransformerDecoder(name="decoder", **options)
+    if kind != "rnn":
+        attention = attention or {"bahdanau": "additive"}.get(kind, "general")
+        dtype = options["dtype"]
+        if attention == "additive":
+            layer = AdditiveAttention(options["units"], dtype=dtype)
+        else:
+            layer = DotProductAttention(attention, dtype=dtype)
+        options["attention"] = layer
+        # Luong's query is the state after the step, Bahdanau's before it.
+        options["query_state"] = {"luong": "current"}.get(kind, "previous")
+    return RNNDecoder(name="decoder", **options)
+
+
+def _check_used(kind, options, used):
+    for name in options:
+        if name not in used:
+            raise ValueError(
+                f"`{name}` must not be set for kind={kind!r}, which has no "
+                f"use for it. Received: {name}={options[name]!r}."
+            )
+
+
+def _chosen(options, names):
+    return {name: options[name] for name in names if name in options}
+
+
+def _size(name, vocabulary):
+    if isinstance(vocabulary, int):
+        return validation.check_positive_integer(name, vocabulary)
+    if vocabulary is None:
+        raise validation.invalid(
+            name, "a Vocabulary or the number of ids", vocabulary
+        )
+    return len(vocabulary)
+
+
+def _vocabulary(vocabulary):
+    return None if isinstance(vocabulary, int) else vocabulary

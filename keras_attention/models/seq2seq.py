@@ -1,0 +1,211 @@
+"""A sequence-to-sequence model: any encoder, any decoder."""
+
+import keras
+from keras import ops
+
+from keras_attention import validation
+from keras_attention.decoding import Greedy
+from keras_attention.models import folders
+from keras_attention.models.decoder import Decoder
+from keras_attention.models.encoder import Encoder
+from keras_attention.models.generation import Generator
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class Seq2Seq(keras.Model):
+    """Maps a source sequence to a target sequence; trained by plain `fit`.
+
+    Ids are 0 for padding, 1 for the beginning (BOS), 2 for the end (EOS) and
+    3 for unknown tokens. In training the decoder reads the true target,
+    shifted (teacher forcing):
+
+        x = {"source": [5, 4, 2], "target": [1, 6, 7]},  y = [6, 7, 2]
+
+    The same decoder runs step by step in `generate` and in the SavedModel.
+
+    Args:
+        encoder: an encoder of `keras_attention`.
+        decoder: a decoder of `keras_attention`.
+        max_length: longest target that `generate` makes, EOS counted.
+        source_vocabulary: a `text.Vocabulary`, for strings in; optional.
+        target_vocabulary: a `text.Vocabulary`, for strings out; optional.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+
+    Call arguments:
+        inputs: dict with integer tensors `source` (batch, source_length) and
+            `target` (batch, target_length), which begins with BOS.
+        training: whether dropout is on.
+
+    Returns:
+        Logits (batch, target_length, target vocabulary), float32: entry t
+        predicts token t + 1 of the target.
+
+    Masking:
+        Id 0 is padding on both sides. The logits carry the Keras mask of the
+        target, so that Keras losses and metrics leave padding out.
+
+    Raises:
+        ValueError: if a part is of the wrong kind, or if the size of a
+            vocabulary differs from that of its part.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_attention as ka
+    >>> model = ka.Seq2Seq(
+    ...     ka.RNNEncoder(vocabulary_size=11, units=5),
+    ...     ka.TransformerDecoder(vocabulary_size=13, units=6, num_heads=2),
+    ... )
+    >>> source, target = np.array([[5, 4, 2]]), np.array([[1, 6, 7, 4]])
+    >>> model({"source": source, "target": target}).shape
+    TensorShape([1, 4, 13])
+    >>> model.generate(source, max_length=7).tokens.shape
+    (1, 1, 7)
+    """
+
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        max_length=128,
+        source_vocabulary=None,
+        target_vocabulary=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, part, kind in (
+            ("encoder", encoder, Encoder),
+            ("decoder", decoder, Decoder),
+        ):
+            if not isinstance(part, kind):
+                raise validation.invalid(
+                    name, f"a keras_attention {name}", repr(part)
+                )
+        self.encoder = encoder
+        self.decoder = decoder
+        self.max_length = validation.check_positive_integer(
+            "max_length", max_length
+        )
+        self.set_vocabularies(source_vocabulary, target_vocabulary)
+        self._generator = Generator(self)
+        self.build({"source": (None, None), "target": (None, None)})
+
+    def set_vocabularies(self, source_vocabulary, target_vocabulary):
+        """Attaches the vocabularies that turn text into ids and back.
+
+        Args:
+            source_vocabulary: a `text.Vocabulary` of the encoder's size, or
+                None for a model of ids alone.
+            target_vocabulary: the same for the decoder.
+
+        Raises:
+            ValueError: if a size differs, as with the vocabulary of another
+                model.
+        """
+        for name, vocabulary, part in (
+            ("source_vocabulary", source_vocabulary, self.encoder),
+            ("target_vocabulary", target_vocabulary, self.decoder),
+        ):
+            if vocabulary is None:
+                continue
+            if len(vocabulary) != part.vocabulary_size:
+                raise ValueError(
+                    f"`{name}` must have {part.vocabulary_size} entries, as "
+                    f"the {part.name} was built with. Received: "
+                    f"len({name})={len(vocabulary)}. Is it the vocabulary of "
+                    "another model?"
+                )
+        self.source_vocabulary = source_vocabulary
+        self.target_vocabulary = target_vocabulary
+
+    def build(self, inputs_shape):
+        source, target = inputs_shape["source"], inputs_shape["target"]
+        if not self.encoder.built:
+            self.encoder.build(source)
+        if not self.decoder.built:
+            encoded = self.encoder.compute_output_shape(source)
+            self.decoder.build(target, encoded)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        source, target = inputs["source"], inputs["target"]
+        encoded = self.encoder(source, training=training)
+        return self.decoder(
+            target,
+            encoded,
+            encoded_mask=self.encoder.compute_mask(source),
+            training=training,
+        )
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return ops.not_equal(inputs["target"], 0)
+
+    def generate(
+        self,
+        source,
+        search=Greedy(),  # noqa: B008 (frozen)
+        max_length=None,
+        batch_size=64,
+        jit_compile=False,
+        verbose="auto",
+    ):
+        """Generates the target of each source.
+
+        Sources of like length are run together; the results come back in the
+        order given. A row's result does not depend on the others.
+
+        Args:
+            source: a list of strings, or an integer array (batch,
+                source_length) padded with 0.
+            search: `Greedy()`, `Sample(...)` or `Beam(...)`.
+            max_length: longest target, EOS counted. Defaults to the model's.
+            batch_size: how many sources run at once.
+            jit_compile: whether to compile the decode with XLA. Worth it for
+                many batches: lengths are padded to powers of two to keep the
+                number of programs small.
+            verbose: 1 shows a progress bar, 0 none, "auto" shows one when
+                there are many batches.
+
+        Returns:
+            For strings a `GeneratedTexts` (texts, scores, lengths,
+            alignments), for ids a `GeneratedTokens` (tokens, scores, lengths,
+            alignments): NumPy arrays whose axis 1 counts the hypotheses, best
+            first. `tokens` (batch, n, max_length) holds EOS and is padded
+            with 0; `alignments` is (batch, n, target_length, source_length).
+
+        Raises:
+            ValueError: if strings come without vocabularies, or the ids are
+                not a matrix.
+        """
+        return self._generator.generate(
+            source, search, max_length, batch_size, jit_compile, verbose
+        )
+
+    def save_folder(self, folder, card=None, overwrite=False):
+        """Saves the model, its vocabularies and its card in one folder.
+
+        Args:
+            folder: path of the folder; written beside, then renamed.
+            card: dict of facts about the model, kept in `card.json`.
+            overwrite: whether to replace an earlier model at this path.
+
+        Raises:
+            ValueError: if the folder exists and may not be replaced.
+        """
+        folders.save_folder(self, folder, card or {}, overwrite)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        config = {
+            "encoder": serialize(self.encoder),
+            "decoder": serialize(self.decoder),
+            "max_length": self.max_length,
+        }
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for name in ("encoder", "decoder"):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)

@@ -1,0 +1,254 @@
+"""The Transformer decoder."""
+
+import keras
+from keras import ops
+
+from keras_attention import validation
+from keras_attention.decoding import gather_slots
+from keras_attention.layers import PositionalEncoding
+from keras_attention.layers import TransformerDecoderBlock
+from keras_attention.layers.dropout import child_seed
+from keras_attention.models.decoder import Decoder
+from keras_attention.models.decoder import source_mask_of
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class TransformerDecoder(Decoder):
+    """Stack of Transformer decoder blocks over embeddings and sinusoids.
+
+    Vaswani et al. 2017, 3.1 and 3.4. With `normalize_first` a last
+    normalisation closes the stack. In a beam search the cached keys and
+    values stay where they were written and each beam looks its own history up
+    in the table of ancestors, since moving them costs more than the step
+    itself; `reorder_cache` moves them instead, with the same result.
+
+    Args:
+        vocabulary_size: number of target ids, padding and specials included.
+        units: width of the model, a multiple of `num_heads`.
+        num_layers: number of blocks.
+        num_heads: number of attention heads.
+        feed_forward_units: hidden width of the feed-forward layers. Defaults
+            to 4 * units.
+        dropout: rate of all dropouts in training.
+        activation: activation of the feed-forward layers.
+        normalize_first: pre-norm blocks if True, post-norm if False.
+        tie_embeddings: whether the logits reuse the embedding matrix.
+        reorder_cache: whether a beam search moves the caches.
+        seed: integer seed of the dropouts.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+
+    Call arguments:
+        target: integer tensor (batch, target_length), begins with BOS, 0 =
+            padding.
+        encoded: float tensor (batch, source_length, width).
+        encoded_mask: boolean (batch, source_length), True = real. Defaults
+            to the Keras mask of `encoded`.
+        return_attention_scores: whether to return the weights too.
+        training: whether dropout is on.
+
+    Returns:
+        Logits (batch, target_length, vocabulary_size), float32: entry t is
+        the prediction of token t + 1. If asked for, also the weights of the
+        last block's cross-attention, averaged over its heads, float32
+        (batch, target_length, source_length).
+
+    Masking:
+        A position sees real target positions up to itself, and real source
+        positions. The Keras mask of the logits marks where target is not 0.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_attention import TransformerDecoder
+    >>> decoder = TransformerDecoder(vocabulary_size=11, units=6, num_heads=2)
+    >>> decoder(np.array([[1, 5, 4]]), np.ones((1, 7, 13))).shape
+    TensorShape([1, 3, 11])
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        units,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_units=None,
+        dropout=0.0,
+        activation="relu",
+        normalize_first=True,
+        tie_embeddings=False,
+        reorder_cache=False,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(
+            vocabulary_size,
+            embedding_dim=units,
+            output_width=units,
+            dropout=dropout,
+            tie_embeddings=tie_embeddings,
+            seed=seed,
+            **kwargs,
+        )
+        self.units = units
+        self.num_layers = validation.check_positive_integer(
+            "num_layers", num_layers
+        )
+        self.num_heads = validation.check_divisor(
+            "num_heads", num_heads, "units", units
+        )
+        self.feed_forward_units = validation.check_positive_integer(
+            "feed_forward_units", feed_forward_units, optional=True
+        )
+        self.activation = keras.activations.get(activation)
+        self.normalize_first = normalize_first
+        self.reorder_cache = reorder_cache
+
+    def build(self, target_shape, encoded_shape):
+        super().build(target_shape, encoded_shape)
+        shape = (*target_shape, self.units)
+        self.positions = PositionalEncoding(dtype=self.dtype_policy)
+        self.blocks = []
+        for number in range(self.num_layers):
+            block = TransformerDecoderBlock(
+                num_heads=self.num_heads,
+                feed_forward_units=self.feed_forward_units or 4 * self.units,
+                dropout=self.dropout,
+                activation=self.activation,
+                normalize_first=self.normalize_first,
+                seed=child_seed(self.seed, f"block_{number}"),
+                dtype=self.dtype_policy,
+                name=f"block_{number}",
+            )
+            block.build(shape, encoded_shape)
+            self.blocks.append(block)
+        if self.normalize_first:
+            self.normalization = keras.layers.LayerNormalization(
+                epsilon=1e-6, dtype=self.dtype_policy, name="normalization"
+            )
+            self.normalization.build(shape)
+
+    def call(
+        self,
+        target,
+        encoded,
+        encoded_mask=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        encoded_mask = source_mask_of(encoded, encoded_mask)
+        x = self.positions(self._embed(target))
+        x = self.embedding_dropout(x, training=training)
+        common = {
+            "inputs_mask": self.compute_mask(target),
+            "encoded_mask": encoded_mask,
+            "training": training,
+        }
+        for block in self.blocks[:-1]:
+            x = block(x, encoded, **common)
+        if not return_attention_scores:
+            x = self.blocks[-1](x, encoded, **common)
+            return self._logits(x)
+        x, weights = self.blocks[-1](
+            x, encoded, return_attention_scores=True, **common
+        )
+        return self._logits(x), _alignment(weights)
+
+    def start(self, encoded, source_mask, max_length, beams=1):
+        """Returns the state before the first step; see the protocol above."""
+        blocks = [
+            block.start(encoded, max_length, slots=beams)
+            for block in self.blocks
+        ]
+        mask = source_mask_of(encoded, source_mask)
+        return {"blocks": blocks, "source_mask": mask}
+
+    def step(self, tokens, state, index, ancestors=None):
+        """Runs position `index` of each beam.
+
+        Args:
+            tokens: integer tensor (batch, beams).
+            state: what `start`, `step` or `reorder` returned.
+            index: scalar integer tensor.
+            ancestors: integer tensor (batch, beams, max_length): the slot
+                that holds a beam's history at each position. Not used with
+                `reorder_cache`, where that is the beam's own slot.
+
+        Returns:
+            Logits (batch, beams, vocabulary_size), the new state, and the
+            alignment (batch, beams, source_length).
+        """
+        # All beams are at one position, so each is a sequence of length 1.
+        x = ops.reshape(self._embed(tokens), (-1, 1, self.units))  # (B*K, 1, U)
+        x = self.positions(x, start_index=index)
+        x = ops.reshape(x, (-1, tokens.shape[1], self.units))  # (B, K, U)
+        visible = self._visible(tokens, state, index, ancestors)
+        blocks = []
+        for block, block_state in zip(
+            self.blocks, state["blocks"], strict=True
+        ):
+            x, block_state, weights = block.step(
+                x, block_state, index, visible, state["source_mask"]
+            )
+            blocks.append(block_state)
+        return self._logits(x), {**state, "blocks": blocks}, _alignment(weights)
+
+    def reorder(self, state, parents):
+        """Returns the state after each beam k took the place of a parent."""
+        if not self.reorder_cache:
+            return state  # `step` finds each history through the ancestors
+        blocks = [
+            {
+                **block,
+                **{
+                    name: _gather_cache(block[name], parents)
+                    for name in ("key", "value")
+                },
+            }
+            for block in state["blocks"]
+        ]
+        return {**state, "blocks": blocks}
+
+    def _embed(self, tokens):
+        return self.embedding(tokens) * self.units**0.5
+
+    def _logits(self, x):
+        return self.logits(self.normalization(x) if self.normalize_first else x)
+
+    def _visible(self, tokens, state, index, ancestors):
+        """Returns which cached entry each beam may see, (B, K, T, K)."""
+        max_length, beams = state["blocks"][0]["key"].shape[1:3]
+        slot = ops.arange(beams, dtype="int32")
+        if self.reorder_cache or ancestors is None:
+            holder = slot[None, :, None, None]  # (1, K, 1, 1)
+        else:
+            holder = ancestors[..., None]  # (B, K, T, 1)
+        past = ops.arange(max_length, dtype="int32") <= index
+        visible = ops.logical_and(ops.equal(holder, slot), past[:, None])
+        shape = (ops.shape(tokens)[0], beams, max_length, beams)
+        return ops.broadcast_to(visible, shape)
+
+    def get_config(self):
+        config = {
+            "units": self.units,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "feed_forward_units": self.feed_forward_units,
+            "activation": keras.activations.serialize(self.activation),
+            "normalize_first": self.normalize_first,
+            "reorder_cache": self.reorder_cache,
+        }
+        return {**super().get_config(), **config}
+
+
+def _alignment(weights):
+    """Averages heads: (B, N, T, S) -> float32 (B, T, S)."""
+    return ops.mean(ops.cast(weights, "float32"), axis=1)
+
+
+def _gather_cache(cache, parents):
+    """Moves the slots of a (B, T, K, N, H) cache."""
+    cache = gather_slots(ops.swapaxes(cache, 1, 2), parents)
+    return ops.swapaxes(cache, 1, 2)

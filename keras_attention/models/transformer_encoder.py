@@ -1,0 +1,123 @@
+"""The Transformer encoder."""
+
+import keras
+
+from keras_attention import validation
+from keras_attention.layers import PositionalEncoding
+from keras_attention.layers import TransformerEncoderBlock
+from keras_attention.layers.dropout import child_seed
+from keras_attention.models.encoder import Encoder
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class TransformerEncoder(Encoder):
+    """Stack of Transformer encoder blocks over embeddings and sinusoids.
+
+    Vaswani et al. 2017, 3.1 and 3.4. With `normalize_first` a last
+    normalisation closes the stack.
+
+    Args:
+        vocabulary_size: number of source ids, padding and specials included.
+        units: width of the model, a multiple of `num_heads`.
+        num_layers: number of blocks.
+        num_heads: number of attention heads.
+        feed_forward_units: hidden width of the feed-forward layers. Defaults
+            to 4 * units.
+        dropout: rate of all dropouts in training.
+        activation: activation of the feed-forward layers.
+        normalize_first: pre-norm blocks if True, post-norm if False.
+        seed: integer seed of the dropouts.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+
+    Call arguments:
+        source: integer tensor (batch, source_length), 0 = padding.
+        training: whether dropout is on.
+
+    Returns:
+        Tensor (batch, source_length, units).
+
+    Masking:
+        Id 0 is padding: nobody attends to it, and it sets the Keras mask of
+        the output.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_attention import TransformerEncoder
+    >>> encoder = TransformerEncoder(vocabulary_size=11, units=6, num_heads=2)
+    >>> encoder(np.array([[5, 4, 2], [6, 2, 0]])).shape
+    TensorShape([2, 3, 6])
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        units,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_units=None,
+        dropout=0.0,
+        activation="relu",
+        normalize_first=True,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(vocabulary_size, units, dropout, seed, **kwargs)
+        self.units = self.output_width = units
+        self.num_layers = validation.check_positive_integer(
+            "num_layers", num_layers
+        )
+        self.num_heads = validation.check_divisor(
+            "num_heads", num_heads, "units", units
+        )
+        self.feed_forward_units = validation.check_positive_integer(
+            "feed_forward_units", feed_forward_units, optional=True
+        )
+        self.activation = keras.activations.get(activation)
+        self.normalize_first = normalize_first
+
+    def build(self, source_shape):
+        super().build(source_shape)
+        shape = (*source_shape, self.units)
+        self.positions = PositionalEncoding(dtype=self.dtype_policy)
+        self.blocks = []
+        for number in range(self.num_layers):
+            block = TransformerEncoderBlock(
+                num_heads=self.num_heads,
+                feed_forward_units=self.feed_forward_units or 4 * self.units,
+                dropout=self.dropout,
+                activation=self.activation,
+                normalize_first=self.normalize_first,
+                seed=child_seed(self.seed, f"block_{number}"),
+                dtype=self.dtype_policy,
+                name=f"block_{number}",
+            )
+            block.build(shape)
+            self.blocks.append(block)
+        if self.normalize_first:
+            self.normalization = keras.layers.LayerNormalization(
+                epsilon=1e-6, dtype=self.dtype_policy, name="normalization"
+            )
+            self.normalization.build(shape)
+
+    def call(self, source, training=None):
+        mask = self.compute_mask(source)
+        x = self.embedding(source) * self.units**0.5
+        x = self.embedding_dropout(self.positions(x), training=training)
+        for block in self.blocks:
+            x = block(x, inputs_mask=mask, training=training)
+        return self.normalization(x) if self.normalize_first else x
+
+    def get_config(self):
+        config = {
+            "units": self.units,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "feed_forward_units": self.feed_forward_units,
+            "activation": keras.activations.serialize(self.activation),
+            "normalize_first": self.normalize_first,
+        }
+        return {**super().get_config(), **config}

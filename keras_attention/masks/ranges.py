@@ -34,7 +34,9 @@ def window(tensor, starts, lengths):
         lengths: for each axis the number of entries.
     """
     whole = [
-        start is None or size == 1 or (_is_zero(start) and size == length)
+        start is None
+        or size == 1
+        or (_is_zero(start) and _is_integer(length) and size == length)
         for start, size, length in zip(
             starts, tensor.shape, lengths, strict=True
         )

@@ -373,3 +373,42 @@ def check_training_step(case, jit_compile, weights_without_gradient=()):
         assert has_changed or weight.path in still, (
             f"{weight.path} is untrained"
         )
+
+
+# --- gradients, for the tests of single layers -------------------------------
+
+
+def loss_gradients(layer, arrays, cotangent, **flags):
+    """Gradients of sum(first output * cotangent), as float64 arrays.
+
+    Returns a dict {name: gradient} over the arrays given and over the
+    trainable weights of the layer, which must be built.
+    """
+    arrays = {name: ops.convert_to_tensor(a) for name, a in arrays.items()}
+    weights, fixed = (
+        [ops.convert_to_tensor(np.array(variable)) for variable in variables]
+        for variables in (
+            layer.trainable_variables,
+            layer.non_trainable_variables,
+        )
+    )
+
+    def loss(arrays, weights):
+        outputs, _ = layer.stateless_call(weights, fixed, **arrays, **flags)
+        first = outputs[0] if isinstance(outputs, tuple) else outputs
+        return ops.sum(first * ops.cast(cotangent, first.dtype))
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found = jax.grad(loss, argnums=(0, 1))(arrays, weights)
+    else:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch([arrays, weights])
+            result = loss(arrays, weights)
+        found = tape.gradient(result, (arrays, weights))
+    names = [weight.name for weight in layer.trainable_variables]
+    named = {**found[0], **dict(zip(names, found[1], strict=True))}
+    return {name: np.array(g, dtype="float64") for name, g in named.items()}

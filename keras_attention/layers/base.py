@@ -29,9 +29,13 @@ class AttentionLayer(keras.layers.Layer):
     def __call__(self, *args, **kwargs):
         # Keras finds tensors in dicts and lists, not inside objects, so a
         # mask travels as a packed dict; `mask_for` unpacks it.
-        args = [_packed(argument) for argument in args]
-        kwargs = {name: _packed(value) for name, value in kwargs.items()}
+        args, kwargs = _pack_masks(args, kwargs)
         return super().__call__(*args, **kwargs)
+
+    def stateless_call(self, *args, **kwargs):
+        # Keras goes from here to `call`, past `__call__`.
+        args, kwargs = _pack_masks(args, kwargs)
+        return super().stateless_call(*args, **kwargs)
 
     def dropout_for(self, training):
         """Returns the `functional.Dropout` of this call, or None."""
@@ -254,5 +258,11 @@ def _check_sequence_mask(name, mask, expected):
         )
 
 
-def _packed(value):
-    return packing.pack(value) if isinstance(value, masks.Mask) else value
+def _pack_masks(args, kwargs):
+    def packed(value):
+        return packing.pack(value) if isinstance(value, masks.Mask) else value
+
+    return (
+        [packed(value) for value in args],
+        {name: packed(value) for name, value in kwargs.items()},
+    )

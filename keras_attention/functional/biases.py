@@ -37,6 +37,8 @@ class TensorBias:
         With `row`, of that row of the batch alone.
         """
         rank = len(self.tensor.shape)
+        if rank == 0:
+            return self.tensor
         starts = (row, None, query_start, key_start)[-rank:]
         lengths = (1, None, query_length, key_length)[-rank:]
         return ranges.window(self.tensor, starts, lengths)

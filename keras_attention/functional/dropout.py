@@ -60,8 +60,8 @@ class Dropout:
         if not self.rate:
             return tensor
         keep = self.keep(ops.shape(tensor), starts)
-        scale = ops.cast(1.0 / (1.0 - self.rate), tensor.dtype)
-        return ops.where(keep, tensor * scale, ops.zeros_like(tensor))
+        kept = tensor * (1.0 / (1.0 - self.rate))
+        return ops.where(keep, kept, ops.zeros_like(tensor))
 
 
 def coordinates(shape, starts):

@@ -49,7 +49,9 @@ class DotProductScore:
         scale = self.scale
         if scale is None:
             scale = 1.0 / math.sqrt(query.shape[-1])
-        return query * ops.cast(scale, query.dtype)
+        if not isinstance(scale, (int, float)):
+            scale = ops.cast(scale, query.dtype)
+        return query * scale
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

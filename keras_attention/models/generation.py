@@ -1,5 +1,6 @@
 """Generation for a whole list of sources: batches in, results in order out."""
 
+import dataclasses
 from typing import Any
 from typing import NamedTuple
 
@@ -8,7 +9,11 @@ import numpy as np
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.decoding import BOS
+from keras_attention.decoding import PAD
+from keras_attention.decoding import Suppress
 from keras_attention.decoding import decode
+from keras_attention.decoding.search import Search
 
 
 class GeneratedTokens(NamedTuple):
@@ -116,11 +121,14 @@ def decode_ids(model, source, search, max_length, row_seeds=None):
     """Encodes (batch, source_length) ids and searches for their targets.
 
     The one way from source ids to target ids: `generate` and the exported
-    signatures both call it.
+    signatures both call it. PAD and BOS are never said: no target holds them.
 
     Returns:
         A `decoding.Decoded`.
     """
+    if isinstance(search, Search):  # of anything else `decode` complains
+        constraints = (*search.constraints, Suppress((PAD, BOS)))
+        search = dataclasses.replace(search, constraints=constraints)
     mask = model.encoder.compute_mask(source)
     encoded = model.encoder(source, training=False)
     return decode(

@@ -10,6 +10,31 @@ CELLS = {
 }
 
 
+def scan(advance, first, inputs):
+    """Runs `advance` along axis 0 of `inputs` and returns every state.
+
+    Args:
+        advance: function (state, input) -> state, shapes unchanged.
+        first: nest of tensors, the state before the first input.
+        inputs: tensor (length, ...).
+
+    Returns:
+        The nest of states, each tensor with an axis of length in front.
+    """
+    if keras.config.backend() == "tensorflow":
+        # `ops.scan` gives its loop no bound on TensorFlow, and XLA cannot
+        # differentiate a loop without one.
+        import tensorflow as tf
+
+        return tf.scan(advance, inputs, initializer=first)
+
+    def step(state, x):
+        state = advance(state, x)
+        return state, state
+
+    return ops.scan(step, first, inputs)[1]
+
+
 def run_cells(cells, inputs, states):
     """Runs a stack of cells once.
 

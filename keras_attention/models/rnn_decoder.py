@@ -12,6 +12,7 @@ from keras_attention.models.decoder import source_mask_of
 from keras_attention.models.recurrence import CELLS
 from keras_attention.models.recurrence import ends_of
 from keras_attention.models.recurrence import run_cells
+from keras_attention.models.recurrence import scan
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -176,11 +177,10 @@ class RNNDecoder(Decoder):
         )  # (B, T, E)
 
         def advance(carry, token):
-            carry, _ = self._advance(token[:, None], {**state, **carry})
-            return carry, carry
+            return self._advance(token[:, None], {**state, **carry})[0]
 
         first = _moving(state)
-        _, steps = ops.scan(advance, first, ops.swapaxes(embedded, 0, 1))
+        steps = scan(advance, first, ops.swapaxes(embedded, 0, 1))
         steps = keras.tree.map_structure(_over_time, steps)
         output, weights = self._output(embedded, steps, state)
         logits = self.logits(self.output_dropout(output, training=training))

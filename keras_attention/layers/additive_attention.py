@@ -1,6 +1,7 @@
 """Additive attention (Bahdanau)."""
 
 import keras
+from keras import backend
 from keras import ops
 
 from keras_attention import validation
@@ -126,10 +127,11 @@ class AdditiveAttention(SingleHeadAttention):
 
     def score(self, query, projected_key):
         query = ops.matmul(query, self.query_kernel)  # (B, T, U)
-        vector = ops.cast(self.vector, "float32")
+        dtype = backend.result_type(query.dtype, "float32")
+        vector = ops.cast(self.vector, dtype)
         if self.normalize:
             length = ops.sqrt(ops.sum(ops.square(vector)))
-            vector = vector * (ops.cast(self.scale, "float32") / length)
+            vector = vector * (ops.cast(self.scale, dtype) / length)
             query = query + ops.cast(self.bias, query.dtype)
         return {
             "query": query,

@@ -19,6 +19,7 @@ from keras_attention.layers import AdditiveAttention
 from keras_attention.layers import DotProductAttention
 from keras_attention.layers import MultiHeadAttention
 from keras_attention.layers import PositionalEncoding
+from keras_attention.layers import SelfAttention
 from keras_attention.layers import TransformerDecoderBlock
 from keras_attention.layers import TransformerEncoderBlock
 from keras_attention.models import CNNEncoder
@@ -48,6 +49,7 @@ __all__ = [
     "RNNDecoder",
     "RNNEncoder",
     "Sample",
+    "SelfAttention",
     "Seq2Seq",
     "TransformerDecoder",
     "TransformerDecoderBlock",

@@ -5,6 +5,7 @@ from keras_attention.layers.dot_product_attention import DotProductAttention
 from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
 from keras_attention.layers.positional_encoding import PositionalEncoding
+from keras_attention.layers.self_attention import SelfAttention
 from keras_attention.layers.transformer_decoder_block import (
     TransformerDecoderBlock,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "Dropout",
     "MultiHeadAttention",
     "PositionalEncoding",
+    "SelfAttention",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
 ]

@@ -181,7 +181,7 @@ class MultiHeadAttention(HeadProjections):
     ):
         key, value = self.project_key_value(value, key)
         padding, filled = (value_mask, key_mask), None
-        if cache is not None:
+        if cache is not None or cache_index is not None:
             cache, filled, padding = key_value_cache.step(
                 cache, cache_index, key, value, *padding
             )

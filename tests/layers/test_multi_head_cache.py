@@ -1,0 +1,210 @@
+"""Decoding with a cache: a step gives what the whole sequence gives."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attention.layers import MultiHeadAttention
+
+BATCH, LENGTH, MAX_LENGTH, WIDTH = 2, 7, 11, 13
+random = np.random.default_rng(11)
+INPUTS = random.normal(size=(BATCH, LENGTH, WIDTH)).astype("float32")
+LAYERS = {
+    "plain": {},
+    "grouped": {"num_key_value_heads": 2, "value_dim": 3},
+    "window": {"sliding_window": 3},
+    "gate and sink": {"use_gate": True, "use_sink": True},
+}
+# The tokens of row 1 run this far ahead of those of row 0.
+AHEAD = np.array([0, 3])
+
+
+def array(tensor):
+    return np.array(ops.convert_to_numpy(ops.cast(tensor, "float32")))
+
+
+def layer_and_full_pass(arguments, **call):
+    layer = MultiHeadAttention(6, 5, seed=1, **arguments)
+    return layer, array(layer(INPUTS, INPUTS, **call))
+
+
+def step_of(layer, mode):
+    """The step of a decoder, as (new, cache, index) -> output, cache."""
+
+    def step(new, cache, index):
+        return layer(
+            new, new, use_causal_mask=True, cache=cache, cache_index=index
+        )
+
+    if mode == "eager":
+        return step
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(step)
+    import tensorflow as tf
+
+    return tf.function(step, jit_compile=mode == "XLA", reduce_retracing=True)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "XLA"])
+@pytest.mark.parametrize("index", ["scalar", "per row"])
+@pytest.mark.parametrize("arguments", LAYERS.values(), ids=LAYERS)
+def test_cached_steps_equal_the_full_pass(arguments, index, mode):
+    layer, full = layer_and_full_pass(arguments, use_causal_mask=True)
+    step = step_of(layer, mode)
+    cache = layer.make_cache(BATCH, MAX_LENGTH)
+    ahead = AHEAD if index == "per row" else np.zeros(2, int)
+    start = max(ahead)
+    if start:  # the first tokens of both rows, at once
+        zero = ops.convert_to_tensor([0, 0], dtype="int32")
+        output, cache = step(INPUTS[:, :start], cache, zero)
+        np.testing.assert_allclose(array(output), full[:, :start], atol=2e-6)
+    for position in range(LENGTH - start):
+        places = position + ahead
+        now = places if index == "per row" else position
+        new = INPUTS[np.arange(BATCH), places][:, None]
+        now = ops.convert_to_tensor(now, dtype="int32")
+        output, cache = step(ops.convert_to_tensor(new), cache, now)
+        expected = full[np.arange(BATCH), places]
+        np.testing.assert_allclose(array(output)[:, 0], expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("sizes", [(7,), (3, 4), (1, 5, 1)], ids=str)
+def test_several_positions_at_once(sizes):
+    layer, full = layer_and_full_pass({}, use_causal_mask=True)
+    cache, index = layer.make_cache(BATCH, MAX_LENGTH), 0
+    for size in sizes:
+        new = INPUTS[:, index : index + size]
+        output, cache = layer(
+            new, new, use_causal_mask=True, cache=cache, cache_index=index
+        )
+        expected = full[:, index : index + size]
+        np.testing.assert_allclose(array(output), expected, atol=2e-6)
+        index += size
+
+
+def test_cache_holds_the_heads_at_their_places():
+    layer = MultiHeadAttention(6, 5, num_key_value_heads=2, value_dim=3)
+    layer.build(INPUTS.shape, INPUTS.shape)
+    cache = layer.make_cache(BATCH, MAX_LENGTH)
+    assert cache["key"].shape == (BATCH, MAX_LENGTH, 2, 5)
+    assert cache["value"].shape == (BATCH, MAX_LENGTH, 2, 3)
+    before = array(cache["key"])
+    index = np.array([1, 4], "int32")
+    _, new = layer(INPUTS, INPUTS, cache=cache, cache_index=index)
+    expected = np.zeros((BATCH, MAX_LENGTH, 2, 5))
+    heads = array(layer.key_dense(INPUTS))
+    expected[0, 1:8], expected[1, 4:11] = heads
+    np.testing.assert_allclose(array(new["key"]), expected, atol=1e-6)
+    np.testing.assert_array_equal(array(cache["key"]), before)
+
+
+def test_positions_after_the_new_ones_are_hidden():
+    layer, full = layer_and_full_pass({})
+    cache = layer.make_cache(BATCH, MAX_LENGTH)
+    cache = {name: buffer + 9.0 for name, buffer in cache.items()}
+    output, scores, _ = layer(
+        INPUTS,
+        INPUTS,
+        cache=cache,
+        cache_index=0,
+        return_attention_scores=True,
+    )
+    np.testing.assert_allclose(array(output), full, atol=2e-6)
+    assert scores.shape == (BATCH, 6, LENGTH, MAX_LENGTH)
+    assert not np.any(array(scores)[..., LENGTH:])
+
+
+def test_mask_of_the_whole_cache_hides_a_padded_prompt():
+    padding = np.arange(LENGTH) >= np.array([[0], [2]])
+    call = {"use_causal_mask": True}
+    layer, full = layer_and_full_pass({}, value_mask=padding, **call)
+    wide = np.ones((BATCH, MAX_LENGTH), bool)
+    wide[:, :LENGTH] = padding
+    cache = layer.make_cache(BATCH, MAX_LENGTH)
+    for index in range(LENGTH):
+        new = INPUTS[:, index : index + 1]
+        output, cache = layer(
+            new, new, value_mask=wide, cache=cache, cache_index=index, **call
+        )
+        np.testing.assert_allclose(
+            array(output)[:, 0], full[:, index], atol=2e-6
+        )
+
+
+def test_mask_of_the_new_positions():
+    padding = np.arange(LENGTH) < np.array([[7], [4]])
+    layer, full = layer_and_full_pass({}, value_mask=padding)
+    output, _ = layer(
+        INPUTS,
+        INPUTS,
+        value_mask=padding,
+        cache=layer.make_cache(BATCH, MAX_LENGTH),
+        cache_index=0,
+    )
+    np.testing.assert_allclose(array(output), full, atol=2e-6)
+
+
+def test_cache_in_a_functional_model():
+    layer = MultiHeadAttention(6, 5)
+    layer.build(INPUTS.shape, INPUTS.shape)
+    cache = {
+        name: keras.Input(buffer.shape[1:], name=name)
+        for name, buffer in layer.make_cache(BATCH, MAX_LENGTH).items()
+    }
+    new = keras.Input((1, WIDTH), name="new")
+    index = keras.Input((), dtype="int32", name="index")
+    outputs = layer(new, new, cache=cache, cache_index=index)
+    assert outputs[0].shape == (None, 1, WIDTH)
+    assert outputs[1]["key"].shape == (None, MAX_LENGTH, 6, 5)
+    model = keras.Model({"new": new, "index": index, **cache}, outputs)
+    index = ops.convert_to_tensor([2, 5], dtype="int32")
+    first = ops.convert_to_tensor(INPUTS[:, :1])
+    cache = layer.make_cache(BATCH, MAX_LENGTH)
+    found, _ = model({"new": first, "index": index, **cache})
+    expected, _ = layer(first, first, cache=cache, cache_index=index)
+    np.testing.assert_allclose(array(found), array(expected), atol=2e-6)
+
+
+def test_cache_has_the_compute_dtype():
+    layer = MultiHeadAttention(6, 5, dtype="mixed_bfloat16")
+    layer.build(INPUTS.shape, INPUTS.shape)
+    output, cache = layer(
+        INPUTS, INPUTS, cache=layer.make_cache(BATCH, 7), cache_index=0
+    )
+    parts = (output, cache["key"], cache["value"])
+    dtypes = {keras.backend.standardize_dtype(x.dtype) for x in parts}
+    assert dtypes == {"bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("cache", "index", "message"),
+    [
+        ("good", None, "`cache_index` must be given together with `cache`"),
+        ("good", 5, "must leave room for the new positions"),
+        ("good", -1, "must leave room for the new positions"),
+        ("narrow", 0, "`cache` must hold keys of shape"),
+        ("list", 0, "`cache` must be a dict"),
+    ],
+)
+def test_bad_caches(cache, index, message):
+    layer = MultiHeadAttention(6, 5)
+    other = MultiHeadAttention(6, 3)
+    good = layer.make_cache(BATCH, MAX_LENGTH)
+    caches = {
+        "good": good,
+        "narrow": other.make_cache(BATCH, MAX_LENGTH),
+        "list": list(good.values()),
+    }
+    with pytest.raises(ValueError, match=message):
+        layer(INPUTS, INPUTS, cache=caches[cache], cache_index=index)
+
+
+def test_cache_wants_one_axis_of_positions():
+    layer = MultiHeadAttention(6, 5)
+    image = np.ones((BATCH, 3, 5, WIDTH), "float32")
+    cache = layer.make_cache(BATCH, MAX_LENGTH)
+    with pytest.raises(ValueError, match="inputs of shape \\(batch, length"):
+        layer(image, image, cache=cache, cache_index=0)

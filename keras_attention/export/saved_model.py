@@ -1,0 +1,160 @@
+"""Writes a model as one SavedModel: text in, text out, without Python."""
+
+import os
+import pathlib
+import shutil
+import tempfile
+
+import tensorflow as tf
+
+from keras_attention import validation
+from keras_attention.decoding import Beam
+from keras_attention.decoding.search import Search
+from keras_attention.export import guide
+from keras_attention.export.portability import check_portable
+from keras_attention.export.signatures import COMPILED
+from keras_attention.export.signatures import Signatures
+from keras_attention.models import Seq2Seq
+
+SAVED_MODEL = "saved_model.pb"
+
+
+def export_saved_model(
+    model,
+    folder,
+    search=Beam(4),  # noqa: B008 (frozen)
+    max_length=None,
+    max_source_length=512,
+    overwrite=False,
+):
+    """Exports a model for TensorFlow Serving.
+
+    The SavedModel answers strings with strings. It holds the weights once and
+    needs neither Keras nor this package. Signatures, each with named inputs
+    and outputs whose leading axis is the batch:
+
+    - `serving_default`: `text` (batch,) -> `text` (batch,), `score` (batch,).
+    - `n_best`: `text` -> `text` and `score` (batch, n), best first,
+      `alignments` (batch, n, target_length, source_length), `source_tokens`
+      (batch, source_length), `target_tokens` (batch, n, target_length). n is
+      the `num_hypotheses` of a beam, or its width if that is 1.
+    - `tokens`: `ids` (batch, source_length) int32, padded with 0 -> `ids`
+      (batch, n, max_length), `scores` and `lengths` (batch, n).
+    - `compiled`: as `serving_default`, the search compiled by XLA: faster
+      after the first requests, on servers started with XLA. Batch and length
+      are padded to powers of two, which bounds the number of programs.
+
+    All but `compiled` run on any server. Any text has an answer: what is
+    longer than `max_source_length` is cut, broken UTF-8 reads as U+FFFD, what
+    the vocabulary lacks as unknown; no row changes another's answer. With
+    `Sample` the random bits of a row depend on its text and the seed alone.
+
+    Args:
+        model: a `Seq2Seq` with both vocabularies.
+        folder: path of the new SavedModel; written beside, then renamed. A
+            `README.md` in it says how to serve and call it.
+        search: `Greedy()`, `Sample(...)` or `Beam(...)`.
+        max_length: longest target, EOS counted. Defaults to the model's.
+        max_source_length: longest source in tokens, EOS counted.
+        overwrite: whether to replace an earlier SavedModel at this path.
+
+    Returns:
+        The folder, a `pathlib.Path`.
+
+    Raises:
+        ValueError: if an argument is out of range, the model has no
+            vocabularies, the folder may not be written, or the model holds an
+            operation that a server without XLA, GPU or Python cannot run.
+
+    Example:
+
+    >>> import tempfile
+    >>> import keras_attention as ka
+    >>> from keras_attention.export import export_saved_model
+    >>> words = ka.Vocabulary.build(["abc"])
+    >>> model = ka.build_seq2seq("luong", words, words, units=3)
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     folder = export_saved_model(model, f"{parent}/1", ka.Greedy())
+    ...     sorted(path.name for path in folder.iterdir())[0]
+    'README.md'
+    """
+    _check_model(model)
+    if not isinstance(search, Search):
+        raise validation.invalid(
+            "search", "a Greedy(), Sample() or Beam() object", repr(search)
+        )
+    if max_length is None:
+        max_length = model.max_length
+    validation.check_positive_integer("max_length", max_length)
+    validation.check_positive_integer("max_source_length", max_source_length)
+    folder = pathlib.Path(folder)
+    _check_free(folder, overwrite)
+    signatures = Signatures(model, search, max_length, max_source_length)
+    traced = signatures.trace()
+    for name, function in traced.items():
+        if name != COMPILED:
+            check_portable(name, function)
+    facts = guide.Facts(search, max_length, max_source_length)
+    _write(folder, _served(model), traced, facts)
+    return folder
+
+
+def _served(model):
+    """Returns what the SavedModel holds besides graphs, each thing once.
+
+    Not the Keras model itself: TensorFlow would find its variables by two
+    ways and store them twice.
+    """
+    served = tf.Module()
+    served.weights = [variable.value for variable in model.variables]
+    served.source_vocabulary = model.source_vocabulary
+    served.target_vocabulary = model.target_vocabulary
+    return served
+
+
+def _write(folder, served, signatures, facts):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = pathlib.Path(
+        tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
+    )
+    try:
+        tf.saved_model.save(served, str(beside), signatures=signatures)
+        guide.write(beside, signatures, facts)
+        os.chmod(beside, 0o755)  # mkdtemp makes it private
+        if folder.exists():
+            shutil.rmtree(folder)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _check_model(model):
+    if not isinstance(model, Seq2Seq):
+        raise validation.invalid("model", "a Seq2Seq", repr(model))
+    for name in ("source_vocabulary", "target_vocabulary"):
+        if getattr(model, name) is None:
+            raise validation.invalid(
+                "model",
+                "one with both vocabularies, since text comes in and out",
+                f"one without {name}",
+                "Give it its vocabularies with `set_vocabularies`.",
+            )
+
+
+def _check_free(folder, overwrite):
+    """What is not a SavedModel is never replaced."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not overwrite:
+        raise validation.invalid(
+            "folder",
+            "a path where nothing is yet",
+            repr(str(folder)),
+            "Choose another path or allow overwriting.",
+        )
+    if not (folder / SAVED_MODEL).is_file():
+        raise validation.invalid(
+            "folder",
+            f"a folder that holds {SAVED_MODEL}, where one is to be replaced",
+            repr(str(folder)),
+        )

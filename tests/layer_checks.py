@@ -213,7 +213,10 @@ def check_build_from_shapes(case):
     layer = case.new_layer()
     shapes = {f"{name}_shape": a.shape for name, a in case.arrays.items()}
     wanted = inspect.signature(layer.build).parameters
-    layer.build(**{k: v for k, v in shapes.items() if k in wanted})
+    shapes = {k: v for k, v in shapes.items() if k in wanted} or {
+        "input_shape": next(iter(shapes.values()))  # Keras's usual name
+    }
+    layer.build(**shapes)
     assert layer.built
     assert weight_shapes(layer) == weight_shapes(called)
     layer.set_weights(called.get_weights())

@@ -92,6 +92,8 @@ class SingleHeadAttention(AttentionLayer):
         use_causal_mask=False,
     ):
         key = value if key is None else key
+        # `build` has seen the shapes of the first call alone.
+        check_sequence_shapes(query.shape, value.shape, key.shape)
         mask = mask_for(
             (query.shape[0], 1, query.shape[1], key.shape[1]),
             query_mask=query_mask,
@@ -149,6 +151,8 @@ class SingleHeadAttention(AttentionLayer):
         training=None,
         use_causal_mask=False,
     ):
+        key_shape = None if key is None else key.shape
+        check_sequence_shapes(query.shape, value.shape, key_shape)
         shape = self.compute_output_shape(query.shape, value.shape)
         output = keras.KerasTensor(shape, dtype=self.compute_dtype)
         if not return_attention_scores:
@@ -217,7 +221,8 @@ def check_sequence_shapes(query_shape, value_shape, key_shape=None):
                 f"`{name}` must have shape (batch, length, width). "
                 f"Received: {name}.shape={tuple(shape)}."
             )
-    if key_shape is not None and key_shape[1] != value_shape[1]:
+    lengths = {value_shape[1], (key_shape or value_shape)[1]} - {None}
+    if len(lengths) > 1:
         raise ValueError(
             "`key` and `value` must have the same length. Received: "
             f"key.shape={tuple(key_shape)}, value.shape={tuple(value_shape)}."

@@ -3,6 +3,7 @@
 import zlib
 
 import keras
+from keras import ops
 
 from keras_attention import functional
 
@@ -26,8 +27,15 @@ class Dropout(keras.layers.Dropout):
     def call(self, inputs, training=False):
         if not (training and self.rate > 0):
             return inputs
+        if self.rate == 1:
+            return ops.zeros_like(inputs)
         seed = self.seed_generator.next()
-        return functional.Dropout(self.rate, seed).apply(inputs)
+        dropout = functional.Dropout(self.rate, seed)
+        if self.noise_shape is None:
+            return dropout.apply(inputs)
+        sizes = zip(self.noise_shape, ops.shape(inputs), strict=True)
+        shape = [size if fixed is None else fixed for fixed, size in sizes]
+        return inputs * dropout.apply(ops.ones(shape, dtype=inputs.dtype))
 
 
 def child_seed(seed, name):

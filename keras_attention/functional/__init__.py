@@ -2,6 +2,7 @@
 
 from keras_attention.functional.attention import attend
 from keras_attention.functional.biases import DistanceBias
+from keras_attention.functional.compiling import portable
 from keras_attention.functional.dense import masked_softmax
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.dropout import random_bits
@@ -16,6 +17,7 @@ __all__ = [
     "Dropout",
     "attend",
     "masked_softmax",
+    "portable",
     "random_bits",
     "random_uniform",
 ]

@@ -54,15 +54,20 @@ def attend_blockwise(
         _at_most(block_sizes[1], key_length),
     )
     problem = Problem(
-        layout, score.kernel(), mask, bias, logit_soft_cap, dropout
+        layout,
+        score.kernel(query, key, mask),
+        mask,
+        bias,
+        logit_soft_cap,
+        dropout,
     )
     inputs = Inputs(
         query=score.scale_query(tiles.at_least_float32(query)),
         key=key,
         value=value,
         bias=bias_blocks.tensor_of(bias),
-        sink=None if sink is None else ops.convert_to_tensor(sink),
-        vector=score.vector,
+        sink=_tensor(sink),
+        vector=_tensor(score.vector),
     )
     return ops.cast(_differentiable(problem, inputs), query.dtype)
 
@@ -71,8 +76,13 @@ def _differentiable(problem, inputs):
     """Solves the problem, with the gradient written by hand."""
     given = {k: v for k, v in inputs._asdict().items() if v is not None}
 
+    def named(tensors):
+        # A gradient tape would record, and so keep, each block in the loops.
+        tensors = map(ops.stop_gradient, tensors)
+        return Inputs(**dict(zip(given, tensors, strict=True)))
+
     def run(*tensors):
-        inputs = Inputs(**dict(zip(given, tensors, strict=True)))
+        inputs = named(tensors)
         output, log_total = forward(problem, inputs)
 
         def gradient(upstream):
@@ -82,8 +92,8 @@ def _differentiable(problem, inputs):
         return output, gradient
 
     def run_backward(*tensors):
-        *tensors, output, log_total, upstream = tensors
-        inputs = Inputs(**dict(zip(given, tensors, strict=True)))
+        *tensors, output, log_total, upstream = map(ops.stop_gradient, tensors)
+        inputs = named(tensors)
         gradients = backward(problem, inputs, output, log_total, upstream)
         return tuple(gradients[name] for name in given), _refuse
 
@@ -177,6 +187,10 @@ def _start(tile, query):
         ops.zeros(shape, dtype=query.dtype),
         output,
     )
+
+
+def _tensor(value):
+    return None if value is None else ops.convert_to_tensor(value)
 
 
 def _at_most(size, length):

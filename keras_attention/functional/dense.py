@@ -18,7 +18,7 @@ def attend_dense(
     # The product itself must be in float32: in float16 it overflows before
     # any scale could help.
     query, key, value = (at_least_float32(x) for x in (query, key, value))
-    scores = score.scores(query, key)  # (B, N, T, S)
+    scores = score.scores(query, key, mask)  # (B, N, T, S)
     scores = biases.soft_cap(scores, logit_soft_cap)
     area = (0, ops.shape(query)[1], 0, ops.shape(key)[1])
     if bias is not None:

@@ -10,7 +10,12 @@ import math
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.functional import additive
 from keras_attention.functional import kernels
+
+# Above this many (query, key, unit) triples the additive score is computed
+# without the units axis. Measured; see benchmarks/additive.py.
+LARGEST_PAIRS = 2**16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,13 +30,14 @@ class DotProductScore:
     scale: object = None
     vector = None
 
-    def kernel(self):
+    def kernel(self, query, key, mask=None):
+        """Returns what computes the scores of a block of the scaled query."""
         return kernels.DotProductKernel()
 
     def check(self, query_shape):
         """Nothing to check: the kernel has no weights."""
 
-    def scores(self, query, key):
+    def scores(self, query, key, mask=None):
         """Returns (B, N, T, S) from query (B, T, N, H) and key (B, S, K, H).
 
         The query is scaled before the product, which is T*H multiplications
@@ -78,15 +84,42 @@ class AdditiveScore:
             "(num_heads, units)",
         )
 
-    def scores(self, query, key):
-        """Returns (B, N, T, S) from query (B, T, N, U) and key (B, S, K, U)."""
+    def kernel(self, query, key, mask=None):
+        """Returns what computes the scores of a block."""
+        return additive.AdditiveKernel(additive.is_small(query, key, mask))
+
+    def scale_query(self, query):
+        """Returns the query: there is nothing to scale."""
+        return query
+
+    def scores(self, query, key, mask=None):
+        """Returns (B, N, T, S) from query (B, T, N, U) and key (B, S, K, U).
+
+        The formula as it stands builds (B, T, S, N, U), so it serves small
+        sizes only, such as one step of a decoder.
+        """
+        vector = ops.cast(self.vector, query.dtype)
+        if _pairs(query, key) > LARGEST_PAIRS:
+            return additive.scores(query, key, vector, mask)
         groups = query.shape[2] // key.shape[2]
         if groups > 1:
             key = ops.repeat(key, groups, axis=2)  # (B, S, N, U)
         pairs = ops.tanh(query[:, :, None] + key[:, None])  # (B, T, S, N, U)
-        vector = ops.cast(self.vector, query.dtype)
         scores = ops.sum(pairs * vector, axis=-1)  # (B, T, S, N)
         return ops.transpose(scores, (0, 3, 1, 2))  # (B, N, T, S)
+
+
+def _pairs(query, key):
+    """Returns the number of (query, key, unit) triples of one row and head.
+
+    One query is one step of a decoder, which stays small at any length.
+    """
+    queries, keys = query.shape[1], key.shape[1]
+    if queries == 1 or keys == 1:
+        return 0
+    if queries is None or keys is None:
+        return float("inf")
+    return queries * keys * query.shape[3]
 
 
 def group_heads(tensor, num_key_value_heads):

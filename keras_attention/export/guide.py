@@ -1,10 +1,18 @@
-"""What is written beside a SavedModel: how to serve and call it."""
+"""What is written beside a SavedModel: how to serve it and how to call it."""
 
 import dataclasses
+import string
+
+import keras
+import tensorflow as tf
 
 from keras_attention.decoding.search import Search
 
-BATCHING = """\
+README, BATCHING = "README.md", "batching_parameters.txt"
+
+BATCHING_PARAMETERS = """\
+# For: tensorflow_model_server --enable_batching --batching_parameters_file=...
+# Requests that wait together for up to 1 ms are answered together.
 max_batch_size { value: 32 }
 batch_timeout_micros { value: 1000 }
 max_enqueued_batches { value: 256 }
@@ -17,6 +25,131 @@ allowed_batch_sizes: 16
 allowed_batch_sizes: 32
 """
 
+GUIDE = string.Template("""\
+# Serving this model
+
+Text goes in, text comes out. TensorFlow Serving runs this folder as it is;
+neither Keras nor Python is needed.
+
+- Search: `$search`
+- Longest target: $max_length tokens. Longer sources than $max_source_length
+  tokens are cut (the end of a sequence counts as one token in both).
+- Written with TensorFlow $tensorflow and Keras $keras.
+
+## Signatures
+
+"batch" is the number of texts in a request. All outputs have it as their
+first axis.
+
+$table
+
+`score` is the sum of the log probabilities of the tokens, divided by the
+length penalty of the search if it has one. Hypotheses come best first. Where
+a search found fewer than n, the others are empty and score `-Infinity`.
+`source_tokens` and `target_tokens` name the axes of `alignments` and are empty
+where a shorter text is padded.
+
+Any text has an answer. Bytes that are not UTF-8 are read as U+FFFD and
+characters the model does not know as unknown. No text of a request changes
+the answer to another.
+
+## Server
+
+With Docker, from this folder:
+
+```sh
+docker run --rm -p 8500:8500 -p 8501:8501 \\
+  -v "$$PWD:/models/model/1" -e MODEL_NAME=model tensorflow/serving
+```
+
+With the program itself (the folder below the base path must be a number):
+
+```sh
+mkdir -p /tmp/models/model && cp -r "$$PWD" /tmp/models/model/1
+tensorflow_model_server --port=8500 --rest_api_port=8501 \\
+  --model_name=model --model_base_path=/tmp/models/model
+```
+
+To answer waiting requests together, add
+`--enable_batching --batching_parameters_file=/models/model/1/$batching`
+(with the path of that file as the server sees it). The server joins only
+inputs of equal length, so then send `tokens` and `decode_step` one length.
+
+The signature `compiled` needs XLA, which a server refuses unless it is
+started with `--xla_cpu_compilation_enabled` (on a GPU
+`--xla_gpu_compilation_enabled`). The first request of each size, in powers of
+two, waits for a compilation. All other signatures run on any server.
+
+## Client: REST
+
+```sh
+curl -d '{"inputs": {"text": ["$sample", "$sample"]}}' \\
+  http://localhost:8501/v1/models/model:predict
+# {"outputs": {"text": ["...", "..."], "score": [-0.1, -0.1]}}
+
+curl -d '{"signature_name": "n_best", "inputs": {"text": ["$sample"]}}' \\
+  http://localhost:8501/v1/models/model:predict
+```
+
+## Client: gRPC
+
+`pip install tensorflow-serving-api`, then
+
+```python
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+channel = grpc.insecure_channel("localhost:8500")
+service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+request = predict_pb2.PredictRequest()
+request.model_spec.name = "model"
+request.model_spec.signature_name = "serving_default"
+request.inputs["text"].CopyFrom(tf.make_tensor_proto(["$sample"]))
+answer = service.Predict(request, timeout=10)
+print(tf.make_ndarray(answer.outputs["text"])[0].decode())
+```
+
+## Client: one token at a time
+
+`encode` reads the text once. `decode_step` takes what it returned and the ids
+so far, and says what may come next; id 2 is the end. The same in Python
+without a server:
+
+```python
+import tensorflow as tf
+
+model = tf.saved_model.load(".")
+encoded = model.signatures["encode"](text=tf.constant(["$sample"]))
+ids = tf.zeros([1, 0], tf.int32)
+for _ in range($max_length):
+    step = model.signatures["decode_step"](**encoded, ids=ids)
+    chosen = tf.argmax(step["log_probabilities"], -1, tf.int32)
+    ids = tf.concat([ids, chosen[:, None]], axis=1)
+    print(step["text"][0].numpy().decode(), end="\\r")
+    if chosen[0] == 2:
+        break
+```
+""")
+
+AXES = {  # of inputs and outputs whose axes the graph leaves open
+    "text": ("batch",),
+    "target": ("batch",),
+    "ids": ("batch", "length"),
+    "encoded": ("batch", "source length"),
+    "source_mask": ("batch", "source length"),
+    "score": ("batch",),
+    "scores": ("batch",),
+    "log_probability": ("batch",),
+    "log_probabilities": ("batch",),
+    "lengths": ("batch",),
+    "alignment": ("batch", "source length"),
+    "alignments": ("batch", "n", "target length", "source length"),
+    "source_tokens": ("batch", "source length"),
+    "target_tokens": ("batch", "n", "target length"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
@@ -25,9 +158,51 @@ class Facts:
     search: Search
     max_length: int
     max_source_length: int
+    sample: str  # a text of the source language
 
 
 def write(folder, signatures, facts):
-    """Writes README.md and batching_parameters.txt into `folder`."""
-    (folder / "batching_parameters.txt").write_text(BATCHING)
-    (folder / "README.md").write_text(f"{facts}\n")
+    """Writes README.md and batching_parameters.txt into `folder`.
+
+    Args:
+        folder: path of the SavedModel.
+        signatures: dict of traced functions by signature name.
+        facts: `Facts`.
+    """
+    (folder / BATCHING).write_text(BATCHING_PARAMETERS)
+    text = GUIDE.substitute(
+        dataclasses.asdict(facts) | {"search": repr(facts.search)},
+        table=_table(signatures),
+        batching=BATCHING,
+        tensorflow=tf.__version__,
+        keras=keras.__version__,
+    )
+    (folder / README).write_text(text, encoding="utf-8")
+
+
+def _table(signatures):
+    lines = ["| signature | inputs | outputs |", "|---|---|---|"]
+    for name, function in signatures.items():
+        inputs, _ = function.structured_input_signature
+        inputs = {spec.name: spec for spec in inputs}
+        outputs = function.structured_outputs
+        cells = [f"`{name}`", _described(inputs), _described(outputs)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _described(tensors):
+    cells = []
+    for name, tensor in sorted(tensors.items()):
+        axes = ", ".join(_axes(name, tensor.shape))
+        cells.append(f"`{name}` {tensor.dtype.name} ({axes})")
+    return ", ".join(cells)
+
+
+def _axes(name, shape):
+    names = AXES[name]
+    for axis, size in enumerate(shape.as_list()):
+        if size is None:
+            yield names[axis] if axis < len(names) else "length"
+        else:
+            yield str(size)

@@ -15,6 +15,7 @@ from keras_attention.export.portability import check_portable
 from keras_attention.export.signatures import COMPILED
 from keras_attention.export.signatures import Signatures
 from keras_attention.models import Seq2Seq
+from keras_attention.text import UNKNOWN_ID
 
 SAVED_MODEL = "saved_model.pb"
 
@@ -40,6 +41,10 @@ def export_saved_model(
       the `num_hypotheses` of a beam, or its width if that is 1.
     - `tokens`: `ids` (batch, source_length) int32, padded with 0 -> `ids`
       (batch, n, max_length), `scores` and `lengths` (batch, n).
+    - `score`: `text`, `target` (batch,) -> `score` and `log_probability`
+      (batch,) that the model gives this target.
+    - `encode` and `decode_step`: for clients that show each token at once;
+      the `README.md` beside the SavedModel has an example.
     - `compiled`: as `serving_default`, the search compiled by XLA: faster
       after the first requests, on servers started with XLA. Batch and length
       are padded to powers of two, which bounds the number of programs.
@@ -94,9 +99,18 @@ def export_saved_model(
     for name, function in traced.items():
         if name != COMPILED:
             check_portable(name, function)
-    facts = guide.Facts(search, max_length, max_source_length)
+    facts = guide.Facts(
+        search, max_length, max_source_length, _sample(model.source_vocabulary)
+    )
     _write(folder, _served(model), traced, facts)
     return folder
+
+
+def _sample(vocabulary):
+    """A short text of known tokens that shell and JSON take as it is."""
+    ids = [range(UNKNOWN_ID + 1, min(len(vocabulary), UNKNOWN_ID + 8))]
+    text = vocabulary.decode(ids).numpy()[0].decode()
+    return "".join(c for c in text if c.isalnum() or c == " ") or "text"
 
 
 def _served(model):

@@ -12,7 +12,10 @@ import dataclasses
 import tensorflow as tf
 
 from keras_attention.decoding import Beam
+from keras_attention.decoding import score_tokens
+from keras_attention.decoding.constraints import LEAST_FORCED
 from keras_attention.models.generation import decode_ids
+from keras_attention.text import BOS_ID
 from keras_attention.text import EOS_ID
 from keras_attention.text import PAD_ID
 from keras_attention.text import UNKNOWN_ID
@@ -37,6 +40,7 @@ class Signatures:
         self.model = model
         self.max_length = max_length
         self.max_source_length = max_source_length
+        self._search = search
         self._best = self._decoder(best_of(search))
         self._several = self._decoder(several_of(search))
         self._compiled = self._decoder(best_of(search), jit_compile=True)
@@ -44,11 +48,18 @@ class Signatures:
     def trace(self):
         """Returns a dict of concrete functions by signature name."""
         text = tf.TensorSpec((None,), tf.string, name="text")
+        target = tf.TensorSpec((None,), tf.string, name="target")
         ids = tf.TensorSpec((None, None), tf.int32, name="ids")
+        mask = tf.TensorSpec((None, None), tf.bool, name="source_mask")
+        width = self.model.encoder.output_width
+        encoded = tf.TensorSpec((None, None, width), tf.float32, name="encoded")
         return {
             "serving_default": _traced(self.best_text, text),
             "n_best": _traced(self.several_texts, text),
             "tokens": _traced(self.several_ids, ids),
+            "score": _traced(self.score, text, target),
+            "encode": _traced(self.encode, text),
+            "decode_step": _traced(self.decode_step, encoded, mask, ids),
             COMPILED: _traced(self.best_text_compiled, text),
         }
 
@@ -90,6 +101,62 @@ class Signatures:
             "lengths": decoded.lengths,  # (B, n)
         }
 
+    def score(self, text, target):
+        """text, target (B,) -> what the model gives this target, (B,)."""
+        source = self._encode(text)
+        labels = self.model.target_vocabulary.encode(
+            target, max_length=self.max_length
+        )  # (B, T)
+        rows = _at_least_one_row(source)
+        labels_of_rows = _at_least_one_row(labels)
+        logits = self.model(
+            {"source": rows, "target": _after_bos(labels_of_rows[:, :-1])},
+            training=False,
+        )
+        penalty = getattr(self._search, "length_penalty", 0.0)
+        total = score_tokens(logits, labels_of_rows)
+        scores = score_tokens(logits, labels_of_rows, penalty)
+        found = {"score": scores, "log_probability": total}
+        return _first_rows(found, labels)
+
+    def encode(self, text):
+        """text (B,) -> what `decode_step` takes of it."""
+        source = self._encode(text)
+        rows = _at_least_one_row(source)
+        encoded = self.model.encoder(rows, training=False)
+        mask = self.model.encoder.compute_mask(rows)
+        found = {
+            "encoded": tf.cast(encoded, tf.float32),  # (B, S, width)
+            "source_mask": mask,  # (B, S)
+        }
+        return _first_rows(found, source)
+
+    def decode_step(self, encoded, source_mask, ids):
+        """The ids so far (B, T), BOS left out -> what may come next.
+
+        The ids are the whole state: a server may join rows that are at
+        different steps. Each step runs over all ids so far.
+        """
+        ids = _known_ids(ids, self.model.decoder.vocabulary_size)
+        logits, alignments = self.model.decoder(
+            _after_bos(ids),
+            encoded,
+            encoded_mask=source_mask,
+            return_attention_scores=True,
+            training=False,
+        )
+        said = tf.math.count_nonzero(ids, axis=1, dtype=tf.int32)  # (B,)
+        last = tf.one_hot(said, tf.shape(ids)[1] + 1)[..., None]  # (B, T+1, 1)
+        logits = tf.reduce_sum(logits * last, axis=1)  # (B, V)
+        never = tf.range(logits.shape[-1]) <= BOS_ID
+        return {
+            "log_probabilities": tf.where(
+                never, LEAST_FORCED, tf.nn.log_softmax(logits)
+            ),
+            "alignment": tf.reduce_sum(alignments * last, axis=1),  # (B, S)
+            "text": self._decode_text(ids),  # (B,)
+        }
+
     def _decoder(self, search, jit_compile=None):
         def decode_source(source):
             return decode_ids(
@@ -112,8 +179,7 @@ class Signatures:
 
     def _checked_ids(self, ids):
         ids = ids[:, : self.max_source_length]
-        known = (ids >= 0) & (ids < self.model.encoder.vocabulary_size)
-        ids = tf.where(known, ids, UNKNOWN_ID)
+        ids = _known_ids(ids, self.model.encoder.vocabulary_size)
         missing = tf.maximum(1 - tf.shape(ids)[1], 0)
         return tf.pad(ids, [[0, 0], [0, missing]])  # at least one position
 
@@ -152,9 +218,18 @@ def row_seeds(source):
     return tf.reduce_sum(source * weight, axis=1)
 
 
-def _traced(function, spec):
-    function = tf.function(function, input_signature=(spec,), autograph=False)
+def _traced(function, *specs):
+    function = tf.function(function, input_signature=specs, autograph=False)
     return function.get_concrete_function()
+
+
+def _known_ids(ids, vocabulary_size):
+    known = (ids >= 0) & (ids < vocabulary_size)
+    return tf.where(known, ids, UNKNOWN_ID)
+
+
+def _after_bos(ids):
+    return tf.pad(ids, [[0, 0], [1, 0]], constant_values=BOS_ID)
 
 
 def _at_least_one_row(source):

@@ -63,9 +63,12 @@ def window(tensor, starts, lengths):
     inside = True
     for start, length, size in areas:
         inside = ops.logical_and(inside, start + length <= size)
+    # XLA compiles both branches, and refuses a slice over the edge even where
+    # it is never taken.
+    safe = [minimum(start, size - length) for start, length, size in areas]
     return ops.cond(
         inside,
-        lambda: ops.slice(tensor, starts, lengths),
+        lambda: ops.slice(tensor, safe, lengths),
         lambda: _repeat_last(tensor, areas, whole),
     )
 

@@ -10,6 +10,9 @@ from keras_attention.masks import packing
 
 BATCH, HEADS, QUERIES, KEYS = SHAPE = (2, 3, 5, 7)
 
+# JAX compiles each operator anew for each shape that hypothesis thinks of.
+EXAMPLES = 20 if keras.backend.backend() == "jax" else 80
+
 
 def picture(mask, query_length, key_length):
     """Draws a mask, one string per query, one list per row of the batch."""
@@ -282,7 +285,7 @@ as_start = strategies.sampled_from(
 )
 
 
-@hypothesis.settings(max_examples=80)
+@hypothesis.settings(max_examples=EXAMPLES)
 @hypothesis.given(any_mask())
 def test_dense_is_the_definition(mask):
     dense = mask.dense(QUERIES, KEYS)
@@ -292,7 +295,7 @@ def test_dense_is_the_definition(mask):
     np.testing.assert_array_equal(np.broadcast_to(dense, SHAPE), expected)
 
 
-@hypothesis.settings(max_examples=80)
+@hypothesis.settings(max_examples=EXAMPLES)
 @hypothesis.given(
     any_mask(), a_stretch(QUERIES, 3), a_stretch(KEYS, 4), as_start
 )
@@ -312,7 +315,47 @@ def test_block_is_a_slice_of_the_whole(mask, queries, keys, start):
     )
 
 
-@hypothesis.settings(max_examples=120)
+@pytest.mark.parametrize("query_start", [0, 2, 4])
+def test_compiled_block_of_every_kind_is_a_slice_of_the_whole(query_start):
+    key_mask, query_mask = np.ones((BATCH, KEYS)), np.ones((BATCH, QUERIES))
+    key_mask[1, 2:4] = query_mask[0, 3] = 0
+    array = np.random.default_rng(3).random(SHAPE) < 0.8
+    mask = (
+        masks.Causal(offset=[1, 3])
+        & masks.Padding(key_mask)
+        & masks.QueryPadding(query_mask)
+        & array
+        & masks.Lengths([6, 7])
+    )
+    mask = mask | masks.SlidingWindow(1, 0) & masks.PrefixLM([1, 2])
+    mask = mask | masks.Segments([[1, 1, 0, 2, 2]], [[0, 0, 2, 3, 3, 3, 3]])
+
+    def block(start):
+        return mask.block(start, 3, start + 1, 5)
+
+    expected = dense_mask(mask, SHAPE)[:, :, query_start:, query_start + 1 :]
+    expected = expected[:, :, :3, :5]
+    _, _, queries, keys = expected.shape
+    start = keras.ops.convert_to_tensor(query_start, dtype="int32")
+    for found in (
+        compiled(block)(start),
+        compiled(lambda: block(query_start))(),
+    ):
+        found = np.broadcast_to(found, (BATCH, HEADS, 3, 5))
+        np.testing.assert_array_equal(found[:, :, :queries, :keys], expected)
+
+
+def compiled(function):
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
+@hypothesis.settings(max_examples=EXAMPLES)
 @hypothesis.given(any_mask(), a_stretch(QUERIES), as_start)
 def test_nothing_is_visible_outside_the_key_range(mask, queries, start):
     begin, size = queries
@@ -322,7 +365,7 @@ def test_nothing_is_visible_outside_the_key_range(mask, queries, start):
     assert not seen[..., max(0, int(last)) :].any()
 
 
-@hypothesis.settings(max_examples=120)
+@hypothesis.settings(max_examples=EXAMPLES)
 @hypothesis.given(any_mask(), a_stretch(QUERIES), as_start)
 def test_all_is_visible_inside_the_visible_range(mask, queries, start):
     begin, size = queries
@@ -331,7 +374,7 @@ def test_all_is_visible_inside_the_visible_range(mask, queries, start):
     assert seen[..., max(0, int(first)) : max(0, int(last))].all()
 
 
-@hypothesis.settings(max_examples=80)
+@hypothesis.settings(max_examples=EXAMPLES)
 @hypothesis.given(
     any_mask(), strategies.integers(0, BATCH - 1), a_stretch(QUERIES), as_start
 )
@@ -359,7 +402,7 @@ def test_row_skips_by_its_own_numbers():
     assert tuple(map(int, mask.row(1).key_range(1, 3, 7))) == (0, 4)
 
 
-@hypothesis.settings(max_examples=80)
+@hypothesis.settings(max_examples=EXAMPLES)
 @hypothesis.given(any_mask())
 def test_what_is_not_live_takes_no_part(mask):
     seen = dense_mask(mask, SHAPE)
@@ -465,7 +508,7 @@ def test_combine_masks_skips_none():
     assert picture(combined, 3, 3) == ["x..", ".x.", "..x"]
 
 
-@hypothesis.settings(max_examples=60)
+@hypothesis.settings(max_examples=EXAMPLES)
 @hypothesis.given(any_mask())
 def test_packing_round_trip_keeps_the_pattern(mask):
     packed = packing.pack(mask)

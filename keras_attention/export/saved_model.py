@@ -14,6 +14,7 @@ from keras_attention.export import guide
 from keras_attention.export.portability import check_portable
 from keras_attention.export.signatures import COMPILED
 from keras_attention.export.signatures import Signatures
+from keras_attention.functional import portable
 from keras_attention.models import Seq2Seq
 from keras_attention.text import UNKNOWN_ID
 
@@ -95,7 +96,8 @@ def export_saved_model(
     folder = pathlib.Path(folder)
     _check_free(folder, overwrite)
     signatures = Signatures(model, search, max_length, max_source_length)
-    traced = signatures.trace()
+    with portable():
+        traced = signatures.trace()
     for name, function in traced.items():
         if name != COMPILED:
             check_portable(name, function)
@@ -135,9 +137,12 @@ def _write(folder, served, signatures, facts):
         tf.saved_model.save(served, str(beside), signatures=signatures)
         guide.write(beside, signatures, facts)
         os.chmod(beside, 0o755)  # mkdtemp makes it private
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
+        if folder.exists():  # it goes last, and at once
+            old = folder.rename(f"{beside}-old")
+            beside.rename(folder)
+            shutil.rmtree(old)
+        else:
+            beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -164,7 +169,7 @@ def _check_free(folder, overwrite):
             "folder",
             "a path where nothing is yet",
             repr(str(folder)),
-            "Choose another path or allow overwriting.",
+            "Choose another path, or set overwrite=True (--overwrite).",
         )
     if not (folder / SAVED_MODEL).is_file():
         raise validation.invalid(

@@ -37,11 +37,23 @@ def save_folder(model, folder, card, overwrite):
         text = json.dumps(card, indent=2, ensure_ascii=False)
         (beside / CARD).write_text(text + "\n", encoding="utf-8")
         os.chmod(beside, 0o755)  # mkdtemp makes it private
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
+        _put(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _put(new, folder):
+    """Renames `new` to `folder`; what was there goes last, or comes back."""
+    old = new.with_name(f"{new.name}-old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_free(folder, overwrite):
@@ -57,13 +69,14 @@ def check_free(folder, overwrite):
             "folder",
             "a path where nothing is yet",
             repr(str(folder)),
-            "Choose another path or allow overwriting.",
+            "Choose another path, or set overwrite=True (--overwrite).",
         )
-    if not (folder / MODEL).is_file():
+    if not all((folder / name).is_file() for name in (MODEL, CARD)):
         raise validation.invalid(
             "folder",
-            f"a folder that holds {MODEL}, where one is to be replaced",
+            f"a folder with {MODEL} and {CARD}, where one is to be replaced",
             repr(str(folder)),
+            "Only what `save_folder` wrote is ever replaced.",
         )
 
 
@@ -95,6 +108,12 @@ def load(folder):
             "folder", f"a folder that holds {MODEL}", repr(str(folder))
         )
     model = keras.saving.load_model(folder / MODEL)
+    if not hasattr(model, "set_vocabularies"):
+        raise validation.invalid(
+            "folder",
+            "the folder of a Seq2Seq",
+            f"{str(folder)!r}, which holds a {type(model).__name__}",
+        )
     vocabularies = []
     for name in VOCABULARIES:
         path = folder / f"{name}.json"

@@ -1,8 +1,8 @@
 """A sequence-to-sequence model: any encoder, any decoder."""
 
 import keras
-from keras import ops
 
+from keras_attention import plots
 from keras_attention import validation
 from keras_attention.decoding import Greedy
 from keras_attention.models import folders
@@ -41,8 +41,9 @@ class Seq2Seq(keras.Model):
         predicts token t + 1 of the target.
 
     Masking:
-        Id 0 is padding on both sides. The logits carry the Keras mask of the
-        target, so that Keras losses and metrics leave padding out.
+        Id 0 is padding on both sides. The Keras mask of the logits marks
+        where a token follows, that is, where target is neither padding nor
+        EOS, so that Keras losses and metrics leave padding out.
 
     Raises:
         ValueError: if a part is of the wrong kind, or if the size of a
@@ -108,6 +109,10 @@ class Seq2Seq(keras.Model):
         ):
             if vocabulary is None:
                 continue
+            if not hasattr(vocabulary, "token_strings"):
+                raise validation.invalid(
+                    name, "a text.Vocabulary or None", repr(vocabulary)
+                )
             if len(vocabulary) != part.vocabulary_size:
                 raise ValueError(
                     f"`{name}` must have {part.vocabulary_size} entries, as "
@@ -138,7 +143,7 @@ class Seq2Seq(keras.Model):
         )
 
     def compute_mask(self, inputs, previous_mask=None):
-        return ops.not_equal(inputs["target"], 0)
+        return self.decoder.compute_mask(inputs["target"])
 
     def generate(
         self,
@@ -180,6 +185,37 @@ class Seq2Seq(keras.Model):
         return self._generator.generate(
             source, search, max_length, batch_size, jit_compile, verbose
         )
+
+    def plot_alignment(self, text, search=Greedy(), max_length=None):  # noqa: B008
+        """Draws which source tokens each token of the best target looked at.
+
+        Args:
+            text: one source string.
+            search: `Greedy()`, `Sample(...)` or `Beam(...)`.
+            max_length: longest target, EOS counted.
+
+        Returns:
+            A Matplotlib `Figure`; `plots.save_figure` writes it.
+
+        Raises:
+            ValueError: if the model has no vocabularies.
+        """
+        result = self.generate([text], search, max_length)
+        best = result.texts[0, 0]
+        source_tokens = self._tokens_of(self.source_vocabulary, text)
+        target_tokens = self._tokens_of(self.target_vocabulary, best)
+        rows, columns = len(target_tokens), len(source_tokens)
+        return plots.plot_alignment(
+            result.alignments[0, 0, :rows, :columns],
+            source_tokens=source_tokens,
+            target_tokens=target_tokens,
+            title=f"{text} \N{RIGHTWARDS ARROW} {best}",
+        )
+
+    @staticmethod
+    def _tokens_of(vocabulary, text):
+        tokens = vocabulary.token_strings(vocabulary.encode([text]))[0]
+        return [token.decode("utf-8") for token in tokens.numpy()]
 
     def save_folder(self, folder, card=None, overwrite=False):
         """Saves the model, its vocabularies and its card in one folder.

@@ -16,6 +16,7 @@ from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
 from keras_attention.training.callbacks import TimeBudget
 from keras_attention.training.checkpoints import Checkpoints
+from keras_attention.training.checkpoints import Position
 from keras_attention.training.losses import MaskedCrossentropy
 from keras_attention.training.losses import TokenAccuracy
 from keras_attention.training.pipeline import make_dataset
@@ -203,7 +204,7 @@ def _fit(args, data, model):
     start = checkpoints.restore(model)
     if start.stopped or start.epoch >= args.epochs:
         return
-    if args.verbose and start > (0, 0):
+    if args.verbose and start > Position():
         print(f"Going on at epoch {start.epoch + 1}, step {start.step + 1}.")
     sides = data.source_vocabulary, data.target_vocabulary
     common = {"batch_size": args.batch_size, "seed": args.seed}

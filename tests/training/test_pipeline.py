@@ -1,0 +1,239 @@
+"""Batches: their contract, their order, their lengths."""
+
+import gzip
+import itertools
+import random
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from keras_attention import Vocabulary
+from keras_attention.training import Survey
+from keras_attention.training import make_dataset
+from keras_attention.training import steps_per_epoch
+from keras_attention.training import survey_pairs
+from keras_attention.training.buckets import choose_buckets
+from keras_attention.training.pipeline import _shuffled
+
+SOURCE = Vocabulary.build(["abcdefg"])
+TARGET = Vocabulary.build(["A B C D E F G"], unit="symbols")
+
+
+def random_pairs(number, longest=11, seed=5):
+    draw = random.Random(seed)
+    words = [
+        "".join(draw.choices("abcdefg", k=draw.randint(1, longest)))
+        for _ in range(number)
+    ]
+    return [(word, " ".join(word.upper())) for word in words]
+
+
+def batches_of(pairs, **options):
+    return [
+        (x["source"].numpy(), x["target"].numpy(), y.numpy())
+        for x, y in make_dataset(pairs, SOURCE, TARGET, **options)
+    ]
+
+
+def rows_of(batches):
+    """The texts of all real rows, in order."""
+    rows = []
+    for source, _, labels in batches:
+        sources = SOURCE.decode(source).numpy().tolist()
+        targets = TARGET.decode(labels).numpy().tolist()
+        both = zip(sources, targets, strict=True)
+        rows += [(s.decode(), t.decode()) for s, t in both if s or t]
+    return rows
+
+
+def assert_same_batches(first, second):
+    assert len(first) == len(second)
+    for ours, theirs in zip(first, second, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in-order"])
+def test_every_pair_comes_once(shuffle):
+    pairs = random_pairs(1013)
+    batches = batches_of(pairs, batch_size=7, shuffle=shuffle)
+    assert len(batches) == 145  # 1013 / 7, rounded up
+    assert sorted(rows_of(batches)) == sorted(pairs)
+
+
+def test_target_is_bos_and_shifted_labels():
+    for source, target, labels in batches_of(random_pairs(53), batch_size=5):
+        real = labels[:, 0] != 0
+        assert source.dtype == target.dtype == labels.dtype == np.int32
+        np.testing.assert_array_equal(target[:, 1:], labels[:, :-1])
+        np.testing.assert_array_equal(target[:, 0], np.where(real, 1, 0))
+        for row in labels[real]:
+            length = np.count_nonzero(row)
+            assert row[length - 1] == 2 and not row[length:].any()
+
+
+def test_batches_have_few_shapes_and_all_rows():
+    pairs = random_pairs(997, longest=29)
+    survey = survey_pairs(pairs, SOURCE, TARGET, num_buckets=3)
+    batches = batches_of(pairs, batch_size=13, num_buckets=3)
+    shapes = {(s.shape[1], y.shape[1]) for s, _, y in batches}
+    assert len(survey.buckets) == 3
+    assert shapes <= set(survey.buckets)
+    assert {s.shape[0] for s, _, _ in batches} == {13}
+    # 997 = 76 * 13 + 9: four rows of padding fill the last batch.
+    padded = sum(np.sum(~y.any(axis=1)) for _, _, y in batches)
+    assert padded == 4
+
+
+def test_a_batch_is_no_larger_than_the_data():
+    ((source, _, _),) = batches_of(random_pairs(3), batch_size=64)
+    assert source.shape[0] == 3
+
+
+def test_order_follows_from_seed_and_epoch_alone():
+    pairs = random_pairs(307)
+    first = batches_of(pairs, batch_size=11, seed=3, epoch=2)
+    np.random.seed(1)
+    assert_same_batches(
+        first, batches_of(pairs, batch_size=11, seed=3, epoch=2)
+    )
+    for other in ({"seed": 4, "epoch": 2}, {"seed": 3, "epoch": 1}):
+        rows = rows_of(batches_of(pairs, batch_size=11, **other))
+        assert rows != rows_of(first)
+        assert sorted(rows) == sorted(rows_of(first))
+
+
+@pytest.mark.parametrize("step", [0, 5, 64, 71, 128])
+def test_steps_can_be_left_out(step):
+    # 64 batches are a window: steps before, on and after its borders.
+    pairs = random_pairs(401)
+    options = {"batch_size": 3, "seed": 7, "epoch": 1}
+    whole = batches_of(pairs, **options)
+    assert_same_batches(whole[step:], batches_of(pairs, step=step, **options))
+
+
+def test_repeat_goes_on_with_the_following_epochs():
+    pairs = random_pairs(101)
+    options = {"batch_size": 7, "seed": 3}
+    wanted = [
+        *batches_of(pairs, epoch=4, **options)[9:],
+        *batches_of(pairs, epoch=5, **options),
+        *batches_of(pairs, epoch=6, **options),
+    ]
+    dataset = make_dataset(
+        pairs, SOURCE, TARGET, epoch=4, step=9, repeat=True, **options
+    )
+    found = [
+        (x["source"].numpy(), x["target"].numpy(), y.numpy())
+        for x, y in dataset.take(len(wanted))
+    ]
+    assert_same_batches(found, wanted)
+    assert dataset.cardinality().numpy() == -1
+
+
+def test_files_give_the_batches_of_the_list(tmp_path):
+    pairs = random_pairs(61)
+    lines = [f"{source}\t{target}\n" for source, target in pairs]
+    plain, packed = tmp_path / "a.tsv", tmp_path / "b.tsv.gz"
+    plain.write_text("".join(lines[:23]), encoding="utf-8")
+    packed.write_bytes(gzip.compress("".join(lines[23:]).encode()))
+    found = batches_of([plain, packed], batch_size=5, seed=2)
+    assert_same_batches(found, batches_of(pairs, batch_size=5, seed=2))
+
+
+def test_long_pairs_are_left_out():
+    pairs = random_pairs(211)
+    kept = [pair for pair in pairs if len(pair[0]) <= 6]  # 7 with EOS
+    batches = batches_of(pairs, batch_size=5, max_source_length=7)
+    assert sorted(rows_of(batches)) == sorted(kept)
+    survey = survey_pairs(pairs, SOURCE, TARGET, max_target_length=7)
+    assert survey.num_pairs == len(kept)
+    assert steps_per_epoch(survey, 5) == -(-len(kept) // 5)
+
+
+def test_shuffle_streams_with_a_bounded_buffer():
+    taken = []
+
+    def numbers():
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    shuffled = _shuffled(numbers(), 20, np.random.default_rng(0))
+    first = [next(shuffled) for _ in range(3)]
+    assert len(taken) == 20 and set(first) <= set(range(20))
+    rest = list(shuffled)
+    assert sorted(first + rest) == list(range(1000))
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    peaks = []
+    for lines in (4_000, 40_000):
+        path.write_text("abcabcabc\tA B C\n" * lines, encoding="utf-8")
+        tracemalloc.start()
+        dataset = make_dataset(
+            path, SOURCE, TARGET, batch_size=16, shuffle_buffer=1000
+        )
+        for _ in dataset:
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_broken_pairs_fail_before_the_first_batch(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("a\tA\n" * 5000 + "broken\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 5001: the number of columns"):
+        make_dataset(path, SOURCE, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` must be a positive integer"),
+        ({"shuffle_buffer": 0}, "`shuffle_buffer` must be a positive"),
+        ({"step": 3}, r"`step` must be in \[0, 3\)"),
+        ({"max_source_length": 1}, "must leave at least one pair"),
+    ],
+    ids=["batch-size", "buffer", "step", "all-too-long"],
+)
+def test_make_dataset_checks_its_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_dataset(
+            random_pairs(13), SOURCE, TARGET, **{"batch_size": 5, **options}
+        )
+
+
+def padded_total(counts, boundaries):
+    return sum(
+        count * min(b for b in boundaries if b >= length)
+        for length, count in counts.items()
+    )
+
+
+def test_buckets_add_the_least_padding():
+    draw = random.Random(11)
+    counts = {n: draw.randint(1, 50) for n in draw.sample(range(1, 40), 9)}
+    lengths = sorted(counts)
+    best = min(
+        padded_total(counts, [*some, lengths[-1]])
+        for some in itertools.combinations(lengths[:-1], 2)
+    )
+    both = {(n, n): count for n, count in counts.items()}
+    buckets = choose_buckets(both, 3)
+    assert len(buckets) == 3
+    assert padded_total(counts, [source for source, _ in buckets]) == best
+
+
+def test_buckets_of_one_length():
+    assert choose_buckets({(5, 3): 2, (5, 7): 1}, 4) == ((5, 3), (5, 7))
+    assert choose_buckets({(5, 3): 2}, 4) == ((5, 3),)
+
+
+def test_survey_takes_buckets_that_hold_its_own():
+    ours = Survey(2, frozenset(), ((3, 11),))
+    theirs = Survey(9, frozenset(), ((2, 3), (5, 7)))
+    assert ours.including(theirs) == Survey(2, frozenset(), ((2, 3), (5, 11)))

@@ -26,14 +26,12 @@ def ask(tf, loaded, signature, inputs):
     """Returns the answer of one signature as nested lists."""
     function = loaded.signatures[signature]
     _, specs = function.structured_input_signature
-    inputs = {
-        name: tf.reshape(tf.constant(value, specs[name].dtype), shape)
-        for name, value, shape in (
-            (name, value, _shape(value, specs[name].shape))
-            for name, value in inputs.items()
-        )
-    }
-    outputs = function(**inputs)
+    tensors = {}
+    for name, value in inputs.items():
+        shape = _shape(value, specs[name].shape)
+        tensor = tf.constant(_encoded(value), specs[name].dtype)
+        tensors[name] = tf.reshape(tensor, shape)
+    outputs = function(**tensors)
     return {name: _plain(tensor.numpy()) for name, tensor in outputs.items()}
 
 
@@ -44,6 +42,15 @@ def _shape(value, shape):
         sizes.append(len(value) if isinstance(value, list) else size or 0)
         value = value[0] if isinstance(value, list) and value else None
     return sizes
+
+
+def _encoded(value):
+    """Strings as UTF-8; a lone surrogate becomes broken UTF-8."""
+    if isinstance(value, list):
+        return [_encoded(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="surrogatepass")
+    return value
 
 
 def _plain(array):

@@ -59,7 +59,9 @@ def run_layer_checks(
     check_mask_is_passed_on(case)
     if tmp_path is not None:
         check_saved_model(case, tmp_path / "model.keras")
-    for jit_compile in (True, False):
+    # On JAX, training that is not compiled is for debugging, and slow.
+    is_jax = keras.backend.backend() == "jax"
+    for jit_compile in (True,) if is_jax else (True, False):
         check_training_step(case, jit_compile, weights_without_gradient)
 
 

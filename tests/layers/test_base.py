@@ -18,13 +18,14 @@ SCORES = (BATCH, 1, QUERIES, KEYS)
 
 LAYERS = {
     "additive": lambda **kwargs: AdditiveAttention(11, **kwargs),
-    "general": lambda **kwargs: DotProductAttention("general", **kwargs),
     "cosine": lambda **kwargs: DotProductAttention("cosine", **kwargs),
     "distance": lambda **kwargs: DotProductAttention("distance", **kwargs),
 }
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 two_layers = pytest.mark.parametrize(
-    "make", [LAYERS["additive"], LAYERS["distance"]], ids=["additive", "dot"]
+    "make",
+    [LAYERS["additive"], LAYERS["distance"]],
+    ids=["additive", "distance"],
 )
 
 

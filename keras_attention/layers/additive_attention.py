@@ -109,8 +109,8 @@ class AdditiveAttention(SingleHeadAttention):
             )
 
     def _add_kernel(self, name, shape):
-        # A seeded initialiser gives one value for ever, so each kernel has
-        # a clone of its own.
+        # An initialiser draws the same numbers at each call; a clone draws
+        # its own, unless the caller fixed the seed.
         initializer = self.kernel_initializer
         return self.add_weight(
             name=name,

@@ -47,7 +47,10 @@ def masked_softmax(scores, visible=None, sink=None):
         dtype = backend.standardize_dtype(scores.dtype)
         lowest = ops.convert_to_tensor(np.finfo(dtype).min, dtype=dtype)
         scores = ops.where(visible, scores, lowest)
-    if sink is None:
+    if sink is None and scores.shape[-1] == 1:
+        # The softmax of a single key, about which `ops.softmax` would warn.
+        weights = ops.exp(scores - scores)
+    elif sink is None:
         weights = ops.softmax(scores, axis=-1)
     else:
         sink = ops.cast(ops.reshape(sink, (1, -1, 1, 1)), scores.dtype)

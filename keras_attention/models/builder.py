@@ -139,7 +139,9 @@ def build_seq2seq(
     decoder = _decoder(
         decoder_kind,
         vocabulary_size=_size("target_vocabulary", target_vocabulary),
-        num_layers=num_decoder_layers or num_layers,
+        num_layers=(
+            num_layers if num_decoder_layers is None else num_decoder_layers
+        ),
         tie_embeddings=tie_embeddings,
         seed=None if seed is None else seed + 1,
         **common,
@@ -149,6 +151,7 @@ def build_seq2seq(
         encoder,
         decoder,
         max_length=max_length,
+        dtype=dtype,
         source_vocabulary=_vocabulary(source_vocabulary),
         target_vocabulary=_vocabulary(target_vocabulary),
     )
@@ -195,9 +198,9 @@ def _chosen(options, names):
 def _size(name, vocabulary):
     if isinstance(vocabulary, int):
         return validation.check_positive_integer(name, vocabulary)
-    if vocabulary is None:
+    if not hasattr(vocabulary, "token_strings"):
         raise validation.invalid(
-            name, "a Vocabulary or the number of ids", vocabulary
+            name, "a text.Vocabulary or the number of ids", repr(vocabulary)
         )
     return len(vocabulary)
 

@@ -15,6 +15,8 @@ import keras
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.decoding import EOS
+from keras_attention.decoding import PAD
 from keras_attention.layers import Dropout
 from keras_attention.layers.dropout import child_seed
 
@@ -106,7 +108,14 @@ class Decoder(keras.layers.Layer):
         return ops.matmul(outputs, ops.transpose(table)) + self.logit_bias
 
     def compute_mask(self, target, previous_mask=None):
-        return ops.not_equal(target, 0)  # (B, T)
+        """Marks the logits that predict something: (batch, target_length).
+
+        After EOS nothing comes, so a target that was shifted whole, EOS and
+        all, is scored on the same positions as one without.
+        """
+        return ops.logical_and(
+            ops.not_equal(target, PAD), ops.not_equal(target, EOS)
+        )
 
     def compute_output_spec(
         self,

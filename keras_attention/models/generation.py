@@ -64,10 +64,11 @@ class Generator:
     ):
         """See `Seq2Seq.generate`."""
         validation.check_positive_integer("batch_size", batch_size)
-        max_length = max_length or self.model.max_length
+        if max_length is None:
+            max_length = self.model.max_length
         validation.check_positive_integer("max_length", max_length)
-        is_text = _is_text(source)
-        ids = self._encode(source) if is_text else _as_matrix(source)
+        is_text = self._is_text(source)
+        ids = self._encode(source) if is_text else self._checked_ids(source)
         run = self._function(search, max_length, jit_compile)
         batches = _batches(ids, batch_size)
         bar = _progress_bar(len(batches), verbose)
@@ -83,6 +84,24 @@ class Generator:
             return result
         texts = self._decode_texts(result.tokens)
         return GeneratedTexts(texts, *result[1:])
+
+    def _is_text(self, source):
+        if isinstance(source, (list, tuple)) and not source:
+            model = self.model
+            vocabularies = model.source_vocabulary, model.target_vocabulary
+            return None not in vocabularies
+        return _is_text(source)
+
+    def _checked_ids(self, source):
+        ids = _as_matrix(source)
+        size = self.model.encoder.vocabulary_size
+        if ids.min(initial=0) < 0 or ids.max(initial=0) >= size:
+            raise validation.invalid(
+                "source",
+                f"ids from 0 to {size - 1}",
+                f"ids from {ids.min()} to {ids.max()}",
+            )
+        return ids
 
     def _encode(self, texts):
         self._check_vocabularies()
@@ -166,6 +185,17 @@ def _is_text(source):
 
 
 def _as_matrix(source):
+    if isinstance(source, (list, tuple)):
+        lengths = sorted({np.size(row) for row in source})
+        if len(lengths) > 1:
+            raise validation.invalid(
+                "source",
+                "rows of one length",
+                f"rows of {lengths} ids",
+                "Pad the shorter ones with 0.",
+            )
+        if not source:
+            return np.zeros((0, 1), "int32")
     ids = ops.convert_to_numpy(source)
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         raise ValueError(
@@ -221,6 +251,7 @@ def _in_order(found, batches, ids, search, max_length):
     """Joins the batches, pads their alignments and restores the order."""
     if not found:
         count = getattr(search, "num_hypotheses", 1)
+        count = getattr(search, "num_samples", count)
         tokens = np.zeros((0, count, max_length), "int32")
         scores = np.zeros((0, count), "float32")
         lengths = np.zeros((0, count), "int32")

@@ -70,7 +70,8 @@ class RNNDecoder(Decoder):
 
     Masking:
         Padded source positions are not attended to. The Keras mask of the
-        logits marks where target is not 0.
+        logits marks where a token follows: where target is neither padding
+        nor EOS.
 
     Raises:
         ValueError: if an argument is out of range, or if `attention` has a

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.decoding import PAD
 from keras_attention.decoding import gather_slots
 from keras_attention.layers import PositionalEncoding
 from keras_attention.layers import TransformerDecoderBlock
@@ -54,7 +55,8 @@ class TransformerDecoder(Decoder):
 
     Masking:
         A position sees real target positions up to itself, and real source
-        positions. The Keras mask of the logits marks where target is not 0.
+        positions. The Keras mask of the logits marks where a token follows:
+        where target is neither padding nor EOS.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -142,7 +144,7 @@ class TransformerDecoder(Decoder):
         x = self.positions(self._embed(target))
         x = self.embedding_dropout(x, training=training)
         common = {
-            "inputs_mask": self.compute_mask(target),
+            "inputs_mask": ops.not_equal(target, PAD),
             "encoded_mask": encoded_mask,
             "training": training,
         }

@@ -1,0 +1,522 @@
+"""Decoders: step by step = teacher forcing, on every path and in any mix."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from layer_checks import Case
+from layer_checks import check_build_from_shapes
+from layer_checks import check_config_holds_every_argument
+from layer_checks import check_config_round_trip
+from layer_checks import check_saved_model
+from layer_checks import check_symbolic_output
+from layer_checks import mask_of
+from small_models import DECODERS
+from small_models import ENCODERS
+from small_models import TARGET_IDS
+from small_models import assert_close
+from small_models import randomize
+from small_models import run
+from small_models import source_ids
+from small_models import target_ids
+
+from keras_attention import AdditiveAttention
+from keras_attention import DotProductAttention
+from keras_attention import MultiHeadAttention
+from keras_attention import RNNDecoder
+from keras_attention import TransformerDecoder
+from keras_attention.decoding import BOS
+from keras_attention.decoding import PAD
+from keras_attention.decoding import Beam
+from keras_attention.decoding import Suppress
+from keras_attention.decoding import decode
+from keras_attention.decoding import slots
+from keras_attention.models.recurrence import scan
+
+each_decoder = pytest.mark.parametrize("name", list(DECODERS))
+ENCODED_WIDTH = 17
+SOURCE_MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]) > 0
+
+
+def random_encoded(seed=8):
+    generator = np.random.default_rng(seed)
+    shape = (*SOURCE_MASK.shape, ENCODED_WIDTH)
+    return generator.normal(size=shape).astype("float32")
+
+
+def built_decoder(name, **options):
+    decoder = DECODERS[name](**options)
+    decoder.build((None, None), (None, None, ENCODED_WIDTH))
+    return randomize(decoder)
+
+
+def step_by_step(decoder, target, encoded, source_mask):
+    """Feeds a target one token at a time; returns logits and alignments."""
+
+    def advance(carry, tokens):
+        index, state, _, _ = carry
+        logits, state, alignment = decoder.step(tokens[:, None], state, index)
+        return index + 1, state, logits, alignment
+
+    length = target_ids().shape[1]
+    batch, source_length = ops.shape(source_mask)
+    first = (
+        ops.convert_to_tensor(0, "int32"),
+        decoder.start(encoded, source_mask, max_length=length, beams=1),
+        ops.zeros((batch, 1, TARGET_IDS)),
+        ops.zeros((batch, 1, source_length)),
+    )
+    _, _, *outputs = scan(advance, first, ops.swapaxes(target, 0, 1))
+    return [ops.swapaxes(x[:, :, 0], 0, 1) for x in outputs]
+
+
+# In the eyes of a compiler the mixes differ in a width alone.
+TRACED = ("bahdanau", "luong-unfed", "transformer")
+MIXES = [
+    *[("eager", d, e) for d in DECODERS for e in ENCODERS],
+    *[("graph", d, e) for d, e in zip(TRACED, ENCODERS, strict=False)],
+    *[
+        ("compiled", d, e)
+        for d, e in zip(DECODERS, itertools.cycle(ENCODERS), strict=False)
+    ],
+]
+
+
+@pytest.mark.parametrize(
+    ("mode", "decoder", "encoder"),
+    [
+        pytest.param(
+            *mix,
+            id="-".join(mix),
+            marks=[pytest.mark.tensorflow_only] * (mix[0] == "graph"),
+        )
+        for mix in MIXES
+    ],
+)
+def test_step_by_step_is_teacher_forcing(mode, decoder, encoder):
+    encoder = ENCODERS[encoder]()
+    decoder = DECODERS[decoder]()
+    source, target = source_ids(), target_ids((4, 4, 4))
+    decoder(target, encoder(source))
+    randomize(encoder)
+    randomize(decoder)
+
+    def both(source, target):
+        encoded = encoder(source)
+        mask = encoder.compute_mask(source)
+        forced = decoder(
+            target, encoded, encoded_mask=mask, return_attention_scores=True
+        )
+        return forced, step_by_step(decoder, target, encoded, mask)
+
+    forced, stepped = run(mode, both, source, target)
+    assert forced[0].shape == (3, 4, TARGET_IDS)
+    assert forced[1].shape == (3, 4, 5)
+    assert np.ptp(forced[0]) > 0.5
+    assert_close(stepped[0], forced[0], 2e-5)
+    assert_close(stepped[1], forced[1], 2e-5)
+
+
+@each_decoder
+def test_alignments_are_weights_of_the_real_source(name):
+    decoder = built_decoder(name)
+    _, alignment = decoder(
+        target_ids(),
+        random_encoded(),
+        encoded_mask=SOURCE_MASK,
+        return_attention_scores=True,
+    )
+    alignment = ops.convert_to_numpy(alignment)
+    assert alignment.dtype == "float32"
+    hidden = np.broadcast_to(~SOURCE_MASK[:, None], alignment.shape)
+    assert (alignment[hidden] == 0).all()
+    total = 0 if name == "rnn" else 1
+    assert_close(alignment.sum(axis=-1), np.full((3, 4), total), 1e-6)
+
+
+@each_decoder
+def test_padded_source_positions_change_nothing(name):
+    """Through every layer of the stack, by a Keras mask that nobody passes."""
+    decoder = built_decoder(name)
+    encoded, target = random_encoded(), target_ids()
+    encoded[~SOURCE_MASK] = 0.0
+    masked = keras.layers.Masking()(encoded)
+    np.testing.assert_array_equal(mask_of(masked), SOURCE_MASK)
+    implicit = decoder(target, masked)
+    other = np.where(SOURCE_MASK[..., None], encoded, random_encoded(9))
+    explicit = decoder(target, other, encoded_mask=SOURCE_MASK)
+    assert_close(implicit, explicit)
+    shorter = decoder(target[1:2], encoded[1:2, :3])
+    assert_close(shorter, explicit[1:2])
+
+
+@each_decoder
+def test_later_and_padded_targets_change_nothing(name):
+    decoder = built_decoder(name)
+    encoded = random_encoded()
+    short = target_ids((2, 2, 2))
+    long = np.pad(short, ((0, 0), (0, 5)))
+    changed = np.where(np.arange(7) < 2, long, 5)
+    expected = decoder(short, encoded, encoded_mask=SOURCE_MASK)
+    for target in (long, changed):
+        logits = decoder(target, encoded, encoded_mask=SOURCE_MASK)
+        assert_close(logits[:, :2], expected)
+
+
+def test_mask_of_logits_marks_where_a_token_follows():
+    decoder = built_decoder("luong")
+    target = np.array([[1, 5, 6, 2], [1, 5, 2, 0], [1, 2, 0, 0]])
+    logits = decoder(target, random_encoded(), encoded_mask=SOURCE_MASK)
+    expected = [[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]]
+    np.testing.assert_array_equal(mask_of(logits), expected)
+
+
+# --- beams -------------------------------------------------------------------
+
+# Which slot each of three beams extends, at each step; one row of a batch.
+PARENTS = [
+    [[0, 0, 0], [1, 2, 0], [2, 2, 1]],
+    [[2, 0, 1], [0, 1, 1], [1, 0, 0]],
+    [[1, 1, 2], [2, 0, 2], [0, 0, 0]],
+]
+
+
+@each_decoder
+def test_beams_that_swap_parents_keep_their_own_history(name):
+    decoder = built_decoder(name)
+    encoded = random_encoded()
+    tokens = target_ids((4,) * 9, length=4).reshape(3, 3, 4)
+    histories = tokens[:, :, :1]
+    state = decoder.start(encoded, SOURCE_MASK, max_length=4, beams=3)
+    ancestors = slots.own_slots(3, 3, 4)
+    for index in range(4):
+        logits, state, alignment = decoder.step(
+            ops.convert_to_tensor(histories[:, :, -1]),
+            state,
+            ops.convert_to_tensor(index, "int32"),
+            ancestors,
+        )
+        for beam in range(3):
+            forced = decoder(
+                histories[:, beam],
+                encoded,
+                encoded_mask=SOURCE_MASK,
+                return_attention_scores=True,
+            )
+            assert_close(logits[:, beam], forced[0][:, -1], 2e-5)
+            assert_close(alignment[:, beam], forced[1][:, -1], 2e-5)
+        if index < 3:
+            parents = np.array(PARENTS)[:, index]
+            state = decoder.reorder(state, ops.convert_to_tensor(parents))
+            ancestors = slots.descend(ancestors, parents, index)
+            histories = np.take_along_axis(histories, parents[..., None], 1)
+            new = tokens[:, :, index + 1 : index + 2]
+            histories = np.concatenate([histories, new], axis=-1)
+
+
+def test_beam_search_is_the_same_with_caches_moved_or_looked_up():
+    looked_up = built_decoder("transformer")
+    moved = built_decoder("transformer", reorder_cache=True)
+    moved.set_weights(looked_up.get_weights())
+    search = Beam(width=3, num_hypotheses=3)
+    results = [
+        decode(decoder, random_encoded(), SOURCE_MASK, search, 5)
+        for decoder in (looked_up, moved)
+    ]
+    tokens = np.array(results[0].tokens)
+    assert len({tuple(hypothesis) for hypothesis in tokens[0]}) == 3
+    for one, other in zip(*results, strict=True):
+        assert_close(one, other)
+
+
+@each_decoder
+def test_beam_search_scores_are_those_of_teacher_forcing(name):
+    decoder = built_decoder(name)
+    encoded = random_encoded()
+    search = Beam(
+        width=3,
+        num_hypotheses=2,
+        length_penalty=0.0,
+        constraints=[Suppress((PAD, BOS))],
+    )
+    found = decode(decoder, encoded, SOURCE_MASK, search, 4)
+    tokens = ops.convert_to_numpy(found.tokens)
+    lengths = ops.convert_to_numpy(found.lengths)
+    for rank in range(2):
+        labels = tokens[:, rank]
+        target = np.pad(labels, ((0, 0), (1, 0)), constant_values=1)[:, :-1]
+        logits, alignment = decoder(
+            target,
+            encoded,
+            encoded_mask=SOURCE_MASK,
+            return_attention_scores=True,
+        )
+        # What the constraints rule out is taken off, not shared out again.
+        gains = np.take_along_axis(
+            ops.convert_to_numpy(ops.log_softmax(logits)), labels[..., None], -1
+        )[..., 0]
+        written = np.arange(4) < lengths[:, rank, None]
+        expected = np.where(written, gains, 0).sum(axis=-1)
+        assert_close(found.scores[:, rank], expected, 1e-4)
+        expected = np.where(written[..., None], alignment, 0)
+        assert_close(found.alignments[:, rank], expected, 1e-4)
+
+
+@each_decoder
+def test_the_source_is_kept_once_for_all_beams(name):
+    """tfm's beam search projects and keeps it once for each beam."""
+    decoder = built_decoder(name)
+    state = decoder.start(random_encoded(), SOURCE_MASK, 7, beams=19)
+    for tensor in keras.tree.flatten(state):
+        assert tensor.shape[0] == 3
+        has_source_axis = 5 in tensor.shape[1:2]
+        assert has_source_axis != (19 in tensor.shape)
+    moved = decoder.reorder(state, np.zeros((3, 19), "int32"))
+    for path in ("cross_key", "cross_value", "key", "source"):
+        if path in state and path in moved:
+            assert moved[path] is state[path]
+
+
+# --- against the papers ------------------------------------------------------
+
+
+def rows_of(decoder):
+    """Weights by path in float64, and the functions of the papers."""
+    return {
+        weight.path.removeprefix(f"{decoder.name}/"): np.array(
+            weight, "float64"
+        )
+        for weight in decoder.weights
+    }
+
+
+def softmax(scores):
+    odds = np.exp(scores - scores.max())
+    return odds / odds.sum()
+
+
+def tanh_dense(x, weights, name):
+    return np.tanh(x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"])
+
+
+def simple_cell(x, h, weights):
+    kernel, recurrent, bias = (
+        weights[f"cell_0/{part}"]
+        for part in ("kernel", "recurrent_kernel", "bias")
+    )
+    return np.tanh(x @ kernel + h @ recurrent + bias)
+
+
+def bahdanau_row(weights, target, encoded):
+    """Bahdanau et al. 2015, A.2.2, with a plain cell, one row."""
+    query, key, vector = (
+        weights[name] for name in weights if name.startswith("attention/")
+    )
+    h = tanh_dense(np.r_[encoded[0], encoded[-1]], weights, "bridge_0_0")
+    logits, alignments = [], []
+    for token in target:
+        e = weights["embedding/embeddings"][token]
+        a = softmax(np.tanh(h @ query + encoded @ key) @ vector)
+        c = a @ encoded
+        h = simple_cell(np.r_[e, c], h, weights)
+        o = tanh_dense(np.r_[h, c, e], weights, "readout")
+        logits.append(o @ weights["logits/kernel"] + weights["logits/bias"])
+        alignments.append(a)
+    return np.array(logits), np.array(alignments)
+
+
+def luong_row(weights, target, encoded, input_feeding):
+    """Luong et al. 2015, 3.1 and 3.3, general score, plain cell, one row."""
+    (general,) = (
+        weights[name] for name in weights if name.startswith("attention/")
+    )
+    h = tanh_dense(np.r_[encoded[0], encoded[-1]], weights, "bridge_0_0")
+    o = np.zeros_like(h)
+    logits, alignments = [], []
+    for token in target:
+        e = weights["embedding/embeddings"][token]
+        h = simple_cell(np.r_[e, o] if input_feeding else e, h, weights)
+        a = softmax(encoded @ (h @ general))
+        o = tanh_dense(np.r_[h, a @ encoded], weights, "readout")
+        logits.append(o @ weights["logits/kernel"] + weights["logits/bias"])
+        alignments.append(a)
+    return np.array(logits), np.array(alignments)
+
+
+@pytest.mark.parametrize("kind", ["bahdanau", "luong", "luong-unfed"])
+def test_rnn_decoder_is_the_papers(kind):
+    if kind == "bahdanau":
+        options = {"attention": AdditiveAttention(3, name="attention")}
+        row_of = bahdanau_row
+    else:
+        fed = kind == "luong"
+        options = {
+            "attention": DotProductAttention("general", name="attention"),
+            "query_state": "current",
+            "input_feeding": fed,
+        }
+
+        def row_of(*arrays):
+            return luong_row(*arrays, input_feeding=fed)
+
+    decoder = RNNDecoder(13, 5, embedding_dim=2, cell="simple", **options)
+    encoded, target = random_encoded(), target_ids((4, 4, 4))
+    decoder(target, encoded)
+    randomize(decoder)
+    logits, alignment = decoder(
+        target, encoded, encoded_mask=SOURCE_MASK, return_attention_scores=True
+    )
+    weights = rows_of(decoder)
+    for row, length in enumerate(SOURCE_MASK.sum(axis=1)):
+        real = encoded[row, :length].astype("float64")
+        expected = row_of(weights, target[row], real)
+        assert_close(logits[row], expected[0])
+        assert_close(alignment[row, :, :length], expected[1])
+
+
+def test_tied_logits_use_the_embeddings():
+    decoder = built_decoder("luong-unfed")
+    outputs = np.random.default_rng(4).normal(size=(2, 5)).astype("float32")
+    table = ops.convert_to_numpy(decoder.embedding.embeddings)
+    bias = ops.convert_to_numpy(decoder.logit_bias)
+    expected = outputs @ table.T / np.sqrt(5) + bias
+    assert_close(decoder.logits(ops.convert_to_tensor(outputs)), expected)
+
+
+# --- what every layer owes ---------------------------------------------------
+
+CALL = {
+    "target": target_ids(),
+    "encoded": random_encoded(),
+    "encoded_mask": SOURCE_MASK,
+    "return_attention_scores": True,
+}
+INIT = {
+    "rnn": (RNNDecoder, {"units": 5, "cell": "gru"}),
+    "transformer": (TransformerDecoder, {"units": 6, "num_heads": 3}),
+}
+
+
+@pytest.mark.parametrize("kind", list(INIT))
+def test_decoder_is_a_good_layer(kind, tmp_path):
+    layer_class, options = INIT[kind]
+    options = {"vocabulary_size": 13, "dropout": 0.1, "seed": 7, **options}
+    case = Case(layer_class, options, CALL, [(3, 4, 13), (3, 4, 5)])
+    check_config_holds_every_argument(case)
+    check_config_round_trip(case)
+    check_build_from_shapes(case)
+    check_symbolic_output(case)
+    check_saved_model(case, tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("name", ["bahdanau", "transformer-moved"])
+def test_config_survives_with_its_attention(name):
+    decoder = DECODERS[name](dropout=0.3, seed=5, dtype="mixed_bfloat16")
+    config = decoder.get_config()
+    again = type(decoder).from_config(config)
+    assert again.get_config() == config
+    assert again.dropout == 0.3
+    assert again.dtype_policy.name == "mixed_bfloat16"
+
+
+@each_decoder
+def test_logits_and_alignments_are_float32_in_half_precision(name):
+    full = built_decoder(name)
+    half = built_decoder(name, dtype="mixed_bfloat16")
+    half.set_weights(full.get_weights())
+    outputs = []
+    for decoder in (full, half):
+        forced = decoder(
+            target_ids(),
+            random_encoded(),
+            encoded_mask=SOURCE_MASK,
+            return_attention_scores=True,
+        )
+        state = decoder.start(random_encoded(), SOURCE_MASK, 4, beams=1)
+        tokens = ops.convert_to_tensor(target_ids()[:, :1])
+        logits, _, alignment = decoder.step(tokens, state, 0)
+        outputs.append([*forced, logits, alignment])
+    for one, other in zip(*outputs, strict=True):
+        assert keras.backend.standardize_dtype(other.dtype) == "float32"
+        size = np.abs(one).max()
+        assert_close(other, one, 0.08 * max(size, 1.0))
+
+
+@each_decoder
+def test_dropout_is_for_training_alone(name):
+    plain = built_decoder(name)
+    dropping = built_decoder(name, dropout=0.5, seed=3)
+    dropping.set_weights(plain.get_weights())
+    call = {"encoded": random_encoded(), "encoded_mask": SOURCE_MASK}
+    expected = plain(target_ids(), **call)
+    assert_close(dropping(target_ids(), training=False, **call), expected)
+    first = dropping(target_ids(), training=True, **call)
+    assert np.abs(np.array(first) - np.array(expected)).max() > 1e-2
+    second = dropping(target_ids(), training=True, **call)
+    assert np.abs(np.array(first) - np.array(second)).max() > 1e-2
+
+
+# --- bad input ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: TransformerDecoder(13, units=7, num_heads=3),
+            "`num_heads` must be a divisor of units=7. Received: num_heads=3",
+        ),
+        (lambda: RNNDecoder(0, 5), "`vocabulary_size` must be a positive"),
+        (
+            lambda: RNNDecoder(13, 5, cell="LSTM"),
+            "`cell` must be one of 'lstm'",
+        ),
+        (
+            lambda: RNNDecoder(13, 5, input_feeding=False),
+            "`input_feeding` must be True where query_state='previous'",
+        ),
+        (
+            lambda: RNNDecoder(13, 5, embedding_dim=3, tie_embeddings=True),
+            "`tie_embeddings` must be False where embedding_dim=3",
+        ),
+        (
+            lambda: RNNDecoder(13, 5, MultiHeadAttention(2, 3)),
+            "`attention` must be a single-head attention layer",
+        ),
+        (
+            lambda: RNNDecoder(13, 5, AdditiveAttention(3, dropout=0.5)),
+            r"`attention\.dropout` must be 0 .* Set `dropout` of the decoder",
+        ),
+        (
+            lambda: RNNDecoder(13, 5, DotProductAttention("dot"))(
+                target_ids(), random_encoded()
+            ),
+            "width",
+        ),
+    ],
+    ids=[
+        "heads",
+        "vocabulary",
+        "cell",
+        "feeding",
+        "tied",
+        "multi-head",
+        "dropout",
+        "widths",
+    ],
+)
+def test_bad_arguments_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@each_decoder
+@pytest.mark.parametrize(
+    ("target_shape", "encoded_shape"), [((3,), (3, 5, 7)), ((3, 4), (3, 5))]
+)
+def test_wrong_rank_is_refused(name, target_shape, encoded_shape):
+    target, encoded = np.ones(target_shape, int), np.ones(encoded_shape)
+    with pytest.raises(ValueError, match=r"`target` must have shape \(batch, "):
+        DECODERS[name]()(target, encoded)

@@ -17,6 +17,9 @@ from keras_attention.functional import scores as score_functions
 from keras_attention.functional.blockwise import attend_blockwise
 from keras_attention.functional.dense import attend_dense
 
+# Above this many (query, key) pairs "auto" is blockwise. Measured; see
+# benchmarks/attention.py.
+LARGEST_DENSE = 1024 * 1024 - 1
 IMPLEMENTATIONS = ("auto", "dense", "blockwise")
 
 
@@ -100,6 +103,9 @@ def attend(
     mask, bias = masks.as_mask(mask), biases.as_bias(bias)
     _check_shapes(query, key, value)
     _check_extras(query, key, score, mask, bias, sink)
+    arguments = (
+        query, key, value, score, mask, bias, logit_soft_cap, sink, dropout
+    )  # fmt: skip
     if implementation == "blockwise":
         if return_weights:
             raise ValueError(
@@ -107,13 +113,28 @@ def attend(
                 "'blockwise', which never builds the weights. Received: "
                 "return_weights=True. Use implementation='auto' or 'dense'."
             )
-        return attend_blockwise(
-            query, key, value, score, mask, bias, logit_soft_cap, sink, dropout
-        )
-    output, weights = attend_dense(
-        query, key, value, score, mask, bias, logit_soft_cap, sink, dropout
+        return attend_blockwise(*arguments)
+    if implementation == "dense" or return_weights:
+        output, weights = attend_dense(*arguments)
+        return (output, weights) if return_weights else output
+    return _attend_by_size(arguments)
+
+
+def _attend_by_size(arguments):
+    """Attends blockwise to long sequences, and densely to short ones."""
+    query, key = arguments[:2]
+    if query.shape[1] == 1:  # a step of a decoder has no matrix to avoid
+        return attend_dense(*arguments)[0]
+    is_long = ops.shape(query)[1] * ops.shape(key)[1] > LARGEST_DENSE
+    if isinstance(is_long, bool):
+        if is_long:
+            return attend_blockwise(*arguments)
+        return attend_dense(*arguments)[0]
+    return ops.cond(  # of lengths not known before, the call itself decides
+        is_long,
+        lambda: attend_blockwise(*arguments),
+        lambda: attend_dense(*arguments)[0],
     )
-    return (output, weights) if return_weights else output
 
 
 def _check_shapes(query, key, value):

@@ -13,7 +13,7 @@ from keras_attention.functional.biases import DistanceBias
 from keras_attention.functional.biases import TensorBias
 
 
-def tensor_of(bias):
+def tensor_of(bias, heads):
     """Returns the tensor of a bias that has a gradient; None for None."""
     if bias is None:
         return None
@@ -21,7 +21,11 @@ def tensor_of(bias):
         return ops.convert_to_tensor(bias.values)
     tensor = ops.convert_to_tensor(bias.tensor)
     missing = 4 - len(tensor.shape)
-    return ops.reshape(tensor, (1,) * missing + tuple(ops.shape(tensor)))
+    tensor = ops.reshape(tensor, (1,) * missing + tuple(ops.shape(tensor)))
+    if tensor.shape[1] is None:  # 1 or all of them, not known before
+        rows, _, queries, keys = ops.shape(tensor)
+        tensor = ops.broadcast_to(tensor, (rows, heads, queries, keys))
+    return tensor
 
 
 def restore(bias, tensor):

@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_attention.functional import bias_blocks
 from keras_attention.functional import buffers
+from keras_attention.functional import compiling
 from keras_attention.functional import kernels
 from keras_attention.functional import tiles
 from keras_attention.functional.gradients import backward
@@ -65,7 +66,7 @@ def attend_blockwise(
         query=score.scale_query(tiles.at_least_float32(query)),
         key=key,
         value=value,
-        bias=bias_blocks.tensor_of(bias),
+        bias=bias_blocks.tensor_of(bias, query.shape[2]),
         sink=_tensor(sink),
         vector=_tensor(score.vector),
     )
@@ -150,10 +151,7 @@ def _forward_tile(tile):
     def visit(key_block, top, total, output):
         key, value = tile.key(key_block), tile.value(key_block)
         scores, _ = tile.scores(query, key, key_block)  # (N, I, J)
-        new_top = ops.maximum(top, ops.max(scores, axis=-1, keepdims=True))
-        powers = ops.exp(scores - new_top)
-        shrink = ops.exp(top - new_top)
-        total = total * shrink + ops.sum(powers, axis=-1, keepdims=True)
+        powers, new_top, total, shrink = _add_to_sum(scores, top, total)
         dropped = tile.drop(powers, key_block)
         output = output * shrink + kernels.weighted_values(dropped, value)
         return key_block + 1, new_top, total, output
@@ -166,6 +164,22 @@ def _forward_tile(tile):
     # A query that saw nothing has a sum of zero, and an output of zero.
     total = ops.where(total > 0, total, ops.ones_like(total))
     return output / total, top + ops.log(total)
+
+
+# Outside XLA the exponential and the two reductions are three slow passes.
+@compiling.compiled
+def _add_to_sum(scores, top, total):
+    """Adds a block of scores to the running sum, all relative to its maximum.
+
+    Returns:
+        exp(scores - top), the new top, the new total, and the factor for what
+        was summed before.
+    """
+    new_top = ops.maximum(top, ops.max(scores, axis=-1, keepdims=True))
+    powers = ops.exp(scores - new_top)  # (N, I, J)
+    shrink = ops.exp(top - new_top)  # (N, I, 1)
+    total = total * shrink + ops.sum(powers, axis=-1, keepdims=True)
+    return powers, new_top, total, shrink
 
 
 def _start(tile, query):

@@ -11,6 +11,7 @@ Letters as in `tiles.py`, V value_dim.
 from keras import ops
 
 from keras_attention.functional import buffers
+from keras_attention.functional import compiling
 from keras_attention.functional import kernels
 from keras_attention.functional import tiles
 
@@ -81,11 +82,12 @@ def _block_gradients(tile, query, key_block, upstream, log_total, dot):
     """Returns the gradients of one block, by name."""
     key, value = tile.key(key_block), tile.value(key_block)
     scores, capped = tile.scores(query, key, key_block)
-    weights = ops.exp(scores - log_total)  # (N, I, J)
-    dropped = tile.drop(weights, key_block)
     weights_gradient = kernels.weights_gradient(upstream, value)
     weights_gradient = tile.drop(weights_gradient, key_block)
-    scores_gradient = weights * (weights_gradient - dot)
+    weights, scores_gradient = _softmax_gradient(
+        scores, log_total, weights_gradient, dot
+    )
+    dropped = tile.drop(weights, key_block)
     cap = tile.problem.logit_soft_cap
     raw_gradient = scores_gradient
     if cap is not None:
@@ -101,6 +103,13 @@ def _block_gradients(tile, query, key_block, upstream, log_total, dot):
         "bias": scores_gradient,
         "vector": vector,
     }
+
+
+@compiling.compiled
+def _softmax_gradient(scores, log_total, weights_gradient, dot):
+    """Returns the weights and the gradient of the scores, (N, I, J)."""
+    weights = ops.exp(scores - log_total)
+    return weights, weights * (weights_gradient - dot)
 
 
 def _add(tile, key_block, sums, gradients):

@@ -58,7 +58,8 @@ def window(tensor, starts, lengths):
             )
         ]
     areas = list(zip(starts, lengths, sizes, strict=True))
-    if any(_is_integer(n) and _is_integer(s) and n > s for _, n, s in areas):
+    # XLA refuses a slice that is longer than its axis, even if not taken.
+    if not all(map(_surely_fits, areas, whole)):
         return _repeat_last(tensor, areas, whole)
     inside = True
     for start, length, size in areas:
@@ -71,6 +72,12 @@ def window(tensor, starts, lengths):
         lambda: ops.slice(tensor, safe, lengths),
         lambda: _repeat_last(tensor, areas, whole),
     )
+
+
+def _surely_fits(area, is_whole):
+    _, length, size = area
+    known = _is_integer(length) and _is_integer(size)
+    return is_whole or (known and length <= size)
 
 
 def _repeat_last(tensor, areas, whole):

@@ -1,0 +1,132 @@
+"""Measuring what is generated, keeping the best, stopping in time."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_attention as ka
+from keras_attention.training import GenerationMetrics
+from keras_attention.training import KeepBest
+from keras_attention.training import TimeBudget
+
+PAIRS = [("ab", "A B"), ("ab", "B A"), ("c", "C"), ("cab", "C A B")]
+
+
+class Answers:
+    """Stands for a model: answers from a table."""
+
+    target_vocabulary = ka.Vocabulary.build(["A B C"], unit="symbols")
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.asked = []
+
+    def generate(self, source, **options):
+        self.asked.append(list(source))
+        texts = np.array([[self.answers[text]] for text in source], object)
+        return ka.models.GeneratedTexts(texts, None, None, None)
+
+
+def metrics_of(answers, epochs=5, **options):
+    callback = GenerationMetrics(PAIRS, **options)
+    callback.set_model(Answers(answers))
+    callback.set_params({"epochs": epochs})
+    return callback
+
+
+def test_generation_metrics_enter_the_logs():
+    callback = metrics_of({"ab": "B A", "c": "A B", "cab": "C A B"})
+    logs = {"loss": 1.0}
+    callback.on_epoch_end(0, logs)
+    # "c" is wrong: 2 errors in 2 + 1 + 3 symbols.
+    assert logs == {
+        "loss": 1.0,
+        "val_exact_match": 2 / 3,
+        "val_error_rate": 2 / 6,
+    }
+
+
+def test_generation_metrics_every_other_epoch_and_the_last():
+    callback = metrics_of(
+        {"ab": "A B", "c": "C", "cab": "A"}, every=2, prefix="x_"
+    )
+    seen = []
+    for epoch in range(5):
+        logs = {}
+        callback.on_epoch_end(epoch, logs)
+        seen.append((len(callback.model.asked), logs.get("x_exact_match")))
+    rate = 2 / 3
+    assert seen == [(0, None), (1, rate), (1, rate), (2, rate), (3, rate)]
+
+
+def test_generation_metrics_of_some_sources():
+    callback = metrics_of({"ab": "A B", "cab": "C A B"}, max_sources=1)
+    assert callback.measure() == (1.0, 0.0)
+    assert callback.model.asked == [["ab"]]
+    pairs = [(f"s{n}", "t") for n in range(10)]
+    some = GenerationMetrics(pairs, max_sources=4).sources
+    assert some == ["s0", "s2", "s5", "s7"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "`every` must be a positive integer"),
+        ({"max_sources": 0}, "`max_sources` must be a positive integer or"),
+        ({"pairs": [("a", "")]}, "pair 1 of the list: the target is empty"),
+    ],
+    ids=["every", "max-sources", "pairs"],
+)
+def test_generation_metrics_check_their_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        GenerationMetrics(**{"pairs": PAIRS, **options})
+
+
+@pytest.mark.parametrize(
+    ("mode", "best_epoch"), [("min", 3), ("max", 1)], ids=["min", "max"]
+)
+def test_keep_best_holds_the_weights_of_the_best_epoch(
+    tmp_path, mode, best_epoch
+):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    callback = KeepBest(tmp_path / "best.npz", "value", mode)
+    callback.set_model(model)
+    callback.on_train_begin()
+    values = [3.0, 5.0, float("nan"), 2.0, 4.0, 2.0, 5.0]
+    for epoch, value in enumerate(values):
+        model.layers[0].kernel.assign(np.full((2, 3), float(epoch)))
+        callback.on_epoch_end(epoch, {"value": value, "loss": 7.0})
+    facts = callback.load_into(model)
+    best = {"epoch": best_epoch + 1, "value": values[best_epoch], "loss": 7.0}
+    assert facts == best
+    assert (callback.best_epoch, callback.best) == (best_epoch, best["value"])
+    kernel = model.layers[0].kernel.numpy()
+    np.testing.assert_array_equal(kernel, np.full((2, 3), best_epoch))
+
+
+def test_keep_best_checks_monitor_and_mode(tmp_path):
+    with pytest.raises(ValueError, match="`mode` must be one of"):
+        KeepBest(tmp_path / "best.npz", mode="most")
+    callback = KeepBest(tmp_path / "best.npz")
+    with pytest.raises(ValueError, match="one of the logs .*'val_loss'"):
+        callback.on_epoch_end(0, {"val_loss": 1.0})
+
+
+def test_time_budget_ends_at_the_next_step():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    history = model.fit(
+        np.zeros((35, 2)),
+        np.zeros((35, 1)),
+        batch_size=5,
+        epochs=9,
+        callbacks=[TimeBudget(minutes=1e-9)],
+        verbose=0,
+    )
+    assert history.epoch == [0]
+    assert int(model.optimizer.iterations) == 1
+
+
+def test_time_budget_checks_minutes():
+    with pytest.raises(ValueError, match="`minutes` must be a number above 0"):
+        TimeBudget(0)

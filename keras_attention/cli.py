@@ -59,30 +59,31 @@ def main(arguments=None):
     Args:
         arguments: list of strings; defaults to those of the process.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         options.run(options)
+    except BrokenPipeError:  # the reader of our output left
+        return 1
     except (ValueError, OSError, ImportError) as error:
         print(f"keras-attention: error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output left
-        return 1
     except KeyboardInterrupt:
         print("keras-attention: interrupted", file=sys.stderr)
         return 130
     return 0
 
 
-def _parser():
-    parser = argparse.ArgumentParser(
+def parser():
+    """Returns the parser of the whole command line."""
+    result = argparse.ArgumentParser(
         prog="keras-attention",
         description="Sequence-to-sequence models on a file of pairs.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = result.add_subparsers(required=True, metavar="COMMAND")
     for add in (_add_train, _add_generate, _add_evaluate, _add_export):
         add(commands)
     _add_plot(commands)
-    return parser
+    return result
 
 
 def _add_train(commands):

@@ -1,0 +1,219 @@
+"""The additive kernel says what the formula with the units axis says."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from test_blockwise import assert_all_close
+from test_blockwise import numbers
+from test_blockwise import value_and_gradients
+
+from keras_attention import functional
+from keras_attention import masks
+from keras_attention.functional import additive
+from keras_attention.functional.blockwise import attend_blockwise
+
+B, T, S, K, U, V = 2, 7, 11, 2, 19, 5
+BLOCK_SIZES = (4, 5)
+IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
+PATH = "eager" if IS_TENSORFLOW else "xla"
+
+MASKS = {
+    "none": lambda: None,
+    "causal": lambda: masks.Causal(2),
+    "lengths with an empty row": lambda: masks.Lengths(np.array([0, 6])),
+}
+
+
+def arrays_of(groups=1, vector_shape=(U,)):
+    return [
+        numbers(B, T, K * groups, U, seed=1),
+        numbers(B, S, K, U, seed=2),
+        numbers(B, S, K, V, seed=3),
+        numbers(*vector_shape, seed=4),
+    ]
+
+
+def blockwise(mask=None, dropout=None):
+    def attend(query, key, value, vector):
+        score = functional.AdditiveScore(vector)
+        return attend_blockwise(
+            query,
+            key,
+            value,
+            score,
+            mask,
+            dropout=dropout,
+            block_sizes=BLOCK_SIZES,
+        )
+
+    return attend
+
+
+def dense(mask=None, dropout=None):
+    """The formula as it stands: at these sizes attend() uses no kernel."""
+
+    def attend(query, key, value, vector):
+        return functional.attend(
+            query=query,
+            key=key,
+            value=value,
+            score=functional.AdditiveScore(vector),
+            mask=mask,
+            dropout=dropout,
+            implementation="dense",
+        )
+
+    return attend
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize(
+    ("groups", "vector_shape"),
+    [(1, (U,)), (3, (3 * K, U))],
+    ids=["one vector", "grouped heads, a vector each"],
+)
+def test_blockwise_is_dense(mask, groups, vector_shape):
+    arrays = arrays_of(groups, vector_shape)
+    dropout = functional.Dropout(0.3, seed=7)
+    assert_all_close(
+        value_and_gradients(blockwise(MASKS[mask](), dropout), arrays, PATH),
+        value_and_gradients(dense(MASKS[mask](), dropout), arrays),
+    )
+
+
+def pairs(query, key, vector):
+    """The definition in float64 NumPy, with the units axis."""
+    sums = query[:, :, None].astype("float64") + key[:, None]
+    return np.moveaxis((np.tanh(sums) * vector).sum(axis=-1), 3, 1)
+
+
+def test_scores_equal_the_float64_reference():
+    query, key, _, vector = arrays_of()
+    scores = additive.scores(
+        *map(ops.convert_to_tensor, (query, key, vector))
+    )  # (B, K, T, S)
+    np.testing.assert_allclose(
+        np.asarray(scores), pairs(query, key, vector), rtol=0, atol=1e-5
+    )
+
+
+def test_score_gradients_equal_finite_differences():
+    query, key, _, vector = arrays_of()
+    output, *gradients = value_and_gradients(
+        additive.scores, [query, key, vector], PATH
+    )
+    weights = numbers(*output.shape, seed=9).astype("float64")
+    step = 1e-6
+    tensors = [query, key, vector]
+    for position, gradient in enumerate(gradients):
+        direction = numbers(*gradient.shape, seed=11)
+        moved = []
+        for sign in (1, -1):
+            shifted = [x.astype("float64") for x in tensors]
+            shifted[position] += sign * step * direction
+            moved.append(np.sum(weights * pairs(*shifted)))
+        np.testing.assert_allclose(
+            np.sum(gradient * direction),
+            (moved[0] - moved[1]) / (2 * step),
+            rtol=1e-4,
+            atol=1e-4,
+        )
+
+
+@pytest.mark.parametrize("scale", [30.0, 41.0, 1e4])
+def test_large_numbers_fall_back_to_tanh(scale):
+    query, key, value, vector = arrays_of()
+    arrays = [query * scale, -key * scale, value, vector]
+    assert_all_close(
+        value_and_gradients(blockwise(), arrays, PATH),
+        value_and_gradients(dense(), arrays),
+        tolerance=1e-4,
+    )
+
+
+def test_is_small_ignores_padding():
+    key = numbers(B, S, K, U)
+    key[1, 6:] = 1e6
+    query = numbers(B, T, K, U)
+    tensors = [ops.convert_to_tensor(x) for x in (query, key)]
+    assert not additive.is_small(*tensors)
+    assert not additive.is_small(*tensors, masks.Causal())
+    assert additive.is_small(*tensors, masks.Lengths(np.array([S, 6])))
+    real = np.arange(S) < np.array([[S], [6]])
+    assert additive.is_small(*tensors, masks.Padding(real) & masks.Causal())
+    assert not additive.is_small(*tensors, masks.Padding(real) | masks.Causal())
+
+
+def test_garbage_in_padding_changes_nothing():
+    query, key, value, vector = arrays_of()
+    mask = masks.Lengths(np.array([3, 6]))
+    expected = value_and_gradients(
+        blockwise(mask), [query, key, value, vector], PATH
+    )
+    key[:, 6:] = 1e6
+    actual = value_and_gradients(
+        blockwise(mask), [query, key, value, vector], PATH
+    )
+    assert_all_close(actual, expected, tolerance=1e-6)
+
+
+def test_portable_gives_the_same():
+    arrays = arrays_of()
+    with functional.portable():
+        actual = value_and_gradients(blockwise(masks.Causal()), arrays, PATH)
+    expected = value_and_gradients(blockwise(masks.Causal()), arrays, PATH)
+    assert_all_close(actual, expected)
+
+
+def traced(function):
+    """All operations of a traced call, those inside loops included."""
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(x.shape) for x in arrays_of()]
+    graph = tf.function(function, autograph=False).get_concrete_function(*specs)
+    return str(graph.graph.as_graph_def())
+
+
+@pytest.mark.tensorflow_only
+def test_portable_leaves_no_xla_in_the_graph():
+    must_compile = re.compile(r'key: "_XlaMustCompile"\s*value \{\s*b: true')
+    assert must_compile.search(traced(blockwise(masks.Causal())))
+    with functional.portable():
+        graph = traced(blockwise(masks.Causal()))
+    assert not must_compile.search(graph)
+    assert "Xla" not in must_compile.sub("", graph).replace(
+        "_XlaMustCompile", ""
+    )
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("implementation", ["auto", "blockwise"])
+def test_compiled_program_has_no_units_axis(implementation):
+    import tensorflow as tf
+
+    length, units = 160, 64
+
+    @tf.function(jit_compile=True, autograph=False)
+    def gradients(query, key, vector):
+        with tf.GradientTape() as tape:
+            tape.watch([query, key, vector])
+            output = functional.attend(
+                query=query,
+                key=key,
+                value=key,
+                score=functional.AdditiveScore(vector),
+                implementation=implementation,
+            )
+            loss = tf.reduce_sum(output)
+        return tape.gradient(loss, [query, key, vector])
+
+    x = tf.zeros((1, length, 1, units))
+    program = gradients.experimental_get_compiler_ir(x, x, x[0, 0, 0])(
+        stage="optimized_hlo"
+    )
+    shapes = re.findall(r"f32\[([\d,]+)\]", program)
+    sizes = [np.prod([int(n) for n in s.split(",")]) for s in shapes]
+    assert max(sizes) < length * length * units

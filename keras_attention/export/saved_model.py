@@ -122,7 +122,7 @@ def _served(model):
     ways and store them twice.
     """
     served = tf.Module()
-    served.weights = [variable.value for variable in model.variables]
+    served.weights = [variable.value for variable in model.weights]
     served.source_vocabulary = model.source_vocabulary
     served.target_vocabulary = model.target_vocabulary
     return served

@@ -1,0 +1,334 @@
+"""A SavedModel answers what `generate` answers, without keras and XLA."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import served_models
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+import keras_attention as ka
+from keras_attention import export
+from keras_attention.export import loader
+
+SIGNATURES = {
+    "serving_default",
+    "n_best",
+    "tokens",
+    "score",
+    "encode",
+    "decode_step",
+    "compiled",
+}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    return served_models.served(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module", params=served_models.KINDS)
+def model(request, served):
+    return {"name": request.param, **served[request.param]}
+
+
+@pytest.fixture(scope="module")
+def loaded(served):
+    """The SavedModel of the transformer, in this process."""
+    return tf.saved_model.load(str(served["transformer"]["folder"]))
+
+
+def test_nothing_of_keras_is_loaded_by_what_answers(served):
+    assert served["hidden"]
+
+
+@pytest.mark.parametrize("batch", [0, 1], ids=["five_short", "two_long"])
+def test_n_best_answers_as_generate(model, batch):
+    told, expected = (
+        model[key][f"n_best {batch}"] for key in ("answers", "expected")
+    )
+    assert told["text"] == expected["texts"].tolist()
+    np.testing.assert_allclose(told["score"], expected["scores"], atol=1e-5)
+    np.testing.assert_allclose(
+        told["alignments"], expected["alignments"], atol=1e-5
+    )
+    assert len({text for row in told["text"] for text in row}) > 1
+
+
+def test_serving_default_gives_the_best_of_n_best(model):
+    for batch in range(4):
+        best = model["answers"][f"serving_default {batch}"]
+        several = model["answers"][f"n_best {batch}"]
+        assert best["text"] == [texts[0] for texts in several["text"]]
+        np.testing.assert_allclose(
+            best["score"], [s[0] for s in several["score"]], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("batch", [0, 1], ids=["five_short", "two_long"])
+def test_tokens_answers_as_generate(model, batch):
+    told, expected = (
+        model[key][f"tokens {batch}"] for key in ("answers", "expected")
+    )
+    assert told["ids"] == expected["tokens"].tolist()
+    assert told["lengths"] == expected["lengths"].tolist()
+    np.testing.assert_allclose(told["scores"], expected["scores"], atol=1e-5)
+
+
+def test_tokens_reads_ids_of_no_vocabulary_as_unknown(model):
+    answers = model["answers"]
+    assert answers["tokens wild"] == answers["tokens tame"]
+
+
+def test_token_names_are_the_axes_of_the_alignments(model):
+    told = model["answers"]["n_best 0"]
+    assert told["source_tokens"][:2] == [
+        ["c", "a", "b", "<eos>", "", "", "", ""],
+        ["a", "<eos>", "", "", "", "", "", ""],
+    ]
+    rows, n, length = np.shape(told["target_tokens"])
+    assert np.shape(told["alignments"]) == (rows, n, length, 8)
+    mass = np.sum(told["alignments"], axis=-1)
+    np.testing.assert_allclose(
+        mass, np.not_equal(told["target_tokens"], ""), atol=0.02
+    )
+
+
+def test_hostile_texts_have_the_answers_of_generate(model):
+    told, expected = (model[key]["n_best 2"] for key in ("answers", "expected"))
+    assert told["text"] == expected["texts"].tolist()
+    np.testing.assert_allclose(told["score"], expected["scores"], atol=1e-5)
+    # Unknown characters and the names of special tokens are just unknown.
+    assert told["source_tokens"][4][:4] == ["<unk>"] * 3 + ["<eos>"]
+    assert told["source_tokens"][5][:11] == [
+        *["<unk>", "e", "<unk>", "<unk>", "<unk>"],
+        *["<unk>", "<unk>", "a", "d", "<unk>"],
+        "<eos>",
+    ]
+
+
+def test_hostile_texts_leave_the_other_rows_alone(model):
+    alone = model["answers"]["n_best 0"]
+    beside = model["answers"]["n_best 2"]
+    atol = 0.05 if model["name"] == "half" else 1e-5
+    assert beside["text"][0] == alone["text"][0]
+    np.testing.assert_allclose(beside["score"][0], alone["score"][0], atol=atol)
+
+
+def test_an_empty_batch_has_an_empty_answer(model):
+    assert model["answers"]["serving_default 3"] == {"text": [], "score": []}
+    told = model["answers"]["n_best 3"]
+    assert set(map(len, told.values())) == {0}
+    assert model["answers"]["encode none"] == {"encoded": [], "source_mask": []}
+
+
+def test_compiled_is_refused_where_xla_is_disabled(model):
+    assert re.search("XLA|Xla", model["answers"]["compiled"])
+
+
+def test_compiled_answers_as_serving_default(served, loaded):
+    answers = served["transformer"]["answers"]
+    for number, texts in enumerate(served_models.BATCHES):
+        told = loaded.signatures["compiled"](text=tf.constant(texts))
+        expected = answers[f"serving_default {number}"]
+        assert [t.decode() for t in told["text"].numpy()] == expected["text"]
+        np.testing.assert_allclose(told["score"], expected["score"], atol=1e-5)
+    empty = loaded.signatures["compiled"](text=tf.zeros([0], tf.string))
+    assert empty["text"].shape == (0,)
+
+
+def test_weights_are_stored_once(model):
+    variables = model["folder"] / "variables" / "variables"
+    shapes = tf.train.load_checkpoint(
+        str(variables)
+    ).get_variable_to_shape_map()
+    stored = [
+        int(np.prod(shape))
+        for name, shape in shapes.items()
+        if name.startswith("weights/")
+    ]
+    others = [n for n in shapes if not n.startswith(("weights/", "_CHECK"))]
+    assert sum(stored) == model["expected"]["parameters"]
+    assert others == []
+    size = (variables.parent / "variables.data-00000-of-00001").stat().st_size
+    assert size < model["expected"]["bytes"] + 8192  # and the object graph
+
+
+def test_every_input_and_output_has_the_batch_as_its_first_axis(loaded):
+    assert set(loaded.signatures) == SIGNATURES
+    for function in loaded.signatures.values():
+        _, inputs = function.structured_input_signature
+        tensors = [*inputs.values(), *function.structured_outputs.values()]
+        assert {tensor.shape[0] for tensor in tensors} == {None}
+
+
+def test_decode_step_and_score_give_what_the_search_found(served, loaded):
+    answers = served["transformer"]["answers"]
+    texts = served_models.BATCHES[0]
+    ids = np.array(answers["tokens 0"]["ids"])[:, 0]
+    encoded = loaded.signatures["encode"](text=tf.constant(texts))
+    step = loaded.signatures["decode_step"]
+    total = np.zeros(len(texts))
+    for t in range(ids.shape[1]):
+        told = step(**encoded, ids=tf.constant(ids[:, :t], tf.int32))
+        found = told["log_probabilities"].numpy()[range(len(texts)), ids[:, t]]
+        total += np.where(ids[:, t] == 0, 0, found)
+    lengths = np.array(answers["tokens 0"]["lengths"])[:, 0]
+    scores = np.array(answers["n_best 0"]["score"])[:, 0]
+    np.testing.assert_allclose(total / ((5 + lengths) / 6), scores, atol=1e-5)
+    best = answers["serving_default 0"]["text"]
+    assert [t.decode() for t in told["text"].numpy()] == best
+    # A target cut off before its end has another text than its ids.
+    ended = (ids == 2).any(axis=1)
+    assert ended.any()
+    given = loaded.signatures["score"](
+        text=tf.constant(texts), target=tf.constant(best)
+    )
+    for found, expected in (("score", scores), ("log_probability", total)):
+        np.testing.assert_allclose(
+            given[found].numpy()[ended], expected[ended], atol=1e-5
+        )
+
+
+def test_decode_step_answers_an_empty_batch(loaded):
+    encoded = loaded.signatures["encode"](text=tf.zeros([0], tf.string))
+    told = loaded.signatures["decode_step"](
+        **encoded, ids=tf.zeros([0, 3], tf.int32)
+    )
+    assert told["log_probabilities"].shape[0] == 0
+
+
+def test_saved_model_cli_shows_the_signature(served):
+    program = pathlib.Path(sys.executable).with_name("saved_model_cli")
+    shown = subprocess.run(
+        [program, "show", "--dir", served["bahdanau"]["folder"]]
+        + ["--tag_set", "serve", "--signature_def", "serving_default"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
+    assert re.search(r"inputs\['text'\].*\n\s+dtype: DT_STRING", shown)
+    assert re.search(r"outputs\['score'\].*\n\s+dtype: DT_FLOAT", shown)
+
+
+def test_the_guide_names_every_signature_and_the_search(model):
+    text = (model["folder"] / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in text for name in SIGNATURES)
+    assert repr(served_models.KINDS[model["name"]][2]) in text
+    assert "$" not in text.replace("$PWD", "")
+    batching = (model["folder"] / "batching_parameters.txt").read_text()
+    sizes = re.findall(r"allowed_batch_sizes: (\d+)", batching)
+    assert f"max_batch_size {{ value: {sizes[-1]} }}" in batching
+
+
+def test_check_saved_model_answers(served):
+    record = served["bahdanau"]
+    told = export.check_saved_model(record["folder"], served_models.BATCHES[0])
+    assert told["text"] == record["answers"]["serving_default 0"]["text"]
+
+
+def test_check_saved_model_refuses_what_is_none(tmp_path):
+    with pytest.raises(ValueError, match="`folder` must be a folder that hol"):
+        export.check_saved_model(tmp_path)
+
+
+def test_check_saved_model_says_why_it_does_not_answer(tmp_path, monkeypatch):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    monkeypatch.setattr(loader, "__file__", str(tmp_path / "no_loader.py"))
+    with pytest.raises(RuntimeError, match="does not answer(.|\n)*no_loader"):
+        export.check_saved_model(tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
+def test_c_client_without_xla_turns_strings_into_strings(served, tmp_path):
+    """The closest stand-in for a stock server: no Python, no XLA."""
+    record = served["half"]
+    library = pathlib.Path(tf.__file__).parent
+    program = tmp_path / "serve"
+    source = pathlib.Path(__file__).with_name("serve.c")
+    subprocess.run(
+        ["gcc", "-O2", "-Wall", "-Werror", f"-I{library / 'include'}", source]
+        + ["-o", program, f"-L{library}", "-l:libtensorflow_cc.so.2"]
+        + ["-l:libtensorflow_framework.so.2", f"-Wl,-rpath,{library}"],
+        check=True,
+    )
+    texts = served_models.BATCHES[0]
+    done = subprocess.run(
+        [program, record["folder"], *_tensors_of(record["folder"])],
+        input="".join(f"{text}\n" for text in texts),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    expected = record["answers"]["serving_default 0"]
+    assert [text for _, text in rows] == expected["text"]
+    scores = [float(score) for score, _ in rows]
+    np.testing.assert_allclose(scores, expected["score"], atol=1e-5)
+
+
+def _tensors_of(folder):
+    """Names of the graph's tensors: input text, output text, output score."""
+    data = (folder / "saved_model.pb").read_bytes()
+    saved = saved_model_pb2.SavedModel.FromString(data)
+    signature = saved.meta_graphs[0].signature_def["serving_default"]
+    infos = [signature.inputs["text"]]
+    infos += [signature.outputs[name] for name in ("text", "score")]
+    return [part for info in infos for part in info.name.split(":")]
+
+
+def small_model(**options):
+    vocabulary = ka.Vocabulary.build(["ab"])
+    return ka.build_seq2seq("luong", vocabulary, vocabulary, units=2, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"search": "greedy"}, r"`search` must be a Greedy\(\), Sample\(\)"),
+        ({"max_length": 0}, "`max_length` must be a positive integer"),
+        ({"max_source_length": -3}, "`max_source_length` must be a positive"),
+    ],
+    ids=["search", "max_length", "max_source_length"],
+)
+def test_export_refuses_arguments(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        export.export_saved_model(small_model(), tmp_path / "1", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_needs_vocabularies(tmp_path):
+    model = ka.build_seq2seq("luong", 5, 7, units=2)
+    with pytest.raises(ValueError, match="without source_vocabulary"):
+        export.export_saved_model(model, tmp_path / "1")
+    with pytest.raises(ValueError, match="`model` must be a Seq2Seq"):
+        export.export_saved_model("model", tmp_path / "1")
+
+
+def test_export_keeps_what_is_there(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for overwrite, message in (
+        (False, "`folder` must be a path where nothing is yet"),
+        (True, "`folder` must be a folder that holds saved_model.pb"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export.export_saved_model(
+                small_model(), tmp_path, overwrite=overwrite
+            )
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_export_replaces_a_saved_model_where_allowed(served):
+    """`served_models` exported over an old one, and moved what came."""
+    folder = served[served_models.REPLACED]["folder"]
+    names = {path.name for path in folder.iterdir()}
+    assert {"saved_model.pb", "README.md"} <= names
+    assert served_models.OLD_FILE not in names
+    # Nothing is left where it was written, beside it neither.
+    assert list((folder.parents[2] / "written").iterdir()) == []

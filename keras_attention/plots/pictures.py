@@ -217,8 +217,9 @@ def _draw_weights(axes, weights, source_tokens, target_tokens, top=None):
             axis.set_ticks(
                 range(len(tokens)), labels=tokens, **labels.text_style()
             )
-    if source_tokens and max(map(len, source_tokens)) > 2:
-        axes.tick_params(axis="x", rotation=90)
+    for label in axes.get_xticklabels() if source_tokens else ():
+        if len(label.get_text()) > 2:  # single letters stay upright
+            label.set_rotation(90)
     return image
 
 

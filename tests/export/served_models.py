@@ -171,7 +171,7 @@ def _ask(requests):
         input=json.dumps(requests),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

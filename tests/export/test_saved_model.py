@@ -210,7 +210,7 @@ def test_saved_model_cli_shows_the_signature(served):
         + ["--tag_set", "serve", "--signature_def", "serving_default"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     ).stdout
     assert re.search(r"inputs\['text'\].*\n\s+dtype: DT_STRING", shown)
     assert re.search(r"outputs\['score'\].*\n\s+dtype: DT_FLOAT", shown)
@@ -263,7 +263,7 @@ def test_c_client_without_xla_turns_strings_into_strings(served, tmp_path):
         input="".join(f"{text}\n" for text in texts),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.splitlines()]

@@ -614,8 +614,8 @@ def test_check_shows_the_shape_the_caller_gave_and_hints():
 
 @hypothesis.given(any_mask())
 def test_check_accepts_every_mask_that_fits(mask):
-    mask.check(SHAPE)
-    mask.check((None, HEADS, None, None))
+    assert mask.check(SHAPE) is None
+    assert mask.check((None, HEADS, None, None)) is None
 
 
 def test_new_pattern_needs_only_a_block():

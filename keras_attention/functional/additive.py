@@ -88,7 +88,10 @@ def scores(query, key, vector, mask=None):
 
         def gradient(upstream):
             upstream = ops.reshape(upstream, (batch * heads, queries, keys))
-            query_sum, key_sum, each = _gradients(*tensors, upstream, small)
+            # Through an operator: as plain arguments of a compiled kernel,
+            # tensors of the branch of a cond are not found by its gradient.
+            *saved, is_safe = map(ops.stop_gradient, (*tensors, small))
+            query_sum, key_sum, each = _gradients(*saved, upstream, is_safe)
             each = ops.reshape(each, (batch, heads, -1))
             return (
                 _unfold(query_sum, query),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 from test_blockwise import assert_all_close
+from test_blockwise import few
 from test_blockwise import numbers
 from test_blockwise import value_and_gradients
 
@@ -69,7 +70,7 @@ def dense(mask=None, dropout=None):
     return attend
 
 
-@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("mask", few(MASKS, "lengths with an empty row"))
 @pytest.mark.parametrize(
     ("groups", "vector_shape"),
     [(1, (U,)), (3, (3 * K, U))],
@@ -123,7 +124,7 @@ def test_score_gradients_equal_finite_differences():
         )
 
 
-@pytest.mark.parametrize("scale", [30.0, 41.0, 1e4])
+@pytest.mark.parametrize("scale", [30.0, 1e4])
 def test_large_numbers_fall_back_to_tanh(scale):
     query, key, value, vector = arrays_of()
     arrays = [query * scale, -key * scale, value, vector]

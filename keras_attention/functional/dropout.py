@@ -101,7 +101,8 @@ def random_uniform(seed, *indices):
 
 
 def _seed_state(seed):
-    if isinstance(seed, int):
+    if isinstance(seed, (int, np.integer)):
+        seed = int(seed)
         low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
         seed = np.array([low, high], dtype="uint32")
     words = ops.reshape(ops.cast(seed, "uint32"), (-1,))

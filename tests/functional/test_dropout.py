@@ -210,3 +210,9 @@ def test_dropout_refuses_a_rate_out_of_range(rate):
     message = rf"`rate` must be in \[0, 1\). Received: rate={rate}."
     with pytest.raises(ValueError, match=message):
         Dropout(rate, seed=1)
+
+
+def test_numpy_integer_is_the_seed_that_it_counts():
+    given = np.asarray(functional.random_bits(np.int64(7), np.arange(5)))
+    wanted = np.asarray(functional.random_bits(7, np.arange(5)))
+    np.testing.assert_array_equal(given, wanted)

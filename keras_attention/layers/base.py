@@ -9,7 +9,24 @@ from keras_attention.functional import attend
 from keras_attention.masks import packing
 
 
-class AttentionLayer(keras.layers.Layer):
+class MaskCarrier:
+    """Mixin for layers whose call arguments may be `masks.Mask` objects.
+
+    Keras finds tensors in dicts and lists, not inside objects, so a mask
+    travels as a packed dict; `mask_for` unpacks it.
+    """
+
+    def __call__(self, *args, **kwargs):
+        args, kwargs = _pack_masks(args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def stateless_call(self, *args, **kwargs):
+        # Keras goes from here to `call`, past `__call__`.
+        args, kwargs = _pack_masks(args, kwargs)
+        return super().stateless_call(*args, **kwargs)
+
+
+class AttentionLayer(MaskCarrier, keras.layers.Layer):
     """Base of the attention layers; not a layer by itself.
 
     Args:
@@ -25,17 +42,6 @@ class AttentionLayer(keras.layers.Layer):
         self.seed = seed
         if dropout:
             self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def __call__(self, *args, **kwargs):
-        # Keras finds tensors in dicts and lists, not inside objects, so a
-        # mask travels as a packed dict; `mask_for` unpacks it.
-        args, kwargs = _pack_masks(args, kwargs)
-        return super().__call__(*args, **kwargs)
-
-    def stateless_call(self, *args, **kwargs):
-        # Keras goes from here to `call`, past `__call__`.
-        args, kwargs = _pack_masks(args, kwargs)
-        return super().stateless_call(*args, **kwargs)
 
     def dropout_for(self, training):
         """Returns the `functional.Dropout` of this call, or None."""

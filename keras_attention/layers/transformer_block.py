@@ -3,12 +3,13 @@
 import keras
 
 from keras_attention import validation
+from keras_attention.layers.base import MaskCarrier
 from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.dropout import child_seed
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
 
 
-class TransformerBlock(keras.layers.Layer):
+class TransformerBlock(MaskCarrier, keras.layers.Layer):
     """What the two blocks share: sublayers, each with residual and norm.
 
     Args:
@@ -52,8 +53,19 @@ class TransformerBlock(keras.layers.Layer):
         self.dropout = validation.check_rate("dropout", dropout)
         self.activation = keras.activations.get(activation)
         self.normalize_first = normalize_first
-        self.layer_norm_epsilon = layer_norm_epsilon
+        self.layer_norm_epsilon = validation.check_positive_number(
+            "layer_norm_epsilon", layer_norm_epsilon
+        )
         self.seed = seed
+
+    def _check_shapes(self, **shapes):
+        """Raises a ValueError unless each is (batch, length, width)."""
+        for name, shape in shapes.items():
+            if len(shape) != 3:
+                raise ValueError(
+                    f"`{name}` must have shape (batch, length, width). "
+                    f"Received: {name}.shape={tuple(shape)}."
+                )
 
     def _build_attention(self, name, query_shape, value_shape):
         width = query_shape[-1]

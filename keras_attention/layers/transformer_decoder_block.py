@@ -44,7 +44,8 @@ class TransformerDecoderBlock(TransformerBlock):
 
     Masking:
         A position sees real target positions up to itself, and real source
-        positions. The Keras mask of `inputs` is passed on.
+        positions; a padded one sees nothing. The Keras mask of `inputs` is
+        passed on.
 
     Raises:
         ValueError: if the width does not divide by `num_heads`.
@@ -59,6 +60,7 @@ class TransformerDecoderBlock(TransformerBlock):
     """
 
     def build(self, inputs_shape, encoded_shape):
+        self._check_shapes(inputs=inputs_shape, encoded=encoded_shape)
         self.self_attention = self._build_attention(
             "self_attention", inputs_shape, inputs_shape
         )
@@ -83,6 +85,7 @@ class TransformerDecoderBlock(TransformerBlock):
             return self.self_attention(
                 x,
                 x,
+                query_mask=inputs_mask,
                 value_mask=inputs_mask,
                 training=training,
                 use_causal_mask=True,
@@ -95,6 +98,7 @@ class TransformerDecoderBlock(TransformerBlock):
             result = self.cross_attention(
                 x,
                 encoded,
+                query_mask=inputs_mask,
                 value_mask=encoded_mask,
                 return_attention_scores=return_attention_scores,
                 training=training,

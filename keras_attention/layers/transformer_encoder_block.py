@@ -38,7 +38,8 @@ class TransformerEncoderBlock(TransformerBlock):
         weights (batch, num_heads, length, length).
 
     Masking:
-        Padded positions are not attended to. The Keras mask is passed on.
+        Padded positions are not attended to and attend to nothing. The Keras
+        mask is passed on.
 
     Raises:
         ValueError: if the width does not divide by `num_heads`.
@@ -53,6 +54,7 @@ class TransformerEncoderBlock(TransformerBlock):
     """
 
     def build(self, inputs_shape):
+        self._check_shapes(inputs=inputs_shape)
         self.self_attention = self._build_attention(
             "self_attention", inputs_shape, inputs_shape
         )
@@ -76,6 +78,7 @@ class TransformerEncoderBlock(TransformerBlock):
             result = self.self_attention(
                 x,
                 x,
+                query_mask=inputs_mask,
                 value_mask=inputs_mask,
                 attention_mask=attention_mask,
                 return_attention_scores=return_attention_scores,

@@ -126,7 +126,8 @@ class AdditiveAttention(SingleHeadAttention):
         return ops.matmul(key, self.key_kernel)  # (B, S, U)
 
     def score(self, query, projected_key):
-        query = ops.matmul(query, self.query_kernel)  # (B, T, U)
+        # Not `matmul`: XLA cannot differentiate TensorFlow's in a loop.
+        query = ops.einsum("btd,du->btu", query, self.query_kernel)
         dtype = backend.result_type(query.dtype, "float32")
         vector = ops.cast(self.vector, dtype)
         if self.normalize:

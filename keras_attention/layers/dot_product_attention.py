@@ -140,7 +140,8 @@ class DotProductAttention(SingleHeadAttention):
         if self.score_name == "scaled":
             scale = scale / math.sqrt(query.shape[-1])
         elif self.score_name == "general":
-            query = ops.matmul(query, self.kernel)  # (B, T, key_width)
+            # Not `matmul`: XLA cannot differentiate TensorFlow's in a loop.
+            query = ops.einsum("btd,dk->btk", query, self.kernel)
         elif self.score_name == "cosine":
             query = _unit(query)
         elif self.score_name == "distance":

@@ -104,7 +104,7 @@ class Generator:
         return ids
 
     def _encode(self, texts):
-        self._check_vocabularies()
+        self.check_vocabularies()
         if not len(texts):
             return np.zeros((0, 1), "int32")
         return np.asarray(self.model.source_vocabulary.encode(list(texts)))
@@ -114,7 +114,8 @@ class Generator:
         decoded = [text.decode("utf-8") for text in texts.ravel()]
         return np.array(decoded, dtype=object).reshape(texts.shape)
 
-    def _check_vocabularies(self):
+    def check_vocabularies(self):
+        """Raises a ValueError unless the model has both vocabularies."""
         for name in ("source_vocabulary", "target_vocabulary"):
             if getattr(self.model, name) is None:
                 raise ValueError(

@@ -258,8 +258,16 @@ class RNNDecoder(Decoder):
         if self.query_state == "current":
             hidden = self._top({"cells": cells})
             context, weights = self._attend(hidden, state)
-            fed = self.readout(ops.concatenate([hidden, context], axis=-1))
+            fed = self._read_out([hidden, context])
         return {"cells": cells, "fed": fed}, weights
+
+    def _read_out(self, parts):
+        """Returns tanh(W [parts]), (B, T, U)."""
+        joined = ops.concatenate(parts, axis=-1)
+        # In two axes: XLA cannot differentiate TensorFlow's matrix product
+        # of three axes and two in a loop.
+        output = self.readout(ops.reshape(joined, (-1, joined.shape[-1])))
+        return ops.reshape(output, (*ops.shape(joined)[:2], self.units))
 
     def _top(self, state):
         """The state of the top cell: (B, K, U)."""
@@ -281,13 +289,11 @@ class RNNDecoder(Decoder):
         if self.attention is None:
             return hidden, _no_weights(hidden, state["source_mask"])
         if self.query_state == "previous":
-            parts = [hidden, moved["fed"], embedded]
-            return self.readout(ops.concatenate(parts, axis=-1)), None
+            return self._read_out([hidden, moved["fed"], embedded]), None
         if self.input_feeding:
             return moved["fed"], None
         context, weights = self._attend(hidden, state)
-        output = self.readout(ops.concatenate([hidden, context], axis=-1))
-        return output, weights
+        return self._read_out([hidden, context]), weights
 
     def _weights_of_all_steps(self, first, steps, state):
         query = self._top(steps)

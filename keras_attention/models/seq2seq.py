@@ -200,22 +200,18 @@ class Seq2Seq(keras.Model):
         Raises:
             ValueError: if the model has no vocabularies.
         """
-        result = self.generate([text], search, max_length)
-        best = result.texts[0, 0]
-        source_tokens = self._tokens_of(self.source_vocabulary, text)
-        target_tokens = self._tokens_of(self.target_vocabulary, best)
-        rows, columns = len(target_tokens), len(source_tokens)
+        self._generator.check_vocabularies()
+        ids = self.source_vocabulary.encode([text]).numpy()
+        result = self.generate(ids, search, max_length)
+        # A target that was cut at `max_length` has no EOS.
+        best = result.tokens[0, 0, : result.lengths[0, 0]]
+        said = self.target_vocabulary.decode(best).numpy().decode("utf-8")
         return plots.plot_alignment(
-            result.alignments[0, 0, :rows, :columns],
-            source_tokens=source_tokens,
-            target_tokens=target_tokens,
-            title=f"{text} \N{RIGHTWARDS ARROW} {best}",
+            result.alignments[0, 0],
+            source_tokens=_names(self.source_vocabulary, ids[0]),
+            target_tokens=_names(self.target_vocabulary, best),
+            title=f"{text} \N{RIGHTWARDS ARROW} {said}",
         )
-
-    @staticmethod
-    def _tokens_of(vocabulary, text):
-        tokens = vocabulary.token_strings(vocabulary.encode([text]))[0]
-        return [token.decode("utf-8") for token in tokens.numpy()]
 
     def save_folder(self, folder, card=None, overwrite=False):
         """Saves the model, its vocabularies and its card in one folder.
@@ -245,3 +241,8 @@ class Seq2Seq(keras.Model):
         for name in ("encoder", "decoder"):
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
+
+
+def _names(vocabulary, ids):
+    tokens = vocabulary.token_strings(ids).numpy()
+    return [token.decode("utf-8") for token in tokens]

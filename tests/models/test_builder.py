@@ -1,0 +1,265 @@
+"""build_seq2seq: every option arrives, every kind trains."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from small_models import source_ids
+
+import keras_attention as ka
+from keras_attention.models import builder
+
+LABELS = np.array([[5, 6, 7, 2], [8, 2, 0, 0], [9, 6, 2, 0]])
+TARGET = np.array([[1, 5, 6, 7], [1, 8, 0, 0], [1, 9, 6, 0]])
+
+
+def build(kind="transformer", **options):
+    return ka.build_seq2seq(kind, 11, 13, **{"units": 12, **options})
+
+
+def parts(model):
+    return model.encoder, model.decoder
+
+
+# option: kind, an odd value, what to read in the encoder and in the decoder.
+WIRING = {
+    "units": ("luong", 7, "units", "units"),
+    "num_layers": ("bahdanau", 3, "num_layers", "num_layers"),
+    "num_decoder_layers": ("transformer", 3, None, "num_layers"),
+    "dropout": ("transformer", 0.37, "dropout", "dropout"),
+    "tie_embeddings": ("luong", True, None, "tie_embeddings"),
+    "embedding_dim": ("bahdanau", 5, "embedding_dim", "embedding_dim"),
+    "cell": ("luong", "simple", "cell", "cell"),
+    "bidirectional": ("luong", False, "bidirectional", None),
+    "input_feeding": ("luong", False, None, "input_feeding"),
+    "kernel_size": ("cnn-rnn", 7, "kernel_size", None),
+    "num_heads": ("transformer", 3, "num_heads", "num_heads"),
+    "feed_forward_units": (
+        "transformer",
+        17,
+        "feed_forward_units",
+        "feed_forward_units",
+    ),
+    "normalize_first": (
+        "transformer",
+        False,
+        "normalize_first",
+        "normalize_first",
+    ),
+}
+CHECKED_APART = {"max_length", "attention", "activation", "seed", "dtype"}
+
+
+def test_every_option_has_a_test():
+    parameters = inspect.signature(ka.build_seq2seq).parameters.values()
+    options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert options == set(WIRING) | CHECKED_APART
+
+
+@pytest.mark.parametrize("option", list(WIRING))
+def test_option_reaches_its_part(option):
+    kind, value, in_encoder, in_decoder = WIRING[option]
+    model = build(kind, **{option: value})
+    for part, name in zip(parts(model), (in_encoder, in_decoder), strict=True):
+        if name is not None:
+            assert getattr(part, name) == value
+
+
+def test_options_reach_the_layers_inside():
+    model = build(
+        num_heads=3,
+        feed_forward_units=17,
+        dropout=0.37,
+        activation="gelu",
+        normalize_first=False,
+        num_layers=2,
+        num_decoder_layers=1,
+        dtype="mixed_bfloat16",
+        max_length=19,
+    )
+    assert model.max_length == 19
+    assert model.dtype_policy.name == "mixed_bfloat16"
+    assert [len(part.blocks) for part in parts(model)] == [2, 1]
+    for part in parts(model):
+        assert part.dtype_policy.name == "mixed_bfloat16"
+        assert part.embedding_dropout.rate == 0.37
+        for block in part.blocks:
+            assert block.self_attention.num_heads == 3
+            assert block.self_attention.key_dim == 4
+            assert block.self_attention.dropout == 0.37
+            assert block.hidden_dense.units == 17
+            assert block.hidden_dense.activation is keras.activations.gelu
+            assert not block.normalize_first
+            assert {layer.rate for layer in block.dropouts} == {0.37}
+            assert block.compute_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("kind", ["bahdanau", "luong"])
+@pytest.mark.parametrize(
+    "attention", ["additive", "scaled", "general", "cosine", "distance", None]
+)
+def test_attention_is_the_one_asked_for(kind, attention):
+    # One direction, so that keys and queries are of one width.
+    model = build(
+        kind, attention=attention, bidirectional=False, dtype="mixed_bfloat16"
+    )
+    layer = model.decoder.attention
+    if attention is None:
+        attention = {"bahdanau": "additive", "luong": "general"}[kind]
+    if attention == "additive":
+        assert isinstance(layer, ka.AdditiveAttention)
+        assert layer.units == 12
+    else:
+        assert layer.get_config()["score"] == attention
+    assert layer.dtype_policy.name == "mixed_bfloat16"
+    query_state = {"bahdanau": "previous", "luong": "current"}[kind]
+    assert model.decoder.query_state == query_state
+
+
+def test_rnn_kind_has_no_attention():
+    assert build("rnn-rnn").decoder.attention is None
+
+
+def test_seed_reaches_both_parts_and_differs_between_them():
+    encoder, decoder = parts(build("transformer", seed=41))
+    assert encoder.seed == 41
+    assert decoder.seed != 41
+    seeds = [
+        layer.seed
+        for part in (encoder, decoder)
+        for layer in part._flatten_layers()
+        if isinstance(layer, (keras.layers.Dropout, ka.MultiHeadAttention))
+    ]
+    # 5 in the encoder for one layer: embedding, attention, two residuals.
+    assert len(seeds) == 4 + 6
+    assert len(set(seeds)) == len(seeds)
+    assert build("transformer").encoder.seed is None
+
+
+@pytest.mark.parametrize("short", list(builder.SHORT_NAMES))
+def test_short_name_is_the_pair_of_its_paper(short):
+    one, other = build(short), build(builder.SHORT_NAMES[short])
+    for part, twin in zip(parts(one), parts(other), strict=True):
+        assert type(part) is type(twin)
+        shapes = [[tuple(w.shape) for w in x.weights] for x in (part, twin)]
+        assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in builder.KINDS if "-" in kind]
+)
+def test_every_kind_builds_and_trains(kind):
+    model = build(kind, units=4, seed=3)
+    before = [np.array(w) for w in model.trainable_variables]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, run_eagerly=True)
+    inputs = {"source": source_ids(), "target": TARGET}
+    history = model.fit(inputs, LABELS, verbose=0).history
+    assert np.isfinite(history["loss"][0])
+    still = [
+        weight.path
+        for weight, old in zip(model.trainable_variables, before, strict=True)
+        if (np.array(weight) == old).all()
+    ]
+    # A bias of the keys moves all scores alike, which no softmax sees.
+    assert [path for path in still if "key/bias" not in path] == []
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("kind", ["cnn-bahdanau", "rnn-luong"])
+def test_compiled_training_step_is_the_plain_one(kind):
+    """With no length known when the step is traced, as in a pipeline."""
+    import tensorflow as tf
+
+    inputs = {"source": source_ids(), "target": TARGET.astype("int32")}
+    ids = tf.TensorSpec((None, None), tf.int32)
+    batches = tf.data.Dataset.from_generator(
+        lambda: [(inputs, LABELS.astype("int32"))],
+        output_signature=({"source": ids, "target": ids}, ids),
+    )
+    batches = batches.apply(tf.data.experimental.assert_cardinality(1))
+    weights = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(5)
+        model = build(kind, units=4, seed=3)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(
+            "sgd", loss, jit_compile=jit_compile, run_eagerly=not jit_compile
+        )
+        model.fit(batches, shuffle=False, verbose=0)
+        weights.append([np.array(w) for w in model.trainable_variables])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.tensorflow_only
+def test_vocabularies_are_attached():
+    source = ka.Vocabulary.build(["abc"])
+    target = ka.Vocabulary.build(["A B"], unit="symbols")
+    model = ka.build_seq2seq("luong", source, target, units=5)
+    assert model.encoder.vocabulary_size == 7
+    assert model.decoder.vocabulary_size == 6
+    assert model.source_vocabulary is source
+    assert model.target_vocabulary is target
+
+
+# --- bad input ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        ("transformer", {"cell": "gru"}),
+        ("transformer", {"attention": "dot"}),
+        ("luong", {"num_heads": 2}),
+        ("bahdanau", {"input_feeding": False}),
+        ("rnn-rnn", {"attention": "dot"}),
+        ("cnn-transformer", {"bidirectional": True}),
+        ("rnn-luong", {"kernel_size": 3}),
+    ],
+)
+def test_option_without_use_is_refused(kind, option):
+    (name,) = option
+    message = f"`{name}` must not be set for kind='{kind}', which has no use"
+    with pytest.raises(ValueError, match=message):
+        build(kind, **option)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "gru"}, "`kind` must be one of 'transformer', 'bahdanau'"),
+        (
+            {"units": 7, "num_heads": 3},
+            "`num_heads` must be a divisor of units",
+        ),
+        ({"num_layers": 0}, "`num_layers` must be a positive integer"),
+        ({"num_decoder_layers": 0}, "`num_layers` must be a positive integer"),
+        ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\)"),
+        ({"max_length": -3}, "`max_length` must be a positive integer"),
+        (
+            {"kind": "luong", "attention": "bilinear"},
+            "`score` must be one of .*general",
+        ),
+        (
+            {"kind": "luong", "tie_embeddings": True, "embedding_dim": 5},
+            "`tie_embeddings` must be False where embedding_dim=5",
+        ),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_bad_option_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
+
+
+@pytest.mark.parametrize("vocabulary", [None, "vocabulary.json", ["a", "b"]])
+def test_what_is_no_vocabulary_is_refused(vocabulary):
+    with pytest.raises(ValueError, match=r"`target_vocabulary` must be a text"):
+        ka.build_seq2seq("luong", 11, vocabulary)
+
+
+def test_misspelt_option_is_a_type_error():
+    with pytest.raises(TypeError, match="unexpected keyword.*'num_head'"):
+        build(num_head=2)

@@ -1,0 +1,167 @@
+"""Model folders: whole or not there at all."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from small_models import SOURCE_IDS
+from small_models import TARGET_IDS
+from small_models import small_model
+from small_models import source_ids
+from small_models import target_ids
+
+import keras_attention as ka
+from keras_attention.models import folders
+from keras_attention.models import read_card
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model("cnn", "luong", max_length=6)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def outputs_of(model):
+    inputs = {"source": source_ids(), "target": target_ids()}
+    return keras.ops.convert_to_numpy(model(inputs))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder"),
+    [("rnn", "bahdanau"), ("transformer", "transformer-moved")],
+)
+def test_loaded_model_gives_the_same_numbers(encoder, decoder, tmp_path):
+    model = small_model(encoder, decoder, max_length=6)
+    model.save_folder(tmp_path / "new" / "model")
+    loaded = ka.load(tmp_path / "new" / "model")
+    assert type(loaded) is ka.Seq2Seq
+    assert (loaded.max_length, loaded.source_vocabulary) == (6, None)
+    np.testing.assert_array_equal(outputs_of(loaded), outputs_of(model))
+    assert names_in(tmp_path / "new") == ["model"]
+    assert names_in(tmp_path / "new" / "model") == ["card.json", "model.keras"]
+
+
+@pytest.mark.tensorflow_only
+def test_vocabularies_travel_with_the_model(tmp_path):
+    model = small_model(
+        "cnn",
+        "luong",
+        max_length=6,
+        source_vocabulary=ka.Vocabulary.build(["abcdefg"]),
+        target_vocabulary=ka.Vocabulary.build(["А Б В Г D E F G H"], "symbols"),
+    )
+    model.save_folder(tmp_path / "model")
+    loaded = ka.load(str(tmp_path / "model"))
+    assert len(loaded.source_vocabulary) == SOURCE_IDS
+    assert len(loaded.target_vocabulary) == TARGET_IDS
+    texts = ["abc", "gg", "f"]
+    search = ka.Beam(width=3, num_hypotheses=2)
+    expected = model.generate(texts, search)
+    found = loaded.generate(texts, search)
+    np.testing.assert_array_equal(found.texts, expected.texts)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+@pytest.mark.tensorflow_only
+def test_vocabulary_of_another_model_is_noticed(model, tmp_path):
+    model.save_folder(tmp_path / "model")
+    other = ka.Vocabulary.build(["abc"])
+    other.save(tmp_path / "model" / "source_vocabulary.json")
+    with pytest.raises(ValueError, match="vocabulary of another model"):
+        ka.load(tmp_path / "model")
+
+
+def test_card_comes_back(model, tmp_path):
+    card = {"data": {"pairs": 11}, "rates": [0.5, None], "note": "安哥拉"}
+    model.save_folder(tmp_path / "model", card=card)
+    assert read_card(tmp_path / "model") == card
+    text = (tmp_path / "model" / "card.json").read_text(encoding="utf-8")
+    assert "安哥拉" in text
+    assert read_card(tmp_path) == {}
+
+
+def test_existing_folder_is_kept_unless_overwritten(model, tmp_path):
+    folder = tmp_path / "model"
+    model.save_folder(folder, card={"number": 1})
+    with pytest.raises(ValueError, match="`folder` must be a path where noth"):
+        model.save_folder(folder, card={"number": 2})
+    assert read_card(folder) == {"number": 1}
+    model.save_folder(folder, card={"number": 3}, overwrite=True)
+    assert read_card(folder) == {"number": 3}
+    assert names_in(tmp_path) == ["model"]
+
+
+def test_empty_folder_is_filled(model, tmp_path):
+    (tmp_path / "model").mkdir()
+    model.save_folder(tmp_path / "model")
+    assert "model.keras" in names_in(tmp_path / "model")
+
+
+@pytest.mark.parametrize("content", ["thesis.txt", "model.keras"])
+def test_foreign_folder_is_never_replaced(model, content, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / content).write_text("years of work")
+    with pytest.raises(ValueError, match="Only what `save_folder` wrote"):
+        model.save_folder(folder, overwrite=True)
+    assert (folder / content).read_text() == "years of work"
+    assert names_in(tmp_path) == ["mine"]
+
+
+def test_file_is_never_replaced(model, tmp_path):
+    path = tmp_path / "model"
+    path.write_text("a file")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="`folder` must be a"):
+            model.save_folder(path, overwrite=overwrite)
+    assert path.read_text() == "a file"
+
+
+def test_crash_while_writing_leaves_nothing(model, tmp_path):
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        model.save_folder(tmp_path / "model", card={"tensor": object()})
+    assert names_in(tmp_path) == []
+
+
+def test_crash_while_replacing_keeps_the_old_model(
+    model, tmp_path, monkeypatch
+):
+    folder = tmp_path / "model"
+    model.save_folder(folder, card={"number": 1})
+    rename = pathlib.Path.rename
+
+    def fail_at_the_last_step(path, target):
+        if pathlib.Path(target) == folder and "-old" not in path.name:
+            raise OSError("disk full")
+        return rename(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", fail_at_the_last_step)
+    with pytest.raises(OSError, match="disk full"):
+        model.save_folder(folder, overwrite=True)
+    assert read_card(folder) == {"number": 1}
+    assert names_in(tmp_path) == ["model"]
+
+
+def test_load_says_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match=r"a folder that holds model\.keras"):
+        ka.load(tmp_path)
+    with pytest.raises(ValueError, match=r"a folder that holds model\.keras"):
+        ka.load(tmp_path / "nothing")
+
+
+def test_load_refuses_another_kind_of_model(tmp_path):
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    other.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="a Seq2Seq.*holds a Sequential"):
+        ka.load(tmp_path)
+
+
+def test_card_is_json_for_people(model, tmp_path):
+    model.save_folder(tmp_path / "model", card={"kind": "luong"})
+    text = (tmp_path / "model" / folders.CARD).read_text(encoding="utf-8")
+    assert text == json.dumps({"kind": "luong"}, indent=2) + "\n"

@@ -217,8 +217,11 @@ def _trimmer(buckets, batch_size):
         labels = labels[:, : width[1]]
         begins = BOS_ID * tf.cast(labels[:, :1] != 0, tf.int32)
         target = tf.concat([begins, labels[:, :-1]], axis=1)
-        for tensor in (source, target, labels):
-            tensor.set_shape((batch_size, None))
+        # With several buckets the lengths are not known before the run.
+        known = buckets[0] if len(buckets) == 1 else (None, None)
+        source.set_shape((batch_size, known[0]))
+        for tensor in (target, labels):
+            tensor.set_shape((batch_size, known[1]))
         return {"source": source, "target": target}, labels
 
     return trim

@@ -119,8 +119,9 @@ def train(
         overwrite: whether to replace a model in `folder`, and to forget an
             unfinished training.
         seed: integer for weights, dropout and order of the data.
-        jit_compile: whether to compile the training step with XLA; "auto"
-            decides by the devices and the kind of model.
+        jit_compile: whether to compile the training step with XLA. "auto" is
+            False: on a CPU one program for each pair of lengths takes longer
+            to compile than a short training gains.
         callbacks: further `keras.callbacks`, called before those of `train`
             that choose the best epoch.
         verbose: 1 prints a summary and progress bars, 2 a line per epoch, 0
@@ -189,7 +190,7 @@ def _compile(args, data, model):
         keras.optimizers.Adam(schedule, global_clipnorm=args.clip_norm),
         MaskedCrossentropy(args.label_smoothing),
         metrics=[TokenAccuracy()],
-        jit_compile=args.jit_compile,
+        jit_compile=args.jit_compile is True,
     )
 
 

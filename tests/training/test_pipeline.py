@@ -86,6 +86,17 @@ def test_batches_have_few_shapes_and_all_rows():
     assert padded == 4
 
 
+def test_one_bucket_makes_shapes_static():
+    options = {"batch_size": 3, "max_source_length": 12}
+    one, few = (
+        make_dataset(random_pairs(53), SOURCE, TARGET, num_buckets=n, **options)
+        for n in (1, 3)
+    )
+    assert one.element_spec[0]["source"].shape == (3, 12)
+    assert one.element_spec[1].shape == (3, 12)
+    assert few.element_spec[0]["source"].shape.as_list() == [3, None]
+
+
 def test_a_batch_is_no_larger_than_the_data():
     ((source, _, _),) = batches_of(random_pairs(3), batch_size=64)
     assert source.shape[0] == 3

@@ -17,8 +17,8 @@ from keras_attention.functional import scores as score_functions
 from keras_attention.functional.blockwise import attend_blockwise
 from keras_attention.functional.dense import attend_dense
 
-# Above this many (query, key) pairs "auto" is blockwise. Measured; see
-# benchmarks/attention.py.
+# Above this many (query, key) pairs "auto" is blockwise: about where the two
+# take the same time on a CPU.
 LARGEST_DENSE = 1024 * 1024 - 1
 IMPLEMENTATIONS = ("auto", "dense", "blockwise")
 
@@ -69,7 +69,10 @@ def attend(
         dropout: a `Dropout(rate, seed)` for the weights, or None.
         return_weights: also return the weights.
         implementation: "dense" builds the score matrix, "blockwise" never
-            does, "auto" picks. An explicit request is never replaced.
+            does. "auto" picks blockwise for long sequences whose lengths
+            are known, dense for short ones, for lengths not known when the
+            graph is traced, and where weights are returned. An explicit
+            request is never replaced.
 
     Returns:
         Tensor (batch, query_length, num_heads, value_dim) of the dtype of
@@ -121,20 +124,18 @@ def attend(
 
 
 def _attend_by_size(arguments):
-    """Attends blockwise to long sequences, and densely to short ones."""
-    query, key = arguments[:2]
-    if query.shape[1] == 1:  # a step of a decoder has no matrix to avoid
+    """Attends blockwise to long sequences, and densely to short ones.
+
+    Lengths that are not known when a graph is traced count as short: to carry
+    both ways in the graph doubles the time of tracing, and XLA cannot
+    differentiate the choice.
+    """
+    query_length, key_length = (x.shape[1] for x in arguments[:2])
+    if query_length is None or key_length is None:
         return attend_dense(*arguments)[0]
-    is_long = ops.shape(query)[1] * ops.shape(key)[1] > LARGEST_DENSE
-    if isinstance(is_long, bool):
-        if is_long:
-            return attend_blockwise(*arguments)
-        return attend_dense(*arguments)[0]
-    return ops.cond(  # of lengths not known before, the call itself decides
-        is_long,
-        lambda: attend_blockwise(*arguments),
-        lambda: attend_dense(*arguments)[0],
-    )
+    if query_length > 1 and query_length * key_length > LARGEST_DENSE:
+        return attend_blockwise(*arguments)
+    return attend_dense(*arguments)[0]
 
 
 def _check_shapes(query, key, value):

@@ -1,9 +1,6 @@
 """Writes a model as one SavedModel: text in, text out, without Python."""
 
-import os
 import pathlib
-import shutil
-import tempfile
 
 import tensorflow as tf
 
@@ -16,6 +13,7 @@ from keras_attention.export.signatures import COMPILED
 from keras_attention.export.signatures import Signatures
 from keras_attention.functional import portable
 from keras_attention.models import Seq2Seq
+from keras_attention.models import folders
 from keras_attention.text import UNKNOWN_ID
 
 SAVED_MODEL = "saved_model.pb"
@@ -74,8 +72,7 @@ def export_saved_model(
 
     Example:
 
-    >>> import tempfile
-    >>> import keras_attention as ka
+    >>>     >>> import keras_attention as ka
     >>> from keras_attention.export import export_saved_model
     >>> words = ka.Vocabulary.build(["abc"])
     >>> model = ka.build_seq2seq("luong", words, words, units=3)
@@ -94,7 +91,7 @@ def export_saved_model(
     validation.check_positive_integer("max_length", max_length)
     validation.check_positive_integer("max_source_length", max_source_length)
     folder = pathlib.Path(folder)
-    _check_free(folder, overwrite)
+    folders.check_free(folder, overwrite, (SAVED_MODEL,))
     signatures = Signatures(model, search, max_length, max_source_length)
     with portable():
         traced = signatures.trace()
@@ -104,7 +101,9 @@ def export_saved_model(
     facts = guide.Facts(
         search, max_length, max_source_length, _sample(model.source_vocabulary)
     )
-    _write(folder, _served(model), traced, facts)
+    with folders.new_folder(folder, (SAVED_MODEL,), overwrite) as beside:
+        tf.saved_model.save(_served(model), str(beside), signatures=traced)
+        guide.write(beside, traced, facts)
     return folder
 
 
@@ -128,25 +127,6 @@ def _served(model):
     return served
 
 
-def _write(folder, served, signatures, facts):
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = pathlib.Path(
-        tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
-    )
-    try:
-        tf.saved_model.save(served, str(beside), signatures=signatures)
-        guide.write(beside, signatures, facts)
-        os.chmod(beside, 0o755)  # mkdtemp makes it private
-        if folder.exists():  # it goes last, and at once
-            old = folder.rename(f"{beside}-old")
-            beside.rename(folder)
-            shutil.rmtree(old)
-        else:
-            beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
 def _check_model(model):
     if not isinstance(model, Seq2Seq):
         raise validation.invalid("model", "a Seq2Seq", repr(model))
@@ -158,22 +138,3 @@ def _check_model(model):
                 f"one without {name}",
                 "Give it its vocabularies with `set_vocabularies`.",
             )
-
-
-def _check_free(folder, overwrite):
-    """What is not a SavedModel is never replaced."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not overwrite:
-        raise validation.invalid(
-            "folder",
-            "a path where nothing is yet",
-            repr(str(folder)),
-            "Choose another path, or set overwrite=True (--overwrite).",
-        )
-    if not (folder / SAVED_MODEL).is_file():
-        raise validation.invalid(
-            "folder",
-            f"a folder that holds {SAVED_MODEL}, where one is to be replaced",
-            repr(str(folder)),
-        )

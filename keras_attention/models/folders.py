@@ -6,6 +6,7 @@ folder/target_vocabulary.json
 folder/card.json                 what it is, made from what, how good
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -22,13 +23,7 @@ VOCABULARIES = ("source_vocabulary", "target_vocabulary")
 
 def save_folder(model, folder, card, overwrite):
     """See `Seq2Seq.save_folder`."""
-    folder = pathlib.Path(folder)
-    check_free(folder, overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = pathlib.Path(
-        tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
-    )
-    try:
+    with new_folder(folder, (MODEL, CARD), overwrite) as beside:
         model.save(beside / MODEL)
         for name in VOCABULARIES:
             vocabulary = getattr(model, name)
@@ -36,6 +31,30 @@ def save_folder(model, folder, card, overwrite):
                 vocabulary.save(beside / f"{name}.json")
         text = json.dumps(card, indent=2, ensure_ascii=False)
         (beside / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def new_folder(folder, proof, overwrite):
+    """Yields a folder beside `folder` to write in, then puts it in its place.
+
+    Whatever fails on the way, at `folder` is what was there before.
+
+    Args:
+        folder: path of the folder to make.
+        proof: names of files; a folder with all of them may be replaced.
+        overwrite: whether to replace one.
+
+    Raises:
+        ValueError: if `folder` may not be written.
+    """
+    folder = pathlib.Path(folder)
+    check_free(folder, overwrite, proof)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = pathlib.Path(
+        tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
+    )
+    try:
+        yield beside
         os.chmod(beside, 0o755)  # mkdtemp makes it private
         _put(beside, folder)
     finally:
@@ -56,10 +75,10 @@ def _put(new, folder):
     shutil.rmtree(old, ignore_errors=True)
 
 
-def check_free(folder, overwrite):
-    """Raises a ValueError unless a model may be written at `folder`.
+def check_free(folder, overwrite, proof=(MODEL, CARD)):
+    """Raises a ValueError unless a folder may be written at `folder`.
 
-    What is not a model folder is never replaced.
+    What lacks a file of `proof` is never replaced.
     """
     folder = pathlib.Path(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
@@ -71,12 +90,12 @@ def check_free(folder, overwrite):
             repr(str(folder)),
             "Choose another path, or set overwrite=True (--overwrite).",
         )
-    if not all((folder / name).is_file() for name in (MODEL, CARD)):
+    if not all((folder / name).is_file() for name in proof):
         raise validation.invalid(
             "folder",
-            f"a folder with {MODEL} and {CARD}, where one is to be replaced",
+            f"a folder with {' and '.join(proof)}, where one is to be replaced",
             repr(str(folder)),
-            "Only what `save_folder` wrote is ever replaced.",
+            "Nothing else is ever replaced.",
         )
 
 

@@ -315,7 +315,7 @@ def test_export_keeps_what_is_there(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     for overwrite, message in (
         (False, "`folder` must be a path where nothing is yet"),
-        (True, "`folder` must be a folder that holds saved_model.pb"),
+        (True, "`folder` must be a folder with saved_model.pb"),
     ):
         with pytest.raises(ValueError, match=message):
             export.export_saved_model(

@@ -107,7 +107,7 @@ def test_foreign_folder_is_never_replaced(model, content, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / content).write_text("years of work")
-    with pytest.raises(ValueError, match="Only what `save_folder` wrote"):
+    with pytest.raises(ValueError, match="Nothing else is ever replaced"):
         model.save_folder(folder, overwrite=True)
     assert (folder / content).read_text() == "years of work"
     assert names_in(tmp_path) == ["mine"]

@@ -14,7 +14,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet \
 	--disable-pip-version-check --prefer-binary
 
 # What runs on every backend; the other tests need TensorFlow.
-BACKEND_TESTS := tests/functional tests/layers tests/decoding tests/models \
+BACKEND_TESTS := tests/functional tests/layers tests/models \
+	tests/decoding/test_sampling.py tests/decoding/test_scoring.py \
 	tests/test_masks.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2

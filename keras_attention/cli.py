@@ -18,6 +18,7 @@ import sys
 import keras_attention as ka
 from keras_attention.models.builder import KINDS
 
+TEXTS_AT_ONCE = 1024
 UNITS = ("characters", "words", "symbols")
 
 # Options of the model that `train` hands on, by their own names.
@@ -32,8 +33,16 @@ MODEL_OPTIONS = {
     "num_heads": int,
     "feed_forward_units": int,
     "max_length": int,
+    "kernel_size": int,
+    "activation": str,
     "dtype": str,
 }
+SWITCHES = (
+    "bidirectional",
+    "input_feeding",
+    "normalize_first",
+    "tie_embeddings",
+)
 # The same for the training.
 TRAIN_OPTIONS = {
     "epochs": int,
@@ -42,6 +51,8 @@ TRAIN_OPTIONS = {
     "warmup_steps": int,
     "decay": str,
     "label_smoothing": float,
+    "clip_norm": float,
+    "min_count": int,
     "max_minutes": float,
     "max_source_length": int,
     "max_target_length": int,
@@ -91,10 +102,10 @@ def _add_train(commands):
     command.set_defaults(run=_train)
     command.add_argument("pairs", nargs="+", help="files, .gz is read too")
     command.add_argument("--out", required=True, help="folder of the model")
-    command.add_argument("--model", default="transformer", choices=KINDS)
+    command.add_argument("--model", choices=KINDS, help="kind of model")
     command.add_argument("--validation-pairs", nargs="+", help="files held out")
-    command.add_argument("--source-unit", default="characters", choices=UNITS)
-    command.add_argument("--target-unit", default="characters", choices=UNITS)
+    command.add_argument("--source-unit", choices=UNITS)
+    command.add_argument("--target-unit", choices=UNITS)
     command.add_argument("--initial-folder", help="fine-tune this model")
     command.add_argument(
         "--resume", action="store_true", help="go on after an interruption"
@@ -104,6 +115,12 @@ def _add_train(commands):
     )
     for name, kind in {**MODEL_OPTIONS, **TRAIN_OPTIONS}.items():
         command.add_argument(f"--{name.replace('_', '-')}", type=kind)
+    for name in SWITCHES:
+        command.add_argument(
+            f"--{name.replace('_', '-')}",
+            action=argparse.BooleanOptionalAction,
+            default=None,
+        )
 
 
 def _add_generate(commands):
@@ -192,6 +209,7 @@ def _train(options):
         resume=options.resume,
         overwrite=options.overwrite,
         **_given(options, MODEL_OPTIONS),
+        **_given(options, SWITCHES),
         **_given(options, TRAIN_OPTIONS),
     )
 
@@ -204,12 +222,25 @@ def _generate(options):
         data = pathlib.Path(options.texts).read_bytes()
     # Bytes, since broken UTF-8 has a defined answer as well.
     texts = data.splitlines()
-    result = model.generate(
-        texts, search=_search(options), max_length=options.max_length
-    )
-    for answers, scores in zip(result.texts, result.scores, strict=True):
+    for answers, scores in _answers(model, texts, options):
         for text, score in zip(answers, scores, strict=True):
             print(f"{score:.4f}\t{text}" if options.scores else text)
+
+
+def _answers(model, texts, options):
+    """Yields (answers, scores) of each text, some texts at a time.
+
+    Alignments come along, so all texts at once could fill the memory; and no
+    progress bar is drawn between the answers.
+    """
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        result = model.generate(
+            texts[start : start + TEXTS_AT_ONCE],
+            search=_search(options),
+            max_length=options.max_length,
+            verbose=0,
+        )
+        yield from zip(result.texts, result.scores, strict=True)
 
 
 def _evaluate(options):
@@ -217,16 +248,12 @@ def _evaluate(options):
     references = {}
     for source, target in ka.training.read_pairs(options.pairs):
         references.setdefault(source, []).append(target)
-    result = model.generate(
-        list(references),
-        search=_search(options),
-        max_length=options.max_length,
-    )
-    given, wanted = list(result.texts[:, 0]), list(references.values())
+    answers = _answers(model, list(references), options)
+    given, wanted = [a[0] for a, _ in answers], list(references.values())
     unit = model.target_vocabulary.unit
     rates = {
         "sources": len(wanted),
-        "exact_match": ka.training.exact_match(wanted, given),
+        "exact_match": ka.training.exact_match(wanted, given, unit),
         "error_rate": ka.training.error_rate(wanted, given, unit=unit),
     }
     print(json.dumps(rates, indent=2))

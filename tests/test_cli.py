@@ -82,6 +82,26 @@ def test_evaluate_prints_rates(model_folder, pairs_file, capsys):
     assert rates["error_rate"] >= 0
 
 
+def test_many_lines_are_answered_without_a_progress_bar(
+    model_folder, monkeypatch, capsys
+):
+    monkeypatch.setattr(cli, "TEXTS_AT_ONCE", 3)
+    feed(monkeypatch, b"ab\n" * 7)
+    arguments = ["generate", str(model_folder), "--beam", "1"]
+    assert cli.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert len(set(lines)) == 1
+
+
+def test_train_goes_on_from_a_model(model_folder, pairs_file, tmp_path):
+    folder = tmp_path / "tuned"
+    arguments = ["train", str(pairs_file), "--out", str(folder), "--epochs"]
+    arguments += ["1", "--validation-pairs", str(pairs_file)]
+    assert cli.main([*arguments, "--initial-folder", str(model_folder)]) == 0
+    assert (folder / "model.keras").is_file()
+
+
 def test_export_writes_a_saved_model_once(model_folder, tmp_path, capsys):
     target = tmp_path / "1"
     arguments = ["export", str(model_folder), str(target), "--beam", "1"]

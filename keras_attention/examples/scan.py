@@ -130,7 +130,7 @@ def train_and_measure(train, test, folder, **options):
     """
     from keras_attention import training
 
-    # No choice of an epoch by the test pairs: the last one counts.
+    # The epoch is chosen by pairs that were trained on, never by the test.
     model, _ = training.train(
         train,
         folder,

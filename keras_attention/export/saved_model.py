@@ -72,7 +72,8 @@ def export_saved_model(
 
     Example:
 
-    >>>     >>> import keras_attention as ka
+    >>> import tempfile
+    >>> import keras_attention as ka
     >>> from keras_attention.export import export_saved_model
     >>> words = ka.Vocabulary.build(["abc"])
     >>> model = ka.build_seq2seq("luong", words, words, units=3)

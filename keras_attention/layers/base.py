@@ -109,12 +109,23 @@ class SingleHeadAttention(AttentionLayer):
             use_causal_mask=use_causal_mask,
         )
         output, weights = self.attend_projected(
-            query, self.project_key(key), value, mask=mask, training=training
+            query,
+            self.project_key(key),
+            value,
+            mask=mask,
+            training=training,
+            return_attention_scores=return_attention_scores,
         )
         return (output, weights) if return_attention_scores else output
 
     def attend_projected(
-        self, query, projected_key, value, mask=None, training=None
+        self,
+        query,
+        projected_key,
+        value,
+        mask=None,
+        training=None,
+        return_attention_scores=False,
     ):
         """Attends with keys that `project_key` has already projected.
 
@@ -124,21 +135,25 @@ class SingleHeadAttention(AttentionLayer):
             value: (batch, key_length, value_width).
             mask: a `masks.Mask` or None.
             training: whether to drop attention weights.
+            return_attention_scores: whether to return the weights too.
 
         Returns:
-            The output (batch, query_length, value_width) and the weights
-            (batch, query_length, key_length).
+            The output (batch, query_length, value_width), and the weights
+            (batch, query_length, key_length) or None.
         """
         arguments = self.score(query, projected_key)
         for name in ("query", "key"):
             arguments[name] = arguments[name][:, :, None]  # (B, ., 1, H)
-        output, weights = attend(
+        result = attend(
             **arguments,
             value=value[:, :, None],
             mask=mask,
             dropout=self.dropout_for(training),
-            return_weights=True,
+            return_weights=return_attention_scores,
         )
+        if not return_attention_scores:
+            return result[:, :, 0], None
+        output, weights = result
         return output[:, :, 0], weights[:, 0]
 
     def compute_output_shape(self, query_shape, value_shape, key_shape=None):

@@ -36,8 +36,9 @@ class MultiHeadAttention(HeadProjections):
             batch and width.
         sliding_window: a query sees keys less than this far from it, on both
             sides.
-        flash_attention: None picks by size, True never builds the score
-            matrix, False always does.
+        flash_attention: True never builds the score matrix, False always
+            does; None picks by size, and takes False where a graph is traced
+            with lengths not known.
         kernel_initializer: initialiser of the kernels.
         bias_initializer: initialiser of the biases.
         kernel_regularizer: regulariser of the kernels.

@@ -148,11 +148,9 @@ class SelfAttention(SingleHeadAttention):
             "score": DotProductScore(),
         }
 
-    def attend_projected(
-        self, query, projected_key, value, mask=None, training=None
-    ):
+    def attend_projected(self, query, projected_key, value, **options):
         output, weights = super().attend_projected(
-            query, projected_key, value, mask=mask, training=training
+            query, projected_key, value, **options
         )
         # weights (x W_v) = (weights x) W_v: after the sum, so that a decoder
         # does not project its whole memory at every step.

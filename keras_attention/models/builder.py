@@ -83,9 +83,10 @@ def build_seq2seq(
         embedding_dim: width of the embeddings (recurrent parts).
         cell: "lstm", "gru" or "simple" (recurrent parts).
         bidirectional: whether a recurrent encoder reads both ways.
-        attention: "additive", or a score of `DotProductAttention` ("dot",
-            "scaled", "general", "cosine", "distance"). Defaults to
-            "additive" for bahdanau and to "general" for luong.
+        attention: "additive", or a score of `DotProductAttention`: "general",
+            or, where the encoder is as wide as the decoder (a recurrent one
+            with bidirectional=False), "dot", "scaled", "cosine", "distance".
+            Defaults to "additive" for bahdanau and "general" for luong.
         input_feeding: whether the cells read the last output (luong).
         kernel_size: positions seen by a convolution (cnn).
         num_heads: number of attention heads (transformer parts).
@@ -136,6 +137,7 @@ def build_seq2seq(
         **common,
         **_chosen(options, for_encoder),
     )
+    _check_widths(attention, encoder.output_width, units)
     decoder = _decoder(
         decoder_kind,
         vocabulary_size=_size("target_vocabulary", target_vocabulary),
@@ -180,6 +182,18 @@ def _decoder(kind, attention=None, **options):
         # Luong's query is the state after the step, Bahdanau's before it.
         options["query_state"] = {"luong": "current"}.get(kind, "previous")
     return RNNDecoder(name="decoder", **options)
+
+
+def _check_widths(attention, encoder_width, units):
+    if attention in (None, "additive", "general") or encoder_width == units:
+        return
+    raise validation.invalid(
+        "attention",
+        f"'additive' or 'general' where the encoder's width {encoder_width} "
+        f"is not units={units}",
+        repr(attention),
+        "A recurrent encoder has the width `units` with bidirectional=False.",
+    )
 
 
 def _check_used(kind, options, used):

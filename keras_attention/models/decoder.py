@@ -103,8 +103,6 @@ class Decoder(keras.layers.Layer):
         if not self.tie_embeddings:
             return self.logit_dense(outputs)
         table = ops.cast(self.embedding.embeddings, "float32")
-        # The embeddings have variance 1 / width seen from here.
-        outputs = outputs * self.embedding_dim**-0.5
         return ops.matmul(outputs, ops.transpose(table)) + self.logit_bias
 
     def compute_mask(self, target, previous_mask=None):

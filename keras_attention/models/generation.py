@@ -203,6 +203,8 @@ def _as_matrix(source):
             "`source` must be a list of strings or an integer matrix (batch, "
             f"source_length). Received: shape {ids.shape} of {ids.dtype}."
         )
+    if not ids.shape[1]:  # no column at all is as good as padding
+        ids = np.zeros((len(ids), 1))
     return ids.astype("int32")
 
 

@@ -70,3 +70,14 @@ def ends_of(encoded, mask):
     is_last = ops.equal(position, last)[..., None]  # (B, S, 1)
     last = ops.sum(ops.where(is_last, encoded, ops.zeros_like(encoded)), axis=1)
     return ops.concatenate([encoded[:, 0], last], axis=-1)
+
+
+def join_steps(steps):
+    """Joins steps: (T, B, 1, U) -> (B, T, U)."""
+    return ops.swapaxes(steps[:, :, 0], 0, 1)
+
+
+def no_weights(hidden, source_mask):
+    """Returns zeros (B, T, S): the weights where nothing is attended to."""
+    shape = (*ops.shape(hidden)[:2], ops.shape(source_mask)[1])
+    return ops.zeros(shape, dtype="float32")

@@ -11,6 +11,8 @@ from keras_attention.models.decoder import Decoder
 from keras_attention.models.decoder import source_mask_of
 from keras_attention.models.recurrence import CELLS
 from keras_attention.models.recurrence import ends_of
+from keras_attention.models.recurrence import join_steps
+from keras_attention.models.recurrence import no_weights
 from keras_attention.models.recurrence import run_cells
 from keras_attention.models.recurrence import scan
 
@@ -182,7 +184,7 @@ class RNNDecoder(Decoder):
 
         first = _moving(state)
         steps = scan(advance, first, ops.swapaxes(embedded, 0, 1))
-        steps = keras.tree.map_structure(_over_time, steps)
+        steps = keras.tree.map_structure(join_steps, steps)
         output, weights = self._output(embedded, steps, state)
         logits = self.logits(self.output_dropout(output, training=training))
         if not return_attention_scores:
@@ -287,7 +289,7 @@ class RNNDecoder(Decoder):
         """
         hidden = self._top(moved)  # (B, T, U)
         if self.attention is None:
-            return hidden, _no_weights(hidden, state["source_mask"])
+            return hidden, no_weights(hidden, state["source_mask"])
         if self.query_state == "previous":
             return self._read_out([hidden, moved["fed"], embedded]), None
         if self.input_feeding:
@@ -307,6 +309,7 @@ class RNNDecoder(Decoder):
             state["key"],
             state["source"],
             mask=masks.Padding(state["source_mask"]),
+            return_attention_scores=True,
         )
 
     def get_config(self):
@@ -330,16 +333,6 @@ class RNNDecoder(Decoder):
 def _moving(state):
     """The part of the state that differs from beam to beam."""
     return {name: state[name] for name in ("cells", "fed") if name in state}
-
-
-def _over_time(steps):
-    """Joins steps: (T, B, 1, U) -> (B, T, U)."""
-    return ops.swapaxes(steps[:, :, 0], 0, 1)
-
-
-def _no_weights(hidden, source_mask):
-    shape = (*ops.shape(hidden)[:2], ops.shape(source_mask)[1])
-    return ops.zeros(shape, dtype="float32")
 
 
 def _checked_attention(attention):

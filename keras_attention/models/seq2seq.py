@@ -161,7 +161,7 @@ class Seq2Seq(keras.Model):
 
         Args:
             source: a list of strings, or an integer array (batch,
-                source_length) padded with 0.
+                source_length) padded with 0 at the end.
             search: `Greedy()`, `Sample(...)` or `Beam(...)`.
             max_length: longest target, EOS counted. Defaults to the model's.
             batch_size: how many sources run at once.

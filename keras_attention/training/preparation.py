@@ -53,6 +53,7 @@ class Data:
             "pairs": self.survey.num_pairs,
             "vocabularies": zlib.crc32(tokens.encode("utf-8", "replace")),
             "batch_size": args.batch_size,
+            "monitor": args.monitor,
             "seed": args.seed,
         }
 

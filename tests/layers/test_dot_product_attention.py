@@ -196,7 +196,10 @@ def test_keys_projected_once_give_the_same(score):
     projected = layer.project_key(tensors["key"])
     for step in range(QUERIES):
         output, weights = layer.attend_projected(
-            tensors["query"][:, step : step + 1], projected, tensors["value"]
+            tensors["query"][:, step : step + 1],
+            projected,
+            tensors["value"],
+            return_attention_scores=True,
         )
         np.testing.assert_allclose(output[:, 0], whole[0][:, step], atol=1e-6)
         np.testing.assert_allclose(weights[:, 0], whole[1][:, step], atol=1e-6)

@@ -96,7 +96,10 @@ def test_keys_projected_once_serve_every_step():
     key = layer.project_key(MEMORY)
     for step in range(LENGTH):
         output, weights = layer.attend_projected(
-            INPUTS[:, step : step + 1], key, MEMORY
+            INPUTS[:, step : step + 1],
+            key,
+            MEMORY,
+            return_attention_scores=True,
         )
         assert weights.shape == (BATCH, 1, 3)
         np.testing.assert_allclose(

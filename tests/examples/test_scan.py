@@ -1,5 +1,7 @@
 """SCAN: the grammar, the splits, and a model that learns some of it."""
 
+from collections import Counter
+
 import pytest
 
 from keras_attention.examples import scan
@@ -90,29 +92,25 @@ def test_tiny_model_learns_short_commands(tmp_path):
         for command, target in scan.all_pairs()
         if len(target.split()) <= 3 and "after" not in command
     ]
-    options = {
-        "kind": "luong",
-        "cell": "gru",
-        "units": 32,
-        "batch_size": 16,
-        "dropout": 0.0,
-        "jit_compile": False,
-        "verbose": 0,
-        "seed": 3,
-    }
-    rates = [
-        scan.train_and_measure(
-            pairs,
-            pairs,
-            tmp_path / str(epochs),
-            epochs=epochs,
-            learning_rate=rate,
-            **options,
-        )[1]
-        for epochs, rate in ((1, 1e-4), (20, 1e-2))
-    ]
-    assert rates[0] < 0.2
-    assert rates[1] > 0.8
+    _, rate = scan.train_and_measure(
+        pairs,
+        pairs,
+        tmp_path / "model",
+        kind="luong",
+        cell="gru",
+        units=32,
+        epochs=8,
+        batch_size=16,
+        learning_rate=1e-2,
+        dropout=0.0,
+        jit_compile=False,
+        verbose=0,
+        seed=3,
+    )
+    targets = Counter(target for _, target in pairs)
+    by_one_answer = targets.most_common(1)[0][1] / len(pairs)
+    assert by_one_answer < 0.05
+    assert rate > 0.5
 
 
 @pytest.mark.tensorflow_only

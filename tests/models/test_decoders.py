@@ -35,7 +35,12 @@ from keras_attention.decoding import decode
 from keras_attention.decoding import slots
 from keras_attention.models.recurrence import scan
 
-each_decoder = pytest.mark.parametrize("name", list(DECODERS))
+# JAX compiles each loop anew when it runs eagerly: there, a few of them.
+IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
+each_decoder = pytest.mark.parametrize(
+    "name", DECODERS if IS_TENSORFLOW else ["luong-unfed", "transformer"]
+)
+
 ENCODED_WIDTH = 17
 SOURCE_MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]) > 0
 
@@ -73,15 +78,16 @@ def step_by_step(decoder, target, encoded, source_mask):
 
 
 # In the eyes of a compiler the mixes differ in a width alone.
-TRACED = ("bahdanau", "luong-unfed", "transformer")
+FEW = list(
+    zip(("bahdanau", "luong-unfed", "transformer"), ENCODERS, strict=False)
+)
+PAIRED = list(zip(DECODERS, itertools.cycle(ENCODERS), strict=False))
 MIXES = [
-    *[("eager", d, e) for d in DECODERS for e in ENCODERS],
-    *[("graph", d, e) for d, e in zip(TRACED, ENCODERS, strict=False)],
-    *[
-        ("compiled", d, e)
-        for d, e in zip(DECODERS, itertools.cycle(ENCODERS), strict=False)
-    ],
+    *[("graph", *mix) for mix in FEW],
+    *[("compiled", *mix) for mix in (PAIRED if IS_TENSORFLOW else FEW)],
 ]
+if IS_TENSORFLOW:
+    MIXES += [("eager", d, e) for d in DECODERS for e in ENCODERS]
 
 
 @pytest.mark.parametrize(
@@ -132,8 +138,8 @@ def test_alignments_are_weights_of_the_real_source(name):
     assert alignment.dtype == "float32"
     hidden = np.broadcast_to(~SOURCE_MASK[:, None], alignment.shape)
     assert (alignment[hidden] == 0).all()
-    total = 0 if name == "rnn" else 1
-    assert_close(alignment.sum(axis=-1), np.full((3, 4), total), 1e-6)
+    totals = alignment.sum(axis=-1)[target_ids() != 0]
+    assert_close(totals, np.full(9, 0 if name == "rnn" else 1), 1e-6)
 
 
 @each_decoder
@@ -381,7 +387,7 @@ def test_tied_logits_use_the_embeddings():
     outputs = np.random.default_rng(4).normal(size=(2, 5)).astype("float32")
     table = ops.convert_to_numpy(decoder.embedding.embeddings)
     bias = ops.convert_to_numpy(decoder.logit_bias)
-    expected = outputs @ table.T / np.sqrt(5) + bias
+    expected = outputs @ table.T + bias
     assert_close(decoder.logits(ops.convert_to_tensor(outputs)), expected)
 
 

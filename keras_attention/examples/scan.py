@@ -184,9 +184,9 @@ def main(arguments=None):
     parser.add_argument("--units", type=int, default=128)
     parser.add_argument("--num-layers", type=int, default=1)
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--clip-norm", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -132,6 +132,14 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
     def _feed_forward(self, x):
         return self.output_dense(self.hidden_dense(x))
 
+    def _output_spec(self, inputs, return_attention_scores, key_length):
+        output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not return_attention_scores:
+            return output
+        batch, length = inputs.shape[:2]
+        shape = (batch, self.num_heads, length, key_length)
+        return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
+
     def get_config(self):
         config = {
             "num_heads": self.num_heads,

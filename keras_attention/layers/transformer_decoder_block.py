@@ -112,6 +112,18 @@ class TransformerDecoderBlock(TransformerBlock):
         x = self._residual(2, x, self._feed_forward, training)
         return (x, scores) if return_attention_scores else x
 
+    def compute_output_spec(
+        self,
+        inputs,
+        encoded,
+        inputs_mask=None,
+        encoded_mask=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        length = encoded.shape[1]
+        return self._output_spec(inputs, return_attention_scores, length)
+
     def start(self, encoded, max_length, slots=1):
         """Returns what a step-by-step pass carries along.
 

@@ -92,3 +92,15 @@ class TransformerEncoderBlock(TransformerBlock):
         x = self._residual(0, inputs, attend, training)
         x = self._residual(1, x, self._feed_forward, training)
         return (x, scores) if return_attention_scores else x
+
+    def compute_output_spec(
+        self,
+        inputs,
+        inputs_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+    ):
+        length = inputs.shape[1]
+        return self._output_spec(inputs, return_attention_scores, length)

@@ -58,7 +58,7 @@ class TensorBiasBlocks:
 
     def add_to_sums(self, sums, tile, key_block, gradient):
         """Adds the gradient (N, I, J) of one block."""
-        counts = self._counts(tile.problem.layout)
+        counts = self._counts(tile.layout)
         index = 0
         for count, position in zip(
             counts, (tile.row, tile.block, key_block), strict=True
@@ -126,7 +126,7 @@ class DistanceBiasBlocks:
 
     def add_to_sums(self, sums, tile, key_block, gradient):
         """Adds the gradient (N, I, J) of one block."""
-        layout = tile.problem.layout
+        layout = tile.layout
         step = _step(layout)
         index = key_block * (layout.key_block // step) + (
             layout.query_blocks - 1 - tile.block

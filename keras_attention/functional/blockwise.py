@@ -22,7 +22,7 @@ from keras_attention.functional.problem import Inputs
 from keras_attention.functional.problem import Problem
 
 # (queries, keys) of a block. Measured; see benchmarks/attention.py.
-BLOCK_SIZES = (256, 512)
+BLOCK_SIZES = (256, 256)
 
 
 def attend_blockwise(
@@ -45,22 +45,13 @@ def attend_blockwise(
     Raises:
         ValueError: if a second derivative is taken.
     """
-    batch, query_length = ops.shape(query)[:2]
-    key_length = ops.shape(key)[1]
-    layout = tiles.Tiles(
-        batch,
-        query_length,
-        key_length,
-        _at_most(block_sizes[0], query_length),
-        _at_most(block_sizes[1], key_length),
-    )
     problem = Problem(
-        layout,
+        block_sizes,
         score.kernel(query, key, mask),
         mask,
         bias,
         logit_soft_cap,
-        dropout,
+        None if dropout is None else dropout.with_seed_tensor(),
     )
     inputs = Inputs(
         query=score.scale_query(tiles.at_least_float32(query)),
@@ -76,6 +67,7 @@ def attend_blockwise(
 def _differentiable(problem, inputs):
     """Solves the problem, with the gradient written by hand."""
     given = {k: v for k, v in inputs._asdict().items() if v is not None}
+    is_long = problem.layout(inputs).is_long
 
     def named(tensors):
         # A gradient tape would record, and so keep, each block in the loops.
@@ -84,7 +76,8 @@ def _differentiable(problem, inputs):
 
     def run(*tensors):
         inputs = named(tensors)
-        output, log_total = forward(problem, inputs)
+        solve = forward_compiled if is_long else forward
+        output, log_total = solve(problem, inputs)
 
         def gradient(upstream):
             backward_once = ops.custom_gradient(run_backward)
@@ -95,7 +88,8 @@ def _differentiable(problem, inputs):
     def run_backward(*tensors):
         *tensors, output, log_total, upstream = map(ops.stop_gradient, tensors)
         inputs = named(tensors)
-        gradients = backward(problem, inputs, output, log_total, upstream)
+        solve = backward_compiled if is_long else backward
+        gradients = solve(problem, inputs, output, log_total, upstream)
         return tuple(gradients[name] for name in given), _refuse
 
     return ops.custom_gradient(run)(*given.values())
@@ -113,14 +107,14 @@ def forward(problem, inputs):
 
     The latter is cut into blocks, (count, N, I, 1).
     """
-    layout = problem.layout
-    blocks = problem.cut(inputs)
+    layout = problem.layout(inputs)
+    blocks = problem.cut(inputs, layout)
     heads, queries = blocks.query.shape[1:3]
     value_dim = blocks.value.shape[3]
     dtype = blocks.query.dtype
 
     def visit(index, outputs, log_totals):
-        output, log_total = _forward_tile(problem.tile(blocks, index))
+        output, log_total = _forward_tile(problem.tile(layout, blocks, index))
         return (
             index + 1,
             buffers.write(outputs, index, output),
@@ -141,6 +135,11 @@ def forward(problem, inputs):
         buffers.stack(outputs), layout.batch, layout.query_length
     )
     return output, buffers.stack(log_totals)
+
+
+# For long sequences as one program. Measured; see benchmarks/attention.py.
+forward_compiled = compiling.compiled(forward)
+backward_compiled = compiling.compiled(backward)
 
 
 def _forward_tile(tile):
@@ -205,7 +204,3 @@ def _start(tile, query):
 
 def _tensor(value):
     return None if value is None else ops.convert_to_tensor(value)
-
-
-def _at_most(size, length):
-    return min(size, length) if isinstance(length, int) else size

@@ -2,9 +2,12 @@
 
 import contextlib
 import contextvars
+import dataclasses
 import functools
 
+import numpy as np
 from keras import backend
+from keras import ops
 
 _is_portable = contextvars.ContextVar("is_portable", default=False)
 
@@ -32,18 +35,80 @@ def portable():
 
 
 def compiled(kernel):
-    """Compiles a function of tensors by itself, on TensorFlow."""
+    """Compiles a function by itself, on TensorFlow.
 
-    @functools.cache
-    def compile_once():
-        import tensorflow as tf
+    One program serves every call whose arguments have the same structure,
+    numbers and shapes, in whatever layer, graph or eager step it stands.
 
-        return tf.function(kernel, jit_compile=True, autograph=False)
+    Args:
+        kernel: function of tensors, numbers, None, and tuples and frozen
+            dataclasses of them. Called with anything else in them, such as a
+            mask of a caller's own making, it runs as it is.
+    """
+    programs = {}
 
     @functools.wraps(kernel)
-    def call(*tensors):
+    def call(*arguments):
         if _is_portable.get() or backend.backend() != "tensorflow":
-            return kernel(*tensors)
-        return compile_once()(*tensors)
+            return kernel(*arguments)
+        tensors = []
+        try:
+            structure = _take_apart(arguments, tensors)
+        except _Opaque:
+            return kernel(*arguments)
+        if structure not in programs:
+            programs[structure] = _compile(kernel, structure)
+        return programs[structure](*tensors)
 
     return call
+
+
+def _compile(kernel, structure):
+    import tensorflow as tf
+
+    def run(*tensors):
+        return kernel(*_put_together(structure, iter(tensors)))
+
+    return tf.function(run, jit_compile=True, autograph=False)
+
+
+class _Opaque(Exception):
+    """Something that is neither a tensor, a number nor made of them."""
+
+
+_ARRAYS = (np.ndarray, np.number, list)
+# What stands for a tensor in a structure.
+_TENSOR = "tensor"
+
+
+def _take_apart(value, tensors):
+    """Returns the structure of `value`, hashable; adds to its `tensors`."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return type(value), value
+    if isinstance(value, tuple) or dataclasses.is_dataclass(value):
+        parts = (_take_apart(part, tensors) for part in _parts(value))
+        return type(value), *parts
+    if not (ops.is_tensor(value) or isinstance(value, _ARRAYS)):
+        raise _Opaque
+    tensors.append(ops.convert_to_tensor(value))
+    return _TENSOR
+
+
+def _parts(value):
+    if isinstance(value, tuple):
+        return value
+    fields = dataclasses.fields(value)
+    return tuple(getattr(value, field.name) for field in fields)
+
+
+def _put_together(structure, tensors):
+    """Returns the value that `_take_apart` made into `structure`."""
+    if structure == _TENSOR:
+        return next(tensors)
+    kind, *parts = structure
+    if kind in (type(None), bool, int, float, str):
+        return parts[0]
+    values = [_put_together(part, tensors) for part in parts]
+    if kind is tuple:
+        return tuple(values)
+    return kind(*values)

@@ -7,11 +7,16 @@ would have drawn there, in eager, graph, XLA and JAX alike. The hash is the
 """
 
 import dataclasses
+import math
 
 import numpy as np
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.functional import compiling
+
+# Numbers to drop, the batch left out, from which a program of its own pays.
+LEAST_COMPILED = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +47,13 @@ class Dropout:
     def __post_init__(self):
         validation.check_rate("rate", self.rate)
 
+    def with_seed_tensor(self):
+        """Returns the same dropout, whose seed is a tensor.
+
+        A program is compiled once for all seeds, not once for each.
+        """
+        return Dropout(self.rate, _seed_words(self.seed))
+
     def keep(self, shape, starts=None):
         """Returns the boolean keep bits of a block of the score matrix.
 
@@ -59,9 +71,41 @@ class Dropout:
         """Returns `tensor` with entries dropped and the others scaled up."""
         if not self.rate:
             return tensor
-        keep = self.keep(ops.shape(tensor), starts)
-        kept = tensor * (1.0 / (1.0 - self.rate))
-        return ops.where(keep, kept, ops.zeros_like(tensor))
+        starts = tuple(starts or (0,) * len(tensor.shape))
+        dropout = self.with_seed_tensor()
+        drop = _drop_compiled if _repays_compiling(tensor.shape) else _drop
+
+        def run(tensor):
+            def gradient(upstream):
+                # Hashed again: bits kept since the forward pass would be
+                # the largest tensors of a training step.
+                return dropout.apply(upstream, starts)
+
+            return drop(dropout, tensor, starts), gradient
+
+        return ops.custom_gradient(run)(tensor)
+
+
+def _repays_compiling(shape):
+    """Whether a program fuses enough to repay its compilation.
+
+    Lengths not known when a graph is traced would compile one for each.
+    """
+    known = [size for size in shape if size is not None]
+    only_batch_unknown = len(known) == len(shape) or (
+        shape[0] is None and len(known) == len(shape) - 1
+    )
+    return only_batch_unknown and math.prod(known) >= LEAST_COMPILED
+
+
+def _drop(dropout, tensor, starts):
+    keep = dropout.keep(ops.shape(tensor), starts)
+    kept = tensor * (1.0 / (1.0 - dropout.rate))
+    return ops.where(keep, kept, ops.zeros_like(tensor))
+
+
+# A hash is a dozen operations, of which each outside XLA is a pass over memory.
+_drop_compiled = compiling.compiled(_drop)
 
 
 def coordinates(shape, starts):
@@ -100,12 +144,16 @@ def random_uniform(seed, *indices):
     return (ops.cast(ops.cast(bits, "int32"), "float32") + 0.5) / 2.0**23
 
 
-def _seed_state(seed):
+def _seed_words(seed):
     if isinstance(seed, (int, np.integer)):
         seed = int(seed)
         low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
         seed = np.array([low, high], dtype="uint32")
-    words = ops.reshape(ops.cast(seed, "uint32"), (-1,))
+    return ops.reshape(ops.cast(seed, "uint32"), (-1,))
+
+
+def _seed_state(seed):
+    words = _seed_words(seed)
     state = _constant(0)
     for position in range(words.shape[0]):
         state = _mix(ops.bitwise_xor(state, words[position]) + _golden())

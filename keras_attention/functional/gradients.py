@@ -26,30 +26,39 @@ def backward(problem, inputs, output, log_total, upstream):
         log_total: logarithm of the sum of each query, (count, N, I, 1).
         upstream: gradient of the output, (B, T, N, V).
     """
-    layout = problem.layout
-    blocks = problem.cut(inputs)
+    layout = problem.layout(inputs)
+    blocks = problem.cut(inputs, layout)
     dot = ops.sum(upstream * output, axis=-1, keepdims=True)  # D
     dot = tiles.cut(dot, layout.query_block)  # (count, N, I, 1)
     saved = tiles.cut(upstream, layout.query_block), log_total, dot
 
     def visit(index, sums):
-        return index + 1, _visit_tile(problem.tile(blocks, index), saved, sums)
+        tile = problem.tile(layout, blocks, index)
+        return index + 1, _visit_tile(tile, saved, sums)
 
-    sums = _empty_sums(problem, blocks, dot.dtype)
+    sums = _empty_sums(layout, blocks, dot.dtype)
     _, sums = ops.while_loop(
         lambda index, sums: index < layout.count, visit, (0, sums)
     )
-    return _join(problem, inputs, blocks, sums, log_total, dot)
+    sums = _join(layout, inputs, blocks, sums)
+    if inputs.sink is not None:
+        # The sink has a weight like a key, and no value: dweight = 0.
+        weight = ops.exp(problem.sink(inputs, dot.dtype) - log_total)
+        sums["sink"] = -ops.sum(weight * dot, axis=(0, 2, 3))
+    return {
+        name: ops.cast(gradient, getattr(inputs, name).dtype)
+        for name, gradient in sums.items()
+    }
 
 
-def _empty_sums(problem, blocks, dtype):
+def _empty_sums(layout, blocks, dtype):
     sums = {
         name: buffers.zeros(ops.shape(tensor)[0], tensor.shape[1:], dtype)
         for name, tensor in blocks._asdict().items()
         if name in ("query", "key", "value")
     }
     if blocks.bias is not None:
-        sums["bias"] = blocks.bias.empty_sums(problem.layout, dtype)
+        sums["bias"] = blocks.bias.empty_sums(layout, dtype)
     if blocks.vector is not None:
         sums["vector"] = ops.zeros(blocks.vector.shape, dtype=dtype)
     return sums
@@ -127,8 +136,7 @@ def _add(tile, key_block, sums, gradients):
     return added
 
 
-def _join(problem, inputs, blocks, sums, log_total, dot):
-    layout = problem.layout
+def _join(layout, inputs, blocks, sums):
     lengths = {
         "query": layout.query_length,
         "key": layout.key_length,
@@ -142,11 +150,4 @@ def _join(problem, inputs, blocks, sums, log_total, dot):
         joined["bias"] = blocks.bias.join_sums(sums["bias"], layout)
     if "vector" in sums:
         joined["vector"] = sums["vector"]
-    if inputs.sink is not None:
-        # The sink has a weight like a key, and no value: dweight = 0.
-        weight = ops.exp(problem.sink(inputs, dot.dtype) - log_total)
-        joined["sink"] = -ops.sum(weight * dot, axis=(0, 2, 3))
-    return {
-        name: ops.cast(gradient, getattr(inputs, name).dtype)
-        for name, gradient in joined.items()
-    }
+    return joined

@@ -30,7 +30,7 @@ class Problem:
     """What is asked, without the tensors that have a gradient.
 
     Args:
-        layout: `Tiles`, how the score matrices are cut.
+        block_sizes: (queries, keys) of a block.
         kernel: scores of a block, and their gradients.
         mask: a `Mask` or None.
         bias: None or the bias, whose own tensor is replaced by the input.
@@ -38,16 +38,22 @@ class Problem:
         dropout: a `Dropout` or None.
     """
 
-    layout: tiles.Tiles
+    block_sizes: tuple
     kernel: object
     mask: object
     bias: object
     logit_soft_cap: object
     dropout: object
 
-    def cut(self, inputs):
+    def layout(self, inputs):
+        """Returns the `Tiles` that the score matrices are cut into."""
+        batch, query_length = ops.shape(inputs.query)[:2]
+        return tiles.Tiles.of(
+            batch, query_length, ops.shape(inputs.key)[1], *self.block_sizes
+        )
+
+    def cut(self, inputs, layout):
         """Returns the inputs in blocks, and the bias as an object again."""
-        layout = self.layout
         bias, vector = None, inputs.vector
         if inputs.bias is not None:
             bias = bias_blocks.restore(self.bias, inputs.bias)
@@ -65,11 +71,11 @@ class Problem:
         """Returns the sink of each head, (N, 1, 1), as a score."""
         return ops.reshape(ops.cast(inputs.sink, dtype), (-1, 1, 1))
 
-    def tile(self, blocks, index):
+    def tile(self, layout, blocks, index):
         """Returns one tile of the score matrix."""
-        row, block = self.layout.place(index)
+        row, block = layout.place(index)
         mask = None if self.mask is None else self.mask.row(row)
-        return Tile(self, blocks, index, row, block, mask)
+        return Tile(self, layout, blocks, index, row, block, mask)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,6 +83,7 @@ class Tile:
     """One block of queries of one row of the batch."""
 
     problem: Problem
+    layout: tiles.Tiles
     blocks: Inputs
     index: object
     row: object
@@ -84,13 +91,13 @@ class Tile:
     mask: object
 
     def key_range(self):
-        return self.problem.layout.key_range(self.mask, self.block)
+        return self.layout.key_range(self.mask, self.block)
 
     def query(self):
         return tiles.take(self.blocks.query, self.index)  # (N, I, H)
 
     def key_index(self, key_block):
-        return self.row * self.problem.layout.key_blocks + key_block
+        return self.row * self.layout.key_blocks + key_block
 
     def key(self, key_block):
         return tiles.take(self.blocks.key, self.key_index(key_block))
@@ -121,7 +128,7 @@ class Tile:
         return dropout.apply(weights[None], starts)[0]
 
     def _hide(self, scores, key_block):
-        layout = self.problem.layout
+        layout = self.layout
         if layout.always_visible(self.mask):
             return scores
         area = _, _, start, size = self._area(key_block)
@@ -141,7 +148,7 @@ class Tile:
         return ops.cond(is_visible, lambda: scores, hidden)
 
     def _area(self, key_block):
-        layout = self.problem.layout
+        layout = self.layout
         return (
             self.block * layout.query_block,
             layout.query_block,

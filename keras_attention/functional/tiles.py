@@ -10,6 +10,10 @@ from keras import ops
 
 from keras_attention.masks import ranges
 
+# (query, key) pairs of a row of the batch, where compiling takes about as long
+# as it saves in a few calls.
+PAIRS_TO_COMPILE = 1024 * 1024
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tiles:
@@ -25,6 +29,24 @@ class Tiles:
     key_length: object
     query_block: int
     key_block: int
+
+    @classmethod
+    def of(cls, batch, query_length, key_length, query_block, key_block):
+        """Returns the tiles of sequences, none longer than these."""
+        return cls(
+            batch,
+            query_length,
+            key_length,
+            _at_most(query_block, query_length),
+            _at_most(key_block, key_length),
+        )
+
+    @property
+    def is_long(self):
+        """Whether a program of its own repays the time to compile it."""
+        lengths = self.query_length, self.key_length
+        known = all(isinstance(length, int) for length in lengths)
+        return known and lengths[0] * lengths[1] >= PAIRS_TO_COMPILE
 
     @property
     def query_blocks(self):
@@ -110,6 +132,10 @@ def at_least_float32(tensor):
     if ops.dtype(tensor) in ("float16", "bfloat16"):
         return ops.cast(tensor, "float32")
     return tensor
+
+
+def _at_most(size, length):
+    return min(size, length) if isinstance(length, int) else size
 
 
 def _pad(tensor, surplus):

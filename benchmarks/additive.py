@@ -1,6 +1,6 @@
 """Additive attention beside Keras's: time, forward and with all gradients.
 
-python benchmarks/additive.py [--length 512] [--batch 8]
+python benchmarks/additive.py [--length 512] [--batch 8] [--rounds 7]
 """
 
 import argparse
@@ -8,6 +8,7 @@ import argparse
 import keras
 import numpy as np
 import tensorflow as tf
+from measure import ROUNDS
 from measure import print_header
 from measure import print_table
 from measure import rows_of
@@ -63,6 +64,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     generator = np.random.default_rng(0)
     shape = (options.batch, options.length, UNITS)
@@ -84,7 +86,7 @@ def main():
             for path, jit_compile in (("graph", False), ("XLA", True)):
                 run = timed(function, backward, jit_compile, tensors)
                 functions[f"{name}, {path}"] = run
-        timings = time_in_turns(functions)
+        timings = time_in_turns(functions, options.rounds)
         print(f"\n{'forward+backward' if backward else 'forward'}\n")
         print_table(
             ["", "median", "fastest", "times the best peer"],

@@ -25,8 +25,6 @@ Letters as in `tiles.py`, U units.
 """
 
 import dataclasses
-import functools
-import operator
 
 from keras import ops
 
@@ -160,22 +158,25 @@ def _scores(query, key, vector, is_small):
 
     def sum_with(prepare, shares):
         units = [
-            _groups(ops.transpose(prepare(x), (0, 2, 1)))  # (U, N, ..)
+            _groups(ops.transpose(prepare(x), (0, 2, 1)))  # (.., N, 16, ..)
             for x in (query, key)
         ]
         weights = _groups(vector[:, :, None])
 
-        def term(one, other):
-            (*one, one_weight), (*other, other_weight) = one, other
-            one, other, divisor = shares(
-                *((q[:, :, None], k[:, None, :]) for q, k in (one, other))
-            )  # (N, I, J)
-            weighted = one_weight[:, :, None] * one
-            weighted = weighted + other_weight[:, :, None] * other
-            return [weighted / divisor]
+        def add(total, group):
+            part = 0.0
+            for one, other in _neighbours(group):
+                pairs = [
+                    (q[:, :, None], k[:, None]) for q, k, _ in (one, other)
+                ]
+                *numerators, divisor = shares(*pairs)  # (N, I, J)
+                weighted = one[2][:, :, None] * numerators[0]
+                weighted = weighted + other[2][:, :, None] * numerators[1]
+                part = part + weighted / divisor
+            return total + part
 
         groups = (*units, weights)
-        return _sum(term, groups, ops.zeros(shape, query.dtype))
+        return _sum(add, groups, ops.zeros(shape, query.dtype))
 
     total = ops.sum(vector, axis=1)[:, None, None]  # (N, 1, 1)
     return total - 2.0 * _either(is_small, sum_with)
@@ -218,23 +219,24 @@ def _sums_over_rows(shares, rows, columns, upstream, with_shares):
     """
     columns = ops.transpose(columns, (0, 2, 1))  # (N, U, J)
 
-    def term(one, other):
-        pairs = [(row[:, :, None], columns) for row, _ in (one, other)]
-        *numerators, divisor = shares(*pairs)  # (N, U, J)
-        inverse = 1.0 / divisor
+    def add(total, group):
         slope = share = 0.0
-        for numerator, (_, upstream) in zip(
-            numerators, (one, other), strict=True
-        ):
-            ratio = numerator * inverse
-            part = ratio * upstream[:, None, :]
-            share = share + part
-            slope = slope + part * (1.0 - ratio)
-        return [slope, share] if with_shares else [slope]
+        for neighbours in _neighbours(group):
+            pairs = [(row[:, :, None], columns) for row, _ in neighbours]
+            *numerators, divisor = shares(*pairs)  # (N, U, J)
+            inverse = 1.0 / divisor
+            for numerator, (_, upstream) in zip(
+                numerators, neighbours, strict=True
+            ):
+                ratio = numerator * inverse
+                part = ratio * upstream[:, None]
+                share = share + part
+                slope = slope + part * (1.0 - ratio)
+        return total + (_complex(slope, share) if with_shares else slope)
 
     zeros = ops.zeros_like(columns)
-    total = _join([zeros, zeros]) if with_shares else zeros
-    return _sum(term, (_groups(rows), _groups(upstream)), total)
+    total = _complex(zeros, zeros) if with_shares else zeros
+    return _sum(add, (_groups(rows), _groups(upstream)), total)
 
 
 def _either(is_small, sum_with):
@@ -277,20 +279,13 @@ def _groups(tensor):
     return ops.transpose(tensor, (1, 0, 2, 3))
 
 
-def _sum(term, groups, total):
-    """Adds `term` of all pairs of neighbours, one group at a time."""
+def _sum(add, groups, total):
+    """Calls `add(total, group)` with one group of each tensor at a time."""
     count = ops.shape(groups[0])[0]
 
     def add_group(index, total):
         group = [ops.take(tensor, index, axis=0) for tensor in groups]
-        entries = [
-            [tensor[:, position] for tensor in group]
-            for position in range(GROUP)
-        ]
-        sums = zip(*map(term, entries[::2], entries[1::2]), strict=True)
-        return index + 1, total + _join(
-            [functools.reduce(operator.add, x) for x in sums]
-        )
+        return index + 1, add(total, group)
 
     _, total = ops.while_loop(
         lambda index, _: index < count, add_group, (0, total)
@@ -298,17 +293,22 @@ def _sum(term, groups, total):
     return total
 
 
-def _join(sums):
-    """Joins two sums in one complex tensor.
+def _neighbours(group):
+    """Returns the pairs of neighbouring entries, one of each tensor."""
+    entries = [
+        [tensor[:, position] for tensor in group] for position in range(GROUP)
+    ]
+    return zip(entries[::2], entries[1::2], strict=True)
 
-    XLA on CPU gives each result a loop of its own, so that of two results
-    each would compute all shares again.
+
+def _complex(real, imaginary):
+    """Joins two results in one.
+
+    XLA on CPU gives each result a loop of its own, and two such loops would
+    each compute all shares.
     """
-    if len(sums) == 1:
-        return sums[0]
-    dtype = "complex128" if ops.dtype(sums[0]) == "float64" else "complex64"
-    real, imaginary = (ops.cast(x, dtype) for x in sums)
-    return real + 1j * imaginary
+    dtype = "complex128" if ops.dtype(real) == "float64" else "complex64"
+    return ops.cast(real, dtype) + 1j * ops.cast(imaginary, dtype)
 
 
 def _repeat_heads(key, heads):

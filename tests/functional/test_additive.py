@@ -263,6 +263,6 @@ def test_compiled_program_has_no_units_axis(implementation):
     program = gradients.experimental_get_compiler_ir(x, x, x[0, 0, 0])(
         stage="optimized_hlo"
     )
-    shapes = re.findall(r"f32\[([\d,]+)\]", program)
+    shapes = re.findall(r"(?:f32|c64)\[([\d,]+)\]", program)
     sizes = [np.prod([int(n) for n in s.split(",")]) for s in shapes]
     assert max(sizes) < length * length * units

@@ -7,9 +7,14 @@ The plain formula builds a (T, S, units) tensor, compiled or not. Here
     tanh(q + k) = 1 - 2 r,    r = 1 / (1 + exp(2 q) * exp(2 k))
 
 so that the exponentials are taken once per position, and one multiplication,
-one addition and one reciprocal are left per (t, s, u). Each of the three sums
-that forward and backward need, over units, queries and keys, runs in groups
-of sixteen terms that a compiler fuses into one pass over its result:
+one addition and one reciprocal are left per (t, s, u). Division is what a
+processor does slowest, so two neighbours x, y = 1 / r share one:
+
+    v / x + w / y = (v y + w x) / (x y)
+
+Each of the three sums that forward and backward need, over units, queries and
+keys, runs in groups of sixteen terms that a compiler fuses into one pass over
+its result:
 
     score     = sum v - 2 * sum over u of v r
     dk[u, s]  = v[u] * sum over t of 4 r (1 - r) dscore[t, s]
@@ -25,10 +30,11 @@ from keras import ops
 
 from keras_attention.functional import compiling
 
+# Measured: under XLA on a CPU, groups of eight are not vectorised.
 GROUP = 16
-# exp(2 * 40) squared overflows to a reciprocal of zero, which is right; above
-# 44, exp(2 q) itself overflows.
-LARGEST = 40.0
+# With pre-activations up to 16, 1 / r is at most exp(64). The product of two
+# overflows, and makes both r zero, only where both are 10 ** -10 or less.
+LARGEST = 16.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,18 +156,27 @@ def _scores(query, key, vector, is_small):
     """Returns (N, I, J) from (N, I, U), (N, J, U) and (N, U)."""
     shape = (*ops.shape(query)[:2], ops.shape(key)[1])
 
-    def sum_with(prepare, share):
+    def sum_with(prepare, shares):
         units = [
-            _groups(ops.transpose(prepare(x), (2, 0, 1)))  # (U, N, ..)
+            _groups(ops.transpose(prepare(x), (0, 2, 1)))  # (.., N, 16, ..)
             for x in (query, key)
         ]
-        weights = _groups(ops.transpose(vector))  # (U, N)
+        weights = _groups(vector[:, :, None])
 
-        def term(query, key, weight):
-            shares = share(query[:, :, None], key[:, None, :])  # (N, I, J)
-            return weight[:, None, None] * shares
+        def add(total, group):
+            part = 0.0
+            for one, other in _neighbours(group):
+                pairs = [
+                    (q[:, :, None], k[:, None]) for q, k, _ in (one, other)
+                ]
+                *numerators, divisor = shares(*pairs)  # (N, I, J)
+                weighted = one[2][:, :, None] * numerators[0]
+                weighted = weighted + other[2][:, :, None] * numerators[1]
+                part = part + weighted / divisor
+            return total + part
 
-        return _sum(term, (*units, weights), ops.zeros(shape, query.dtype))
+        groups = (*units, weights)
+        return _sum(add, groups, ops.zeros(shape, query.dtype))
 
     total = ops.sum(vector, axis=1)[:, None, None]  # (N, 1, 1)
     return total - 2.0 * _either(is_small, sum_with)
@@ -171,50 +186,57 @@ def _scores(query, key, vector, is_small):
 def _gradients(query, key, vector, upstream, is_small):
     """Returns the gradients, (N, I, U), (N, J, U) and (N, U)."""
 
-    def sum_with(prepare, share):
+    def sum_with(prepare, shares):
         a, b = prepare(query), prepare(key)
-        key_sums = _sums_over_rows(share, a, b, upstream, True)
-        query_sums = _sums_over_rows(
-            share, b, a, ops.transpose(upstream, (0, 2, 1)), False
+        columns = ops.transpose(upstream, (0, 2, 1))
+        slopes = _sums_over_rows(shares, a, b, upstream, True)
+        return (
+            ops.real(slopes),
+            ops.imag(slopes),
+            _sums_over_rows(shares, b, a, columns, False),
         )
-        return (*key_sums, *query_sums)
 
-    slope_key, shares, slope_query = _either(is_small, sum_with)
+    slope_key, share, slope_query = _either(is_small, sum_with)
     scale = 4.0 * vector[:, :, None]  # (N, U, 1)
     total = ops.sum(upstream, axis=(1, 2))[:, None]  # (N, 1)
     return (
         ops.transpose(scale * slope_query, (0, 2, 1)),
         ops.transpose(scale * slope_key, (0, 2, 1)),
-        total - 2.0 * ops.sum(shares, axis=2),
+        total - 2.0 * ops.sum(share, axis=2),
     )
 
 
-def _sums_over_rows(share, rows, columns, upstream, with_shares):
-    """Returns sums over the rows, (N, U, J): of the slopes, of the shares.
+def _sums_over_rows(shares, rows, columns, upstream, with_shares):
+    """Returns the sum of the slopes r (1 - r) dscore over the rows, (N, U, J).
 
     Args:
-        share: function of a row and a column that gives r.
+        shares: `_by_reciprocal` or `_by_tanh`.
         rows: (N, I, U).
         columns: (N, J, U).
         upstream: (N, I, J).
-        with_shares: also return the second sum.
+        with_shares: the result is complex, and its imaginary part the sum of
+            the shares r dscore.
     """
     columns = ops.transpose(columns, (0, 2, 1))  # (N, U, J)
-    rows = _groups(ops.transpose(rows, (1, 0, 2)))  # (I, N, U)
-    upstream = _groups(ops.transpose(upstream, (1, 0, 2)))  # (I, N, J)
 
-    def slope(row, upstream):
-        shares = share(row[:, :, None], columns)  # (N, U, J)
-        return shares * (1.0 - shares) * upstream[:, None, :]
-
-    def plain(row, upstream):
-        return share(row[:, :, None], columns) * upstream[:, None, :]
+    def add(total, group):
+        slope = share = 0.0
+        for neighbours in _neighbours(group):
+            pairs = [(row[:, :, None], columns) for row, _ in neighbours]
+            *numerators, divisor = shares(*pairs)  # (N, U, J)
+            inverse = 1.0 / divisor
+            for numerator, (_, upstream) in zip(
+                numerators, neighbours, strict=True
+            ):
+                ratio = numerator * inverse
+                part = ratio * upstream[:, None]
+                share = share + part
+                slope = slope + part * (1.0 - ratio)
+        return total + (_complex(slope, share) if with_shares else slope)
 
     zeros = ops.zeros_like(columns)
-    sums = [_sum(slope, (rows, upstream), zeros)]
-    if with_shares:
-        sums.append(_sum(plain, (rows, upstream), zeros))
-    return sums
+    total = _complex(zeros, zeros) if with_shares else zeros
+    return _sum(add, (_groups(rows), _groups(upstream)), total)
 
 
 def _either(is_small, sum_with):
@@ -225,36 +247,68 @@ def _either(is_small, sum_with):
 
     return ops.cond(
         is_small,
-        lambda: sum_with(exponential, lambda a, b: 1.0 / (1.0 + a * b)),
-        lambda: sum_with(lambda x: x, lambda a, b: 0.5 - 0.5 * ops.tanh(a + b)),
+        lambda: sum_with(exponential, _by_reciprocal),
+        lambda: sum_with(lambda x: x, _by_tanh),
     )
 
 
+def _by_reciprocal(one, other):
+    """Returns the shares r of two pairs (a, b): numerators, and a divisor."""
+    one, other = (1.0 + a * b for a, b in (one, other))
+    return other, one, one * other
+
+
+def _by_tanh(one, other):
+    one, other = (0.5 - 0.5 * ops.tanh(a + b) for a, b in (one, other))
+    return one, other, 1.0
+
+
 def _groups(tensor):
-    """Cuts the first axis into groups of `GROUP`, padded with zeros."""
-    length = ops.shape(tensor)[0]
+    """Cuts (N, L, X) into (groups, N, GROUP, X), padded with zeros.
+
+    A group of one row lies together: side by side over all rows, its sixteen
+    lines would fall on the same place of a cache.
+    """
+    rows, length, width = ops.shape(tensor)
     groups = -(-length // GROUP)
     surplus = groups * GROUP - length
     if not (isinstance(surplus, int) and surplus == 0):
-        zeros = ops.zeros((surplus, *ops.shape(tensor)[1:]), tensor.dtype)
-        tensor = ops.concatenate([tensor, zeros], axis=0)
-    return ops.reshape(tensor, (groups, GROUP, *ops.shape(tensor)[1:]))
+        zeros = ops.zeros((rows, surplus, width), tensor.dtype)
+        tensor = ops.concatenate([tensor, zeros], axis=1)
+    tensor = ops.reshape(tensor, (rows, groups, GROUP, width))
+    return ops.transpose(tensor, (1, 0, 2, 3))
 
 
-def _sum(term, groups, total):
-    """Sums `term` over the entries of all groups, one group at a time."""
+def _sum(add, groups, total):
+    """Calls `add(total, group)` with one group of each tensor at a time."""
     count = ops.shape(groups[0])[0]
 
     def add_group(index, total):
         group = [ops.take(tensor, index, axis=0) for tensor in groups]
-        for position in range(GROUP):
-            total = total + term(*(tensor[position] for tensor in group))
-        return index + 1, total
+        return index + 1, add(total, group)
 
     _, total = ops.while_loop(
         lambda index, _: index < count, add_group, (0, total)
     )
     return total
+
+
+def _neighbours(group):
+    """Returns the pairs of neighbouring entries, one of each tensor."""
+    entries = [
+        [tensor[:, position] for tensor in group] for position in range(GROUP)
+    ]
+    return zip(entries[::2], entries[1::2], strict=True)
+
+
+def _complex(real, imaginary):
+    """Joins two results in one.
+
+    XLA on CPU gives each result a loop of its own, and two such loops would
+    each compute all shares.
+    """
+    dtype = "complex128" if ops.dtype(real) == "float64" else "complex64"
+    return ops.cast(real, dtype) + 1j * ops.cast(imaginary, dtype)
 
 
 def _repeat_heads(key, heads):

@@ -135,6 +135,54 @@ def test_large_numbers_fall_back_to_tanh(scale):
     )
 
 
+def extreme_or_normal(*shape, size, seed):
+    """Numbers of which every third or so is plus or minus `size`."""
+    values = numbers(*shape, seed=seed)
+    return np.where(abs(values) > 1, np.sign(values) * size, values)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    few({("float32", 2e-6): 0, ("float64", 1e-14): 0}, ("float32", 2e-6)),
+)
+@pytest.mark.parametrize(("size", "is_small"), [(16.0, True), (16.5, False)])
+def test_kernel_on_both_sides_of_its_largest_number(
+    size, is_small, dtype, tolerance
+):
+    heads, queries, keys, units = 2, 19, 37, 23
+    arrays = [
+        extreme_or_normal(heads, queries, units, size=size, seed=1),
+        extreme_or_normal(heads, keys, units, size=size, seed=2),
+        numbers(heads, units, seed=3),
+        numbers(heads, queries, keys, seed=4),
+    ]
+    arrays = [array.astype(dtype) for array in arrays]
+    tensors = [ops.convert_to_tensor(array) for array in arrays]
+    small = additive.is_small(tensors[0][:, :, None], tensors[1][:, :, None])
+    assert bool(small) == is_small
+    kernel = additive.AdditiveKernel(small)
+    actual = [kernel.scores(*tensors[:3]), *kernel.gradients(*tensors)]
+    for one, other in zip(actual, formula(*arrays), strict=True):
+        one = np.asarray(one)
+        assert one.dtype == dtype
+        np.testing.assert_allclose(
+            one, other, rtol=0, atol=tolerance * abs(other).max()
+        )
+
+
+def formula(query, key, vector, upstream):
+    """Scores and gradients in float64 NumPy, with the units axis."""
+    vector = vector[:, None, None].astype("float64")
+    tanh = np.tanh(query[:, :, None].astype("float64") + key[:, None])
+    slopes = vector * (1 - tanh**2) * upstream[..., None]
+    return (
+        np.sum(vector * tanh, axis=3),
+        np.sum(slopes, axis=2),
+        np.sum(slopes, axis=1),
+        np.sum(tanh * upstream[..., None], axis=(1, 2)),
+    )
+
+
 def test_is_small_ignores_padding():
     key = numbers(B, S, K, U)
     key[1, 6:] = 1e6
@@ -215,6 +263,6 @@ def test_compiled_program_has_no_units_axis(implementation):
     program = gradients.experimental_get_compiler_ir(x, x, x[0, 0, 0])(
         stage="optimized_hlo"
     )
-    shapes = re.findall(r"f32\[([\d,]+)\]", program)
+    shapes = re.findall(r"(?:f32|c64)\[([\d,]+)\]", program)
     sizes = [np.prod([int(n) for n in s.split(",")]) for s in shapes]
     assert max(sizes) < length * length * units

@@ -30,7 +30,8 @@ from keras import ops
 
 from keras_attention.functional import compiling
 
-# Measured: under XLA on a CPU, groups of eight are not vectorised.
+# Measured: under XLA on a CPU, groups of eight take four times as long, and of
+# thirty-two no less.
 GROUP = 16
 # With pre-activations up to 16, 1 / r is at most exp(64). The product of two
 # overflows, and makes both r zero, only where both are 10 ** -10 or less.

@@ -38,7 +38,8 @@ def compiled(kernel):
     """Compiles a function by itself, on TensorFlow.
 
     One program serves every call whose arguments have the same structure,
-    numbers and shapes, in whatever layer, graph or eager step it stands.
+    numbers and shapes, in whatever layer, graph or eager step it stands. It
+    has no gradient: whoever calls it writes that by hand.
 
     Args:
         kernel: function of tensors, numbers, None, and tuples and frozen
@@ -90,7 +91,9 @@ def _take_apart(value, tensors):
         return type(value), *parts
     if not (ops.is_tensor(value) or isinstance(value, _ARRAYS)):
         raise _Opaque
-    tensors.append(ops.convert_to_tensor(value))
+    # A tape that recorded a program would compile a second one for it, whose
+    # loops keep every block.
+    tensors.append(ops.stop_gradient(ops.convert_to_tensor(value)))
     return _TENSOR
 
 

@@ -19,7 +19,7 @@ SIZES = {
     "batch": 64,
     "length": 32,
 }
-SMALL = {**SIZES, "width": 64, "hidden": 128, "vocabulary": 500, "batch": 8}
+SMALL = {**SIZES, "width": 64, "hidden": 96, "vocabulary": 500, "layers": 1}
 
 
 def ours(rate, *, width, hidden, heads, layers, vocabulary, **sizes):

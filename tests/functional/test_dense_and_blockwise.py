@@ -5,8 +5,6 @@ masks of every kind and what `&` and `|` make of them, and all options at
 once. Only the public API is used.
 """
 
-import contextlib
-
 import hypothesis
 import keras
 import ml_dtypes
@@ -152,14 +150,10 @@ def answer(tensors, settings, implementation):
 
 
 @hypothesis.settings(max_examples=EXAMPLES)
-@hypothesis.given(
-    question=questions(),
-    dtype=strategies.sampled_from(DTYPES),
+@hypothesis.given(question=questions(), dtype=strategies.sampled_from(DTYPES))
+def test_dense_and_blockwise_agree(gradients, question, dtype):
     # Kernels that are compiled by themselves cost seconds for each new shape.
-    is_portable=strategies.sampled_from([True, True, True, False]),
-)
-def test_dense_and_blockwise_agree(gradients, question, dtype, is_portable):
-    with functional.portable() if is_portable else contextlib.nullcontext():
+    with functional.portable():
         check_agreement(gradients, *question, dtype)
 
 

@@ -18,6 +18,10 @@ BACKEND_TESTS := tests/functional tests/layers tests/models \
 	tests/decoding/test_sampling.py tests/decoding/test_scoring.py \
 	tests/test_masks.py
 
+# Scripts of benchmarks/, without the modules that they share.
+BENCHMARKS := $(filter-out %/measure.py %/sequence_models.py, \
+	$(sort $(wildcard benchmarks/*.py)))
+
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DELETE_ON_ERROR:
@@ -47,7 +51,7 @@ format: $(VENV)/test.stamp  ## Rewrite the code in the project's format
 	$(BIN)/ruff format .
 
 bench: $(VENV)/benchmarks.stamp  ## Run every script of benchmarks/
-	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do \
+	@set -e; for script in $(BENCHMARKS); do \
 		echo "== $$script"; $(BIN)/python $$script; done
 
 clean:  ## Remove .venv, caches and what `make demo` wrote

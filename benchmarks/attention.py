@@ -1,22 +1,31 @@
 """Exact dot-product attention beside its peers: time, by length.
 
-python benchmarks/attention.py [--lengths 1024,4096] [--batch 1]
+python benchmarks/attention.py [--quick] [--lengths 1024,4096] [--batches 1]
+    [--cases full,causal] [--passes forward,backward] [--rounds 7]
+
+Backward means forward and backward. Medians are also kept in attention.json,
+so that a run of some sizes adds to the runs before it, and attention.png
+draws how time grows with the length in all of them.
 """
 
-import argparse
+import json
+from pathlib import Path
 
 import keras
+import measure
 import numpy as np
 import tensorflow as tf
-from measure import print_header
-from measure import print_table
-from measure import rows_of
-from measure import time_in_turns
 
 from keras_attention import masks
 from keras_attention.functional import attend
 
 HEADS, KEY_DIM = 8, 64
+LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+OURS = {"ours, graph", "ours, XLA"}
+# Peers that build the score matrix are left out above this.
+MOST_MEMORY = 8.0  # GiB
+MATRICES = {"forward": 3, "backward": 6}  # that they hold at once
+HERE = Path(__file__).parent
 
 
 def inputs_of(batch, length):
@@ -25,59 +34,69 @@ def inputs_of(batch, length):
     return [generator.normal(size=shape).astype("float32") for _ in range(4)]
 
 
-def ours(causal):
-    mask = masks.Causal() if causal else None
-    return lambda q, k, v: attend(
-        query=q, key=k, value=v, mask=mask, implementation="blockwise"
-    )
+def tensorflow_functions(causal, backward, arrays, with_peers):
+    *tensors, upstream = map(tf.constant, arrays)
+
+    def ours(q, k, v):
+        mask = masks.Causal() if causal else None
+        return attend(
+            query=q, key=k, value=v, mask=mask, implementation="blockwise"
+        )
+
+    def theirs(q, k, v):
+        return keras.ops.dot_product_attention(q, k, v, is_causal=causal)
+
+    functions = {}
+    for name, function in (("Keras", theirs), ("ours", ours)):
+        if name == "Keras" and not with_peers:
+            continue
+        if backward:
+            function = with_gradients(function, upstream)
+        for path, jit_compile in (("graph", False), ("XLA", True)):
+            run = tf.function(
+                function, jit_compile=jit_compile, autograph=False
+            )
+            functions[f"{name}, {path}"] = lambda run=run: run(*tensors)
+    return functions
 
 
 def with_gradients(function, upstream):
     def run(*tensors):
         with tf.GradientTape() as tape:
             tape.watch(tensors)
-            loss = tf.reduce_sum(function(*tensors) * upstream)
-        return tape.gradient(loss, tensors)
+            output = function(*tensors)
+            loss = tf.reduce_sum(output * upstream)
+        return output, *tape.gradient(loss, tensors)
 
     return run
 
 
-def tensorflow_peers(causal, backward, arrays):
-    *tensors, upstream = map(tf.constant, arrays)
-
-    def keras_attention(q, k, v):
-        return keras.ops.dot_product_attention(q, k, v, is_causal=causal)
-
-    functions = {}
-    for name, function in (("Keras", keras_attention), ("ours", ours(causal))):
-        if backward:
-            function = with_gradients(function, upstream)
-        for path, jit_compile in (("graph", False), ("XLA", True)):
-            run = tf.function(function, jit_compile=jit_compile)
-            functions[f"{name}, {path}"] = finished(run, tensors)
-    return functions
-
-
-def finished(run, tensors):
-    return lambda: [x.numpy() for x in tf.nest.flatten(run(*tensors))]
-
-
-def jax_peer(causal, backward, arrays):
+def jax_function(causal, backward, arrays):
     import jax
 
-    *tensors, upstream = map(jax.numpy.asarray, arrays)
+    tensors = [jax.numpy.asarray(array) for array in arrays]
 
     def attention(q, k, v):
         return jax.nn.dot_product_attention(q, k, v, is_causal=causal)
 
-    def loss(*tensors):
-        return (attention(*tensors) * upstream).sum()
+    def loss(*tensors_and_upstream):
+        *tensors, upstream = tensors_and_upstream
+        output = attention(*tensors)
+        return (output * upstream).sum(), output
 
-    run = jax.jit(jax.grad(loss, argnums=(0, 1, 2)) if backward else attention)
-    return {"JAX, jit": lambda: jax.block_until_ready(run(*tensors))}
+    def both(*tensors):
+        gradient = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
+        gradients, output = gradient(*tensors)
+        return output, *gradients
+
+    if backward:
+        run = jax.jit(both)
+        return {"JAX, jit": lambda: run(*tensors)}
+    run = jax.jit(attention)
+    return {"JAX, jit": lambda: run(*tensors[:3])}
 
 
-def torch_peer(causal, backward, arrays):
+def torch_function(causal, backward, arrays):
     try:
         import torch
     except ImportError:
@@ -93,52 +112,133 @@ def torch_peer(causal, backward, arrays):
         output = torch.nn.functional.scaled_dot_product_attention(
             *tensors, is_causal=causal
         )
-        if backward:
-            output.backward(upstream)
+        if not backward:
+            return output.transpose(1, 2)
+        output.backward(upstream)
+        results = output, *(tensor.grad for tensor in tensors)
+        return [result.transpose(1, 2) for result in results]
 
     return {"PyTorch": run}
 
 
-def check(causal, arrays):
-    """The result before the speed: against float64, on the first queries."""
-    query, key, value = (x[:, :, :1].astype("float64") for x in arrays[:3])
-    scores = np.einsum("btnh,bsnh->bnts", query[:, :64], key) / KEY_DIM**0.5
+def reference(causal, arrays, queries):
+    """Output and query gradient of the first head and some queries."""
+    query, key, value, upstream = (x[0, :, 0].astype("float64") for x in arrays)
+    scores = query[queries] @ key.T / KEY_DIM**0.5
     if causal:
-        hidden = np.arange(key.shape[1]) > np.arange(64)[:, None]
-        scores[..., hidden] = -np.inf
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    weights = powers / powers.sum(axis=-1, keepdims=True)
-    expected = np.einsum("bnts,bsnv->btnv", weights, value)
-    output = ours(causal)(*map(tf.constant, arrays[:3]))[:, :64, :1]
-    np.testing.assert_allclose(output, expected, rtol=0, atol=1e-5)
+        scores[np.arange(len(key)) > queries[:, None]] = -np.inf
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    output = weights @ value
+    slopes = upstream[queries] @ value.T
+    slopes -= np.sum(upstream[queries] * output, axis=-1, keepdims=True)
+    return output, (weights * slopes) @ key / KEY_DIM**0.5
+
+
+def check(functions, causal, backward, arrays):
+    queries = np.unique(np.linspace(0, arrays[0].shape[1] - 1, 61, dtype=int))
+    output, gradient = reference(causal, arrays, queries)
+
+    def cut(result):
+        results = result[:2] if backward else [result]
+        return [measure.view(x)[0, queries, 0] for x in results]
+
+    expected = [output, gradient] if backward else [output]
+    measure.check(functions, expected, cut)
+
+
+def time_case(batch, length, case, passed, rounds, limit):
+    causal, backward = case == "causal", passed == "backward"
+    arrays = inputs_of(batch, length)
+    matrix = batch * HEADS * length**2 * 4 / 2**30
+    needed = MATRICES[passed] * matrix
+    with_peers = needed <= MOST_MEMORY
+    title = f"batch {batch}, length {length}, {case}, {passed}"
+    if not with_peers:
+        print(f"\n{title}: Keras and JAX left out, they need {needed:.0f} GiB")
+    functions = tensorflow_functions(causal, backward, arrays, with_peers)
+    if with_peers:
+        functions |= jax_function(causal, backward, arrays)
+    functions |= torch_function(causal, backward, arrays)
+    check(functions, causal, backward, arrays)
+    timings = measure.time_in_turns(functions, rounds)
+    # Two products forward, five more backward; half of each where causal.
+    flops = (14 if backward else 4) * batch * HEADS * length**2 * KEY_DIM
+    flops = flops * (length + 1) / (2 * length) if causal else flops
+    measure.print_timings(title, timings, OURS, flops, limit)
+    return {
+        f"{batch}/{length}/{case}/{passed}/{name}": timing.median
+        for name, timing in timings.items()
+    }
+
+
+def keep(medians, path=HERE / "attention.json"):
+    """Adds medians to those of the runs before, and returns them all."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known.update(medians)
+    path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    return known
+
+
+def plot(medians, path=HERE / "attention.png"):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = [(c, p) for c in ("full", "causal") for p in MATRICES]
+    figure, axes = pyplot.subplots(
+        2, 2, figsize=(10, 8), sharex=True, layout="constrained"
+    )
+    for (case, passed), axis in zip(panels, axes.flat, strict=True):
+        lines = {}
+        for cell, median in medians.items():
+            batch, length, *panel, name = cell.split("/")
+            if (int(batch), *panel) == (1, case, passed):
+                lines.setdefault(name, []).append((int(length), median))
+        for name, points in sorted(lines.items()):
+            style = "o-" if name in OURS else "s--"
+            axis.loglog(*zip(*sorted(points), strict=True), style, label=name)
+        axis.set_title(
+            f"{case}, {'forward + ' * (passed == 'backward')}{passed}"
+        )
+        lengths = sorted({x for points in lines.values() for x, _ in points})
+        axis.set_xticks(lengths, lengths)
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+        axis.legend()
+    for axis in axes[1]:
+        axis.set_xlabel("length")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("milliseconds")
+    figure.suptitle(f"Batch 1, {HEADS} heads of {KEY_DIM}, float32")
+    figure.savefig(path, dpi=110)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lengths", default="128,512,1024,4096")
-    parser.add_argument("--batch", type=int, default=1)
+    parser = measure.parser_of(
+        __doc__,
+        lengths=LENGTHS,
+        batches=(1, 8),
+        cases=("full", "causal"),
+        passes=("forward", "backward"),
+    )
     options = parser.parse_args()
-    print_header(f"Dot product, {HEADS} heads of {KEY_DIM}, milliseconds")
-    for length in map(int, options.lengths.split(",")):
-        arrays = inputs_of(options.batch, length)
-        for causal in (False, True):
-            check(causal, arrays)
-            for backward in (False, True):
-                case = (causal, backward, arrays)
-                functions = {
-                    **tensorflow_peers(*case),
-                    **jax_peer(*case),
-                    **torch_peer(*case),
-                }
-                timings = time_in_turns(functions)
-                print(
-                    f"\nlength {length}, {'causal' if causal else 'full'}, "
-                    f"{'forward+backward' if backward else 'forward'}\n"
-                )
-                print_table(
-                    ["", "median", "fastest", "times the best peer"],
-                    rows_of(timings, {"ours, graph", "ours, XLA"}),
-                )
+    if options.quick:
+        options.lengths, options.batches = (128, 1024), (1,)
+    measure.print_header(f"Dot product, {HEADS} heads of {KEY_DIM}")
+    limit = measure.product_rate(1024 if options.quick else 4096)
+    print(f"Limit: a matrix product runs at {limit:.0f} GF/s.")
+    medians = {}
+    for batch in options.batches:
+        for length in options.lengths:
+            for case in options.cases:
+                for passed in options.passes:
+                    medians |= time_case(
+                        batch, length, case, passed, options.rounds, limit
+                    )
+    if not options.quick:
+        plot(keep(medians))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,55 @@
-"""Peak memory of one call, each in a fresh process, by length.
+"""Peak memory of one call beside its peers, each in a fresh process.
 
-python benchmarks/memory.py [--lengths 1024,4096,16384]
+python benchmarks/memory.py [--quick] [--lengths 1024,2048,4096,8192,16384]
+    [--passes forward,backward] [--kernels dot,additive]
+
+A cell whose matrices would take 16 GiB or more is not run: what they would
+take is printed instead, in parentheses. Backward means forward and backward.
 """
 
-import argparse
 import json
 import sys
 
 import measure
 
-KERNELS = ("dot product", "additive")
-IMPLEMENTATIONS = ("dense", "blockwise")
+HEADS, KEY_DIM, UNITS = 8, 64, 256
+# name: whether the score matrix is built.
+CELLS = {
+    "dot": {
+        "ours, graph": False,
+        "ours, XLA": False,
+        "Keras, graph": True,
+        "Keras, XLA": True,
+        "JAX, jit": True,
+        "PyTorch": False,
+    },
+    "additive": {
+        "ours, graph": False,
+        "ours, XLA": False,
+        "Keras, graph": True,
+        "Keras, XLA": True,
+    },
+}
+MOST = 16.0  # GiB
+WARM = 64  # length of the call before, which pays for all but the length
 
 
-def cell(kernel, implementation, path, length):
-    """Prints by how many MiB forward and backward grow this process."""
+def matrices(kernel, passed, length):
+    """GiB of the matrices that a cell which builds them holds at once."""
+    entries = HEADS * length**2 if kernel == "dot" else length**2 * UNITS
+    return entries * 4 * (5 if passed == "backward" else 2) / 2**30
+
+
+def array(length, kernel):
     import numpy as np
+
+    shape = (HEADS, KEY_DIM) if kernel == "dot" else (1, UNITS)
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(1, length, *shape)).astype("float32")
+
+
+def tensorflow_call(kernel, name, passed):
+    import keras
     import tensorflow as tf
 
     from keras_attention import masks
@@ -23,57 +57,117 @@ def cell(kernel, implementation, path, length):
     from keras_attention.functional import DotProductScore
     from keras_attention.functional import attend
 
-    additive = kernel == "additive"
-    heads, width = (1, 256) if additive else (8, 64)
-    score = AdditiveScore(tf.ones(width)) if additive else DotProductScore()
+    vector = tf.ones(UNITS) / UNITS
 
-    @tf.function(jit_compile=path == "XLA", reduce_retracing=False)
+    def ours(x):
+        additive = kernel == "additive"
+        return attend(
+            query=x,
+            key=x,
+            value=x,
+            score=AdditiveScore(vector) if additive else DotProductScore(),
+            mask=masks.Causal(),
+            implementation="blockwise",
+        )
+
+    def theirs(x):
+        if kernel == "dot":
+            return keras.ops.dot_product_attention(x, x, x, is_causal=True)
+        layer = keras.layers.AdditiveAttention(use_scale=False)
+        return layer([x[:, :, 0], x[:, :, 0]], use_causal_mask=True)
+
+    function = ours if name.startswith("ours") else theirs
+
+    @tf.function(jit_compile=name.endswith("XLA"), autograph=False)
     def run(x):
+        if passed == "forward":
+            return function(x)
         with tf.GradientTape() as tape:
             tape.watch(x)
-            output = attend(
-                query=x,
-                key=x,
-                value=x,
-                score=score,
-                mask=masks.Causal(),
-                implementation=implementation,
-            )
-            loss = tf.reduce_sum(tf.square(output))
+            loss = tf.reduce_sum(tf.square(function(x)))
         return tape.gradient(loss, x)
 
-    def call(length):
-        generator = np.random.default_rng(0)
-        x = generator.normal(size=(1, length, heads, width)).astype("float32")
-        return run(tf.constant(x)).numpy()
+    return lambda x: run(tf.constant(x))
 
-    call(64)
-    print(json.dumps(measure.growth(lambda: call(length))))
+
+def jax_call(passed):
+    import jax
+
+    def function(x):
+        return jax.nn.dot_product_attention(x, x, x, is_causal=True)
+
+    def loss(x):
+        return (function(x) ** 2).sum()
+
+    return jax.jit(function if passed == "forward" else jax.grad(loss))
+
+
+def torch_call(passed):
+    import torch
+
+    def run(x):
+        x = torch.tensor(x).transpose(1, 2).contiguous()
+        x.requires_grad_(passed == "backward")
+        output = torch.nn.functional.scaled_dot_product_attention(
+            x, x, x, is_causal=True
+        )
+        if passed == "forward":
+            return output
+        output.square().sum().backward()
+        return x.grad
+
+    return run
+
+
+def cell(kernel, name, passed, length):
+    """Prints by how many MiB the call makes this process grow."""
+    if name.startswith("JAX"):
+        call = jax_call(passed)
+    elif name == "PyTorch":
+        call = torch_call(passed)
+    else:
+        call = tensorflow_call(kernel, name, passed)
+    measure.finish(call(array(WARM, kernel)))
+    x = array(int(length), kernel)
+    print(json.dumps(measure.growth(lambda: measure.finish(call(x)))))
+
+
+def shown(kernel, name, passed, length):
+    needed = matrices(kernel, passed, length)
+    if CELLS[kernel][name] and needed >= MOST:
+        return f"({needed:,.0f} GiB)"
+    peak = measure.run_cell(sys.argv[0], kernel, name, passed, length)
+    return "failed" if peak is None else f"{peak:,.0f}"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lengths", default="1024,4096,16384")
+    parser = measure.parser_of(
+        __doc__,
+        lengths=(1024, 2048, 4096, 8192, 16384),
+        passes=("forward", "backward"),
+        kernels=tuple(CELLS),
+    )
     parser.add_argument("--cell", nargs=4)
     options = parser.parse_args()
     if options.cell:
-        *names, length = options.cell
-        cell(*names, int(length))
+        cell(*options.cell)
         return
-    lengths = [int(length) for length in options.lengths.split(",")]
-    measure.print_header("Peak memory, forward+backward, causal, MiB")
-    rows = []
-    for kernel in KERNELS:
-        for implementation in IMPLEMENTATIONS:
-            for path in ("graph", "XLA"):
-                case = (kernel, implementation, path)
-                peaks = [
-                    measure.peak_memory(sys.argv[0], *case, length)
-                    for length in lengths
+    if options.quick:
+        options.lengths, options.passes = (1024,), ("backward",)
+    measure.print_header("Peak memory, causal, MiB")
+    for kernel in options.kernels:
+        for passed in options.passes:
+            print(
+                f"\n{kernel}, {'forward + ' * (passed == 'backward')}{passed}\n"
+            )
+            rows = (
+                [
+                    name,
+                    *(shown(kernel, name, passed, n) for n in options.lengths),
                 ]
-                shown = ["-" if p is None else f"{p:.0f}" for p in peaks]
-                rows.append([", ".join(case), *shown])
-    measure.print_table(["", *map(str, lengths)], rows)
+                for name in CELLS[kernel]
+            )
+            measure.print_table(["", *map(str, options.lengths)], rows)
 
 
 if __name__ == "__main__":

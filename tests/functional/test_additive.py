@@ -236,33 +236,3 @@ def test_portable_leaves_no_xla_in_the_graph():
     assert "Xla" not in must_compile.sub("", graph).replace(
         "_XlaMustCompile", ""
     )
-
-
-@pytest.mark.tensorflow_only
-@pytest.mark.parametrize("implementation", ["auto", "blockwise"])
-def test_compiled_program_has_no_units_axis(implementation):
-    import tensorflow as tf
-
-    length, units = 160, 64
-
-    @tf.function(jit_compile=True, autograph=False)
-    def gradients(query, key, vector):
-        with tf.GradientTape() as tape:
-            tape.watch([query, key, vector])
-            output = functional.attend(
-                query=query,
-                key=key,
-                value=key,
-                score=functional.AdditiveScore(vector),
-                implementation=implementation,
-            )
-            loss = tf.reduce_sum(output)
-        return tape.gradient(loss, [query, key, vector])
-
-    x = tf.zeros((1, length, 1, units))
-    program = gradients.experimental_get_compiler_ir(x, x, x[0, 0, 0])(
-        stage="optimized_hlo"
-    )
-    shapes = re.findall(r"(?:f32|c64)\[([\d,]+)\]", program)
-    sizes = [np.prod([int(n) for n in s.split(",")]) for s in shapes]
-    assert max(sizes) < length * length * units

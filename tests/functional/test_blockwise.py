@@ -1,10 +1,5 @@
 """Blockwise attention says what dense attention says, at tiny block sizes."""
 
-import os
-import re
-import subprocess
-import sys
-
 import hypothesis
 import keras
 import numpy as np
@@ -426,80 +421,3 @@ def test_second_derivative_is_refused():
         gradient = inner.gradient(loss, query)
     with pytest.raises(ValueError, match="must be 'dense' where second"):
         outer.gradient(gradient, query)
-
-
-LONG = 1536
-
-
-@pytest.mark.tensorflow_only
-def test_long_compiled_program_has_no_score_matrix():
-    import tensorflow as tf
-
-    def program(implementation):
-        @tf.function(jit_compile=True, autograph=False)
-        def gradients(query, key, value):
-            with tf.GradientTape() as tape:
-                tape.watch([query, key, value])
-                output = functional.attend(
-                    query=query,
-                    key=key,
-                    value=value,
-                    mask=masks.Causal(),
-                    implementation=implementation,
-                )
-                loss = tf.reduce_sum(output)
-            return tape.gradient(loss, [query, key, value])
-
-        sizes = ((1, LONG, 2, H), (1, LONG + 1, 2, H), (1, LONG + 1, 2, V))
-        arrays = [tf.zeros(size) for size in sizes]
-        return gradients.experimental_get_compiler_ir(*arrays)(
-            stage="optimized_hlo"
-        )
-
-    def has_matrix(text):
-        shapes = re.findall(r"(?:f32|pred|f16|bf16)\[([\d,]+)\]", text)
-        sizes = [np.prod([int(n) for n in s.split(",")]) for s in shapes]
-        return max(sizes) >= LONG * LONG
-
-    assert has_matrix(program("dense"))
-    assert not has_matrix(program("blockwise"))
-
-
-MEMORY = """
-import resource
-import sys
-import numpy as np
-import tensorflow as tf
-from keras_attention import functional, masks
-x = tf.constant(np.ones((1, 64, 4, 16), "float32"))
-def run(x):
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        output = functional.attend(query=x, key=x, value=x,
-            mask=masks.Causal(), implementation=sys.argv[1])
-        loss = tf.reduce_sum(output)
-    return tape.gradient(loss, x)
-run = tf.function(run, autograph=False) if sys.argv[2] == "graph" else run
-run(x)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-run(tf.constant(np.ones((1, 4096, 4, 16), "float32")))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-
-
-@pytest.mark.tensorflow_only
-@pytest.mark.parametrize("path", ["eager", "graph"])
-def test_peak_memory_stays_below_one_score_matrix(path):
-    def peak(implementation):
-        done = subprocess.run(
-            [sys.executable, "-c", MEMORY, implementation, path],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        return int(done.stdout) / 1024  # MiB
-
-    score_matrix = 4 * 4096 * 4096 * 4 / 2**20
-    assert peak("blockwise") < score_matrix

@@ -289,6 +289,28 @@ def test_more_axes_of_unknown_size():
     assert_same(tuple(found), tuple(map(array, expected)))
 
 
+@pytest.mark.parametrize("axes", [2, (1, 2), (2, 1)], ids=str)
+def test_attention_axes_on_the_fast_path(axes):
+    arguments = {"attention_axes": axes, "dropout": 0.3, "seed": 7}
+    mask = np.random.default_rng(2).random((5, 7)) < 0.6
+    if axes != 2:
+        mask = np.random.default_rng(2).random((3, 5, 3, 7)) < 0.6
+        mask = mask if axes == (1, 2) else mask.transpose(1, 0, 3, 2)
+    fast, dense = (
+        MultiHeadAttention(HEADS, 5, flash_attention=flash, **arguments)
+        for flash in (True, False)
+    )
+    for layer in (fast, dense):
+        layer.build(IMAGE.shape, MEMORY.shape)
+    dense.set_weights(fast.get_weights())
+    padding = random.random((2, 3, 7)) < 0.7
+    for training in (False, True):
+        call = {"attention_mask": mask, "value_mask": padding}
+        call["training"] = training
+        found = fast(IMAGE, MEMORY, **call)
+        assert_same(found, dense(IMAGE, MEMORY, **call))
+
+
 @pytest.mark.parametrize("axes", [0, 3, (1, 1), -1], ids=str)
 def test_attention_axes_out_of_range(axes):
     layer = MultiHeadAttention(HEADS, 5, attention_axes=axes)
@@ -546,6 +568,28 @@ def test_fast_path_gives_the_same_numbers(training):
         )
     assert_same(outputs[1], outputs[0])
     assert_same(outputs[2], outputs[0])
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["", "compiled"])
+def test_fast_path_trains_as_the_dense_one(jit_compile):
+    histories = []
+    for flash_attention in (True, False):
+        keras.utils.set_random_seed(3)
+        inputs = keras.Input(VALUE.shape[1:])
+        layer = MultiHeadAttention(
+            HEADS, 5, dropout=0.3, seed=7, flash_attention=flash_attention
+        )
+        outputs = layer(inputs, inputs, use_causal_mask=True)
+        model = keras.Model(inputs, outputs)
+        model.compile("sgd", "mse", jit_compile=jit_compile)
+        targets = np.ones(VALUE.shape, "float32")
+        history = model.fit(
+            VALUE, targets, epochs=3, batch_size=len(VALUE), verbose=0
+        )
+        histories.append(history.history["loss"])
+    first, *_, last = histories[0]
+    assert last < first
+    np.testing.assert_allclose(histories[0], histories[1], rtol=1e-5)
 
 
 def test_dropout_scales_what_it_keeps():

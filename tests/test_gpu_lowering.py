@@ -1,0 +1,250 @@
+"""Everything lowers for a GPU as one program, without a GPU at hand.
+
+A program that had to ask Python, or a library of the host, on its way would
+not lower, or would show it as a custom call.
+"""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from programs import calls_outside
+from programs import lowered
+
+import keras_attention as ka
+from keras_attention import functional
+from keras_attention import layers
+from keras_attention import masks
+from keras_attention import models
+from keras_attention.functional import attend
+
+BATCH, QUERIES, KEYS, WIDTH, KEY_WIDTH = 2, 5, 7, 6, 11
+SOURCE_IDS, TARGET_IDS = 17, 13
+
+
+def numbers(*shape):
+    generator = np.random.default_rng(3)
+    return tf.constant(generator.normal(size=shape), "float32")
+
+
+def bits(*shape):
+    return tf.constant(np.random.default_rng(4).random(shape) < 0.6)
+
+
+QUERY = numbers(BATCH, QUERIES, WIDTH)
+VALUE = numbers(BATCH, KEYS, KEY_WIDTH)
+KEY_MASK = bits(BATCH, KEYS)
+
+# name: a layer, the tensors it is called with, and the rest of the call.
+LAYERS = {
+    "AdditiveAttention": (
+        lambda: layers.AdditiveAttention(19, normalize=True, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
+    "DotProductAttention": (
+        lambda: layers.DotProductAttention("general", dropout=0.2),
+        (QUERY, VALUE),
+        {"attention_mask": bits(BATCH, QUERIES, KEYS)},
+    ),
+    "DotProductAttention, distance": (
+        lambda: layers.DotProductAttention("distance"),
+        (QUERY, QUERY),
+        {"use_causal_mask": True},
+    ),
+    "Dropout": (lambda: layers.Dropout(0.2), (QUERY,), {}),
+    "MultiHeadAttention": (
+        lambda: layers.MultiHeadAttention(3, 5, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK, "use_causal_mask": True},
+    ),
+    "MultiHeadAttention, all options": (
+        lambda: layers.MultiHeadAttention(
+            4,
+            5,
+            value_dim=3,
+            num_key_value_heads=2,
+            sliding_window=3,
+            flash_attention=True,
+            logit_soft_cap=1.5,
+            use_sink=True,
+            use_gate=True,
+            dropout=0.2,
+        ),
+        (QUERY, VALUE),
+        {"attention_mask": masks.Lengths(tf.constant([0, 4]))},
+    ),
+    "PositionalEncoding": (layers.PositionalEncoding, (QUERY,), {}),
+    "SelfAttention": (
+        lambda: layers.SelfAttention(5, dropout=0.2),
+        (QUERY,),
+        {"use_causal_mask": True},
+    ),
+    "TransformerDecoderBlock": (
+        lambda: layers.TransformerDecoderBlock(3, 19, dropout=0.2),
+        (QUERY, VALUE),
+        {},
+    ),
+    "TransformerEncoderBlock": (
+        lambda: layers.TransformerEncoderBlock(3, 19, dropout=0.2),
+        (QUERY,),
+        {},
+    ),
+}
+
+
+def assert_runs_on_a_gpu(function, *arguments):
+    program = lowered(function, *arguments, platform="GPU")
+    assert "ENTRY" in program
+    assert calls_outside(program) == set()
+
+
+def values_of(variables):
+    """The variables as tensors: a program for another device reads none."""
+    return [tf.constant(variable.numpy()) for variable in variables]
+
+
+def gradients_of(function, tensors):
+    """Returns what `function` returns, and the gradients of its sum."""
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        result = function(tensors)
+        total = tf.add_n([tf.reduce_sum(x) for x in tf.nest.flatten(result)])
+    return result, tape.gradient(total, tensors)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_lowers(name):
+    make, inputs, call = LAYERS[name]
+    layer = make()
+    if not layer.built:
+        layer.build(*(x.shape for x in inputs))
+
+    if "training" in inspect.signature(layer.call).parameters:
+        call = {**call, "training": True}
+
+    def train(weights, state, inputs):
+        def output(tensors):
+            weights, inputs = tensors
+            return layer.stateless_call(weights, state, *inputs, **call)[0]
+
+        return gradients_of(output, (weights, inputs))
+
+    weights = values_of(layer.trainable_variables)
+    state = values_of(layer.non_trainable_variables)
+    assert_runs_on_a_gpu(train, weights, state, inputs)
+
+
+def test_every_layer_lowers():
+    assert {name.split(",")[0] for name in LAYERS} == set(layers.__all__)
+
+
+@pytest.mark.parametrize("score", ["dot product", "additive"])
+def test_blockwise_attention_lowers(score):
+    units = 3
+    tensors = {
+        "query": numbers(BATCH, 521, 2, units),
+        "key": numbers(BATCH, 1031, 1, units),
+        "value": numbers(BATCH, 1031, 1, 5),
+        "values": numbers(2, 9),
+        "sink": numbers(2),
+        "vector": numbers(units),
+    }
+
+    def output(tensors):
+        tensors = dict(tensors)
+        vector, values = tensors.pop("vector"), tensors.pop("values")
+        if score == "additive":
+            tensors["score"] = functional.AdditiveScore(vector)
+        return attend(
+            **tensors,
+            bias=functional.DistanceBias(values, zero=4),
+            mask=masks.Causal(500) & masks.Lengths(tf.constant([0, 700])),
+            logit_soft_cap=1.5,
+            dropout=functional.Dropout(0.2, seed=7),
+            implementation="blockwise",
+        )
+
+    assert_runs_on_a_gpu(lambda x: gradients_of(output, x), tensors)
+
+
+MODELS = {
+    "transformer": {"num_heads": 2, "feed_forward_units": 5},
+    "bahdanau": {},
+    "cnn-luong": {"cell": "gru"},
+}
+
+
+def small_model(kind):
+    return ka.build_seq2seq(
+        kind, SOURCE_IDS, TARGET_IDS, units=8, dropout=0.2, **MODELS[kind]
+    )
+
+
+SOURCE = tf.constant([[5, 9, 4, 8, 2], [7, 16, 2, 0, 0], [6, 2, 0, 0, 0]])
+TARGET = tf.constant([[1, 5, 12, 2], [1, 4, 2, 0], [1, 9, 11, 2]])
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_training_step_lowers(kind):
+    model = small_model(kind)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def step(weights, state, source, target):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            inputs = {"source": source, "target": target[:, :-1]}
+            logits, state = model.stateless_call(
+                weights, state, inputs, training=True
+            )
+            value = loss(target[:, 1:], logits, logits._keras_mask)
+        gradients = tape.gradient(value, weights)
+        # By hand: on TensorFlow, optimizers of Keras write to variables.
+        pairs = zip(weights, gradients, strict=True)
+        weights = [w - 0.1 * tf.convert_to_tensor(g) for w, g in pairs]
+        return value, weights, state
+
+    weights = values_of(model.trainable_variables)
+    state = values_of(model.non_trainable_variables)
+    assert_runs_on_a_gpu(step, weights, state, SOURCE, TARGET)
+
+
+SEARCHES = {
+    "greedy": ka.Greedy(),
+    "beam": ka.Beam(width=3, num_hypotheses=2, coverage_penalty=0.1),
+    "sample": ka.Sample(top_k=5, top_p=0.9, seed=7),
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("kind", ["transformer", "bahdanau"])
+def test_decode_loop_lowers(kind, search):
+    model = small_model(kind)
+
+    def decode(weights, source):
+        mapping = list(zip(model.variables, weights, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return tuple(models.decode_ids(model, source, SEARCHES[search], 6))
+
+    assert_runs_on_a_gpu(decode, values_of(model.variables), SOURCE)
+
+
+# --- what the tests above would catch ----------------------------------------
+
+
+def test_call_of_python_does_not_lower():
+    def call(x):
+        return tf.numpy_function(np.sort, [x], tf.float32)
+
+    with pytest.raises(ValueError, match="unsupported operations.*PyFunc"):
+        assert_runs_on_a_gpu(call, numbers(3))
+
+
+def test_call_of_a_library_is_seen():
+    def call(x):
+        return tf.linalg.eigh(x)[0]
+
+    program = lowered(call, numbers(3, 3), platform="GPU")
+    assert calls_outside(program) == {"custom-call", "Eigh"}

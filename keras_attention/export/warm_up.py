@@ -14,6 +14,7 @@ from keras_attention import validation
 from keras_attention.export.signatures import COMPILED
 from keras_attention.export.signatures import NAMES
 from keras_attention.export.signatures import PORTABLE
+from keras_attention.text.units import as_text_tensor
 
 FOLDER, FILE = "assets.extra", "tf_serving_warmup_requests"
 
@@ -34,7 +35,7 @@ class WarmUp:
     and all of them, so that sizes of batches up to that have been seen.
 
     Args:
-        texts: list of str, such as clients will send.
+        texts: list of str or bytes, such as clients will send.
         signatures: names of the signatures. Leave `compiled` out unless the
             server is started with XLA: a server whose warm-up fails does not
             load the model.
@@ -53,11 +54,11 @@ class WarmUp:
     signatures: collections.abc.Sequence = PORTABLE
 
     def __post_init__(self):
-        is_list = isinstance(self.texts, (list, tuple)) and len(self.texts)
-        if not is_list or not all(isinstance(t, str) for t in self.texts):
+        if not isinstance(self.texts, (list, tuple)) or not self.texts:
             raise validation.invalid(
-                "texts", "a list of at least one str", repr(self.texts)[:80]
+                "texts", "a list of at least one string", repr(self.texts)[:80]
             )
+        as_text_tensor(self.texts)  # or an error
         for name in self.signatures:
             validation.check_choice("signatures", name, NAMES)
 
@@ -74,9 +75,9 @@ def write(folder, warm_up, traced, encode):
     path = folder / FOLDER / FILE
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for texts in _batches(warm_up.texts):
+        for texts in _batches(as_text_tensor(warm_up.texts)):
             for name in warm_up.signatures:
-                inputs = _inputs_of(name, tf.constant(texts), traced, encode)
+                inputs = _inputs_of(name, texts, traced, encode)
                 if name != COMPILED:  # what fails here, fails on the server
                     traced[name](**inputs)
                 writer.write(prediction_log(name, inputs))
@@ -115,9 +116,9 @@ def _varint(value):
 def _batches(texts):
     size = 1
     while size < len(texts):
-        yield list(texts[:size])
+        yield texts[:size]
         size *= 2
-    yield list(texts)
+    yield texts
 
 
 def _inputs_of(name, text, traced, encode):

@@ -134,9 +134,9 @@ def quantized(model):
 
 
 def _check_range(variables, dtype):
-    largest = tf.as_dtype(dtype).max
+    largest = float(tf.as_dtype(dtype).max)
     for variable in variables:
-        found = float(tf.reduce_max(tf.abs(variable.value), axis=None))
+        found = float(tf.reduce_max(tf.abs(variable.value)))
         if found > largest:
             raise validation.invalid(
                 "weights",

@@ -225,9 +225,8 @@ def test_bodies_of_the_rest_client_are_answered(loaded, served):
 
 def test_saved_model_cli_shows_and_runs_a_signature(served):
     record = served["bahdanau"]
-    (show, run) = re.findall(
-        r"saved_model_cli (.*(?:\\\n.*)?)\n", guide_of(record)
-    )
+    guide = guide_of(record)
+    show, run = re.findall(r"saved_model_cli ((?:.*\\\n)*.*)", guide)
     program = pathlib.Path(sys.executable).with_name("saved_model_cli")
 
     def output_of(command):
@@ -245,7 +244,7 @@ def test_saved_model_cli_shows_and_runs_a_signature(served):
     shown = output_of(show)
     assert re.search(r"inputs\['text'\].*\n\s+dtype: DT_STRING", shown)
     assert re.search(r"outputs\['score'\].*\n\s+dtype: DT_FLOAT", shown)
-    sample = sample_of(guide_of(record))
+    sample = sample_of(guide)
     told = output_of(run.replace(f'"{sample}"', json.dumps(TEXTS[0])))
     expected = record["answers"]["serving_default 0"]
     assert f"output key text:\n[b'{expected['text'][0]}']" in told
@@ -256,7 +255,7 @@ def test_saved_model_cli_shows_and_runs_a_signature(served):
 # --- C -----------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def c_client(tmp_path_factory):
     library = pathlib.Path(tf.__file__).parent
     program = tmp_path_factory.mktemp("c") / "serve"

@@ -101,10 +101,8 @@ def export_saved_model(
     _check_options(search, max_length, max_source_length, warm_up)
     folder = pathlib.Path(folder)
     folders.check_free(folder, overwrite, (SAVED_MODEL,))
-    model, held = formats.stored(model, weights)
-    signatures = Signatures(
-        model, search, max_length, max_source_length, held.scope
-    )
+    model, held, scope = formats.stored(model, weights)
+    signatures = Signatures(model, search, max_length, max_source_length, scope)
     with portable():
         traced = signatures.trace()
     for name in PORTABLE:

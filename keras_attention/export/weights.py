@@ -17,66 +17,60 @@ QUANTIZED_LAYERS = (
 
 
 def stored(model, weights):
-    """Returns the model to trace and the weights to save.
+    """Returns the model to trace, the weights to save, and how to use them.
 
     Args:
         model: a `Seq2Seq`; it is not changed.
         weights: one of `FORMATS`.
 
     Returns:
-        A `Seq2Seq`, and its `Weights` or `HalfWeights`.
+        A `Seq2Seq`; a `tf.Module` that holds each of its weights once; and a
+        function that returns a context in which the model computes with them.
 
     Raises:
         ValueError: an unknown format, or weights beyond the range of float16.
     """
     validation.check_choice("weights", weights, FORMATS)
-    if weights is None:
-        return model, Weights(model)
     if weights == "int8":
         model = quantized(model)
-        return model, Weights(model)
-    return model, HalfWeights(model, weights)
+    if weights in (None, "int8"):
+        return model, *as_they_are(model)
+    return model, *halved(model, weights)
 
 
-class Weights(tf.Module):
-    """The weights of a model, as they are.
+def as_they_are(model):
+    """Returns a module of the weights of a model, and no special context.
 
     Not the model itself: TensorFlow would find its variables by two ways and
     store them twice.
     """
-
-    def __init__(self, model):
-        super().__init__()
-        self.stored = [variable.value for variable in model.weights]
-
-    def scope(self):
-        """Within it the model computes with the weights as stored."""
-        return contextlib.nullcontext()
+    module = tf.Module()
+    module.stored = [variable.value for variable in model.weights]
+    return module, contextlib.nullcontext
 
 
-class HalfWeights(tf.Module):
-    """The weights of a model in half the bits, cast up once, at loading.
+def halved(model, dtype):
+    """Returns weights in half the bits, cast up once, when they are loaded.
 
     Casting where they are used would be paid at each request, in time and,
     with many requests at once, in memory.
     """
+    variables = [v for v in model.weights if v.dtype == "float32"]
+    _check_range(variables, dtype)
+    halves = [
+        tf.Variable(tf.cast(variable.value, dtype), trainable=False)
+        for variable in variables
+    ]
+    module = tf.Module()
+    module.whole = [WholeWeight(half) for half in halves]
+    others = [v.value for v in model.weights if v.dtype != "float32"]
+    module.stored = halves + others
 
-    def __init__(self, model, dtype):
-        super().__init__()
-        self._variables = [v for v in model.weights if v.dtype == "float32"]
-        _check_range(self._variables, dtype)
-        self.stored = [
-            tf.Variable(tf.cast(variable.value, dtype), trainable=False)
-            for variable in self._variables
-        ]
-        self.whole = [WholeWeight(half) for half in self.stored]
-        self.others = [v.value for v in model.weights if v.dtype != "float32"]
+    def scope():
+        values = [whole.read() for whole in module.whole]
+        return keras.StatelessScope(zip(variables, values, strict=True))
 
-    def scope(self):
-        """Within it the model computes with the weights as stored."""
-        values = [whole.read() for whole in self.whole]
-        mapping = zip(self._variables, values, strict=True)
-        return keras.StatelessScope(list(mapping))
+    return module, scope
 
 
 class WholeWeight(tf.saved_model.experimental.TrackableResource):

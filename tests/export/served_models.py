@@ -140,8 +140,14 @@ def expected_of(model, search):
     for number, texts in enumerate(BATCHES):
         ids = model.source_vocabulary.encode(texts).numpy()
         found[f"tokens {number}"] = model.generate(ids, search)._asdict()
-    found["parameters"] = sum(w.size for w in model.get_weights())
     return found
+
+
+def bytes_of(model, weights):
+    arrays = model.get_weights()
+    if weights == "float16":
+        return sum(2 * array.size for array in arrays)
+    return sum(array.nbytes for array in arrays)
 
 
 def served(base):
@@ -184,7 +190,9 @@ def _serve(base):
         folder.parent.mkdir(parents=True)
         written.rename(folder)
         asked[str(folder)] = requests_of(model)
-        expected = expected_of(reference(name), in_generate)
+        computes_alike = reference(name)
+        expected = expected_of(computes_alike, in_generate)
+        expected["bytes"] = bytes_of(computes_alike, WEIGHTS[name])
         expected["caller's model"] = before, model.get_weights()
         found[name] = {"folder": folder, "expected": expected}
     told = _ask({f: list(r.values()) for f, r in asked.items()})

@@ -159,6 +159,19 @@ def _add_export(commands):
     command.add_argument("folder", help="folder of the model")
     command.add_argument("saved_model", help="folder to write")
     command.add_argument("--overwrite", action="store_true")
+    command.add_argument(
+        "--max-source-length", type=int, default=512, help="cut longer sources"
+    )
+    command.add_argument(
+        "--weights",
+        choices=("float16", "bfloat16", "int8"),
+        help="how to store the weights; as they are if not given",
+    )
+    command.add_argument(
+        "--warm-up",
+        metavar="FILE",
+        help="file of lines that a server answers while it loads the model",
+    )
     _add_search(command)
 
 
@@ -217,14 +230,17 @@ def _train(options):
 def _generate(options):
     model = ka.load(options.folder)
     if options.texts == "-":
-        data = sys.stdin.buffer.read()
+        texts = sys.stdin.buffer.read().splitlines()
     else:
-        data = pathlib.Path(options.texts).read_bytes()
-    # Bytes, since broken UTF-8 has a defined answer as well.
-    texts = data.splitlines()
+        texts = _lines(options.texts)
     for answers, scores in _answers(model, texts, options):
         for text, score in zip(answers, scores, strict=True):
             print(f"{score:.4f}\t{text}" if options.scores else text)
+
+
+def _lines(path):
+    """The lines as bytes: broken UTF-8 has a defined answer as well."""
+    return pathlib.Path(path).read_bytes().splitlines()
 
 
 def _answers(model, texts, options):
@@ -260,12 +276,18 @@ def _evaluate(options):
 
 
 def _export(options):
+    warm_up = None
+    if options.warm_up is not None:
+        warm_up = ka.export.WarmUp(_lines(options.warm_up))
     folder = ka.export.export_saved_model(
         ka.load(options.folder),
         options.saved_model,
         search=_search(options),
         max_length=options.max_length,
+        max_source_length=options.max_source_length,
         overwrite=options.overwrite,
+        weights=options.weights,
+        warm_up=warm_up,
     )
     print(f"Wrote {folder}; {folder / 'README.md'} says how to serve it.")
 

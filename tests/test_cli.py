@@ -112,6 +112,23 @@ def test_export_writes_a_saved_model_once(model_folder, tmp_path, capsys):
     assert cli.main([*arguments, "--overwrite"]) == 0
 
 
+def test_export_hands_its_options_on(model_folder, tmp_path, capsys):
+    target, texts = tmp_path / "1", tmp_path / "texts"
+    texts.write_bytes(b"ab\n\xff\n")
+    arguments = ["export", str(model_folder), str(target), "--beam", "1"]
+    arguments += ["--max-source-length", "11", "--weights", "bfloat16"]
+    arguments += ["--warm-up", str(texts)]
+    assert cli.main(arguments) == 0
+    guide = (target / "README.md").read_text(encoding="utf-8")
+    assert "Longer sources than 11\n" in guide
+    assert "- Weights: stored as bfloat16," in guide
+    assert "- Warm-up: up to 2 texts at once for `serving_default`," in guide
+    assert (target / "assets.extra" / "tf_serving_warmup_requests").is_file()
+    texts.write_bytes(b"")
+    assert cli.main([*arguments, "--overwrite"]) == 2
+    assert "`texts` must be a list of at least one" in capsys.readouterr().err
+
+
 def test_plot_writes_a_picture(model_folder, tmp_path):
     picture = tmp_path / "picture.png"
     arguments = ["plot", str(model_folder), "abba", "--out", str(picture)]

@@ -7,12 +7,15 @@ import keras
 import tensorflow as tf
 
 from keras_attention.decoding.search import Search
+from keras_attention.export.warm_up import WarmUp
 
 README, BATCHING = "README.md", "batching_parameters.txt"
 
 BATCHING_PARAMETERS = """\
 # For: tensorflow_model_server --enable_batching --batching_parameters_file=...
 # Requests that wait together for up to 1 ms are answered together.
+# Leave pad_variable_length_inputs off: a server pads an input with a value of
+# its own, where padding is 0 here.
 max_batch_size { value: 32 }
 batch_timeout_micros { value: 1000 }
 max_enqueued_batches { value: 256 }
@@ -34,6 +37,8 @@ neither Keras nor Python is needed.
 - Search: `$search`
 - Longest target: $max_length tokens. Longer sources than $max_source_length
   tokens are cut (the end of a sequence counts as one token in both).
+- Weights: $weights.
+- Warm-up: $warm_up.
 - Written with TensorFlow $tensorflow and Keras $keras.
 
 ## Signatures
@@ -70,15 +75,34 @@ tensorflow_model_server --port=8500 --rest_api_port=8501 \\
   --model_name=model --model_base_path=/tmp/models/model
 ```
 
-To answer waiting requests together, add
-`--enable_batching --batching_parameters_file=/models/model/1/$batching`
-(with the path of that file as the server sees it). The server joins only
-inputs of equal length, so then send `tokens` and `decode_step` one length.
+Either takes more options at the end of its command. To answer requests that
+wait at the same time together:
+
+```sh
+--enable_batching=true \\
+  --batching_parameters_file=/models/model/1/$batching
+```
+
+with the path of that file as the server sees it (`/tmp/models/model/1/...`
+for the program above). The server joins only inputs of equal length, so then
+send `tokens` and `decode_step` one length.
 
 The signature `compiled` needs XLA, which a server refuses unless it is
-started with `--xla_cpu_compilation_enabled` (on a GPU
-`--xla_gpu_compilation_enabled`). The first request of each size, in powers of
-two, waits for a compilation. All other signatures run on any server.
+started with `--xla_cpu_compilation_enabled=true` (on a GPU
+`--xla_gpu_compilation_enabled=true`). The first request of each size, in
+powers of two, waits for a compilation. All other signatures run on any server.
+
+A server that finds `assets.extra/tf_serving_warmup_requests` here answers
+those requests before it says that the model is available;
+`--enable_model_warmup=false` skips them.
+
+Without a server, in an environment that has TensorFlow:
+
+```sh
+saved_model_cli show --dir . --tag_set serve --signature_def serving_default
+saved_model_cli run --dir . --tag_set serve --signature_def serving_default \\
+  --input_exprs 'text=["$sample"]'
+```
 
 ## Client: REST
 
@@ -89,6 +113,9 @@ curl -d '{"inputs": {"text": ["$sample", "$sample"]}}' \\
 
 curl -d '{"signature_name": "n_best", "inputs": {"text": ["$sample"]}}' \\
   http://localhost:8501/v1/models/model:predict
+
+curl http://localhost:8501/v1/models/model            # is it available?
+curl http://localhost:8501/v1/models/model/metadata   # what does it take?
 ```
 
 ## Client: gRPC
@@ -133,6 +160,13 @@ for _ in range($max_length):
 ```
 """)
 
+WEIGHTS = {
+    None: "as the model has them",
+    "float16": "stored as float16, cast up to float32 when loaded",
+    "bfloat16": "stored as bfloat16, cast up to float32 when loaded",
+    "int8": "int8 in dense projections and embeddings",
+}
+
 AXES = {  # of inputs and outputs whose axes the graph leaves open
     "text": ("batch",),
     "target": ("batch",),
@@ -158,6 +192,8 @@ class Facts:
     search: Search
     max_length: int
     max_source_length: int
+    weights: str | None  # how they are stored
+    warm_up: WarmUp | None
     sample: str  # a text of the source language
 
 
@@ -171,13 +207,28 @@ def write(folder, signatures, facts):
     """
     (folder / BATCHING).write_text(BATCHING_PARAMETERS)
     text = GUIDE.substitute(
-        dataclasses.asdict(facts) | {"search": repr(facts.search)},
+        search=repr(facts.search),
+        max_length=facts.max_length,
+        max_source_length=facts.max_source_length,
+        sample=facts.sample,
+        weights=WEIGHTS[facts.weights],
+        warm_up=_described_warm_up(facts.warm_up),
         table=_table(signatures),
         batching=BATCHING,
         tensorflow=tf.__version__,
         keras=keras.__version__,
     )
     (folder / README).write_text(text, encoding="utf-8")
+
+
+def _described_warm_up(warm_up):
+    if warm_up is None:
+        return (
+            "none, so the first request of each signature is slow (export "
+            "with `--warm-up FILE` or `warm_up=WarmUp(texts)`)"
+        )
+    names = ", ".join(f"`{name}`" for name in warm_up.signatures)
+    return f"up to {len(warm_up.texts)} texts at once for {names}"
 
 
 def _table(signatures):

@@ -8,6 +8,7 @@ B is the batch, n the hypotheses, S the source and T the target length.
 """
 
 import dataclasses
+import functools
 
 import tensorflow as tf
 
@@ -21,6 +22,15 @@ from keras_attention.text import PAD_ID
 from keras_attention.text import UNKNOWN_ID
 
 COMPILED = "compiled"  # the one signature that needs XLA
+PORTABLE = (
+    "serving_default",
+    "n_best",
+    "tokens",
+    "score",
+    "encode",
+    "decode_step",
+)
+NAMES = (*PORTABLE, COMPILED)
 
 
 class Signatures:
@@ -34,10 +44,13 @@ class Signatures:
         search: `Greedy()`, `Sample(...)` or `Beam(...)`.
         max_length: the longest target, EOS counted.
         max_source_length: sources are cut to this many ids, EOS counted.
+        scope: function that returns a context in which the model computes
+            with the weights that are saved.
     """
 
-    def __init__(self, model, search, max_length, max_source_length):
+    def __init__(self, model, search, max_length, max_source_length, scope):
         self.model = model
+        self._scope = scope
         self.max_length = max_length
         self.max_source_length = max_source_length
         self._search = search
@@ -53,31 +66,35 @@ class Signatures:
         mask = tf.TensorSpec((None, None), tf.bool, name="source_mask")
         width = self.model.encoder.output_width
         encoded = tf.TensorSpec((None, None, width), tf.float32, name="encoded")
+        functions = {
+            "serving_default": (self.best_text, text),
+            "n_best": (self.several_texts, text),
+            "tokens": (self.several_ids, ids),
+            "score": (self.score, text, target),
+            "encode": (self.encode, text),
+            "decode_step": (self.decode_step, encoded, mask, ids),
+            COMPILED: (self.best_text_compiled, text),
+        }
         return {
-            "serving_default": _traced(self.best_text, text),
-            "n_best": _traced(self.several_texts, text),
-            "tokens": _traced(self.several_ids, ids),
-            "score": _traced(self.score, text, target),
-            "encode": _traced(self.encode, text),
-            "decode_step": _traced(self.decode_step, encoded, mask, ids),
-            COMPILED: _traced(self.best_text_compiled, text),
+            name: self._function(function, specs).get_concrete_function()
+            for name, (function, *specs) in functions.items()
         }
 
     def best_text(self, text):
         """text (B,) -> the best target of each, text (B,) and score (B,)."""
-        source = self._encode(text)
+        source = self.source_ids(text)
         decoded = self._best(_at_least_one_row(source))
         return self._best_text(_first_rows(decoded, source))
 
     def best_text_compiled(self, text):
         """What `best_text` gives, by XLA, for few different shapes."""
-        source = self._encode(text)
+        source = self.source_ids(text)
         decoded = self._compiled(_pad_to_powers_of_two(source))
         return self._best_text(_first_rows(decoded, source))
 
     def several_texts(self, text):
         """text (B,) -> n targets each, best first, and their alignments."""
-        source = self._encode(text)
+        source = self.source_ids(text)
         decoded = self._several(_at_least_one_row(source))
         decoded = _first_rows(decoded, source)
         longest = tf.maximum(tf.reduce_max(decoded.lengths), 0)
@@ -103,7 +120,7 @@ class Signatures:
 
     def score(self, text, target):
         """text, target (B,) -> what the model gives this target, (B,)."""
-        source = self._encode(text)
+        source = self.source_ids(text)
         labels = self.model.target_vocabulary.encode(
             target, max_length=self.max_length
         )  # (B, T)
@@ -121,7 +138,7 @@ class Signatures:
 
     def encode(self, text):
         """text (B,) -> what `decode_step` takes of it."""
-        source = self._encode(text)
+        source = self.source_ids(text)
         rows = _at_least_one_row(source)
         encoded = self.model.encoder(rows, training=False)
         mask = self.model.encoder.compute_mask(rows)
@@ -157,6 +174,12 @@ class Signatures:
             "text": self._decode_text(ids),  # (B,)
         }
 
+    def source_ids(self, text):
+        """text (B,) -> the ids that the encoder reads, (B, S)."""
+        return self.model.source_vocabulary.encode(
+            text, max_length=self.max_source_length
+        )  # (B, S)
+
     def _decoder(self, search, jit_compile=None):
         def decode_source(source):
             return decode_ids(
@@ -164,18 +187,21 @@ class Signatures:
             )
 
         # XLA knows the shape at each call, so there it may stay open here.
-        spec = tf.TensorSpec((None, None), tf.int32)
+        specs = [tf.TensorSpec((None, None), tf.int32)]
+        return self._function(decode_source, specs, jit_compile)
+
+    def _function(self, function, specs, jit_compile=None):
+        @functools.wraps(function)
+        def run(*tensors):
+            with self._scope():
+                return function(*tensors)
+
         return tf.function(
-            decode_source,
-            input_signature=(spec,),
+            run,
+            input_signature=specs,
             jit_compile=jit_compile,
             autograph=False,
         )
-
-    def _encode(self, text):
-        return self.model.source_vocabulary.encode(
-            text, max_length=self.max_source_length
-        )  # (B, S)
 
     def _checked_ids(self, ids):
         ids = ids[:, : self.max_source_length]
@@ -216,11 +242,6 @@ def row_seeds(source):
     position = tf.range(tf.shape(source)[1])
     weight = 2 * position * 40503 + 31013  # odd; wraps around
     return tf.reduce_sum(source * weight, axis=1)
-
-
-def _traced(function, *specs):
-    function = tf.function(function, input_signature=specs, autograph=False)
-    return function.get_concrete_function()
 
 
 def _known_ids(ids, vocabulary_size):

@@ -14,7 +14,7 @@
 extern void disable_xla_compilation(void) __asm__(
     "_ZN10tensorflow21DisableXlaCompilationEv");
 
-enum { MAX_TEXTS = 64, MAX_LINE = 4096 };
+enum { MAX_TEXTS = 64, MAX_LINE = 1 << 14 };
 
 static void check(TF_Status* status, const char* what) {
   if (TF_GetCode(status) == TF_OK) return;

@@ -24,6 +24,17 @@ KINDS = {
     "half": ("cnn-luong", "words", ka.Beam(5, 1, 0, 2), ka.Beam(5, 1, 0, 2)),
 }
 DTYPES = {"half": "mixed_bfloat16"}
+WEIGHTS = {"transformer": None, "bahdanau": "float16", "half": "int8"}
+WARM_UPS = {
+    "transformer": export.WarmUp(["cab", "a", "feedbad"]),
+    "bahdanau": export.WarmUp(["h"], signatures=["n_best", "compiled"]),
+}
+
+QUANTIZED = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Embedding,
+)
 
 REPLACED, OLD_FILE = "half", "old.txt"  # exported over an older one
 
@@ -82,6 +93,17 @@ def build(name):
     return model
 
 
+def reference(name):
+    """A model that computes with weights as the SavedModel stores them."""
+    model = build(name)
+    if WEIGHTS[name] == "float16":
+        rounded = [w.astype("float16") for w in model.get_weights()]
+        model.set_weights(rounded)
+    if WEIGHTS[name] == "int8":
+        model.quantize("int8", filters=lambda layer: type(layer) in QUANTIZED)
+    return model
+
+
 def requests_of(model):
     """What the exported model is asked; the order is that of `answered`."""
 
@@ -95,7 +117,13 @@ def requests_of(model):
     for number, texts in enumerate(BATCHES):
         ids = model.source_vocabulary.encode(texts).numpy().tolist()
         asked[f"tokens {number}"] = ask("tokens", ids=ids)
+    for number, texts in enumerate([BATCHES[0], HOSTILE, []]):
+        wanted = ["a b", *HOSTILE][: len(texts)]
+        asked[f"score {number}"] = ask("score", text=texts, target=wanted)
+    asked["encode hostile"] = ask("encode", text=HOSTILE)
     asked["encode none"] = ask("encode", text=[])
+    asked["tokens none"] = ask("tokens", ids=[])
+    asked["tokens of no length"] = ask("tokens", ids=[[], []])
     wild = [[-1, 99, 2, 0], [0, 0, 0, 0]]
     asked["tokens wild"] = ask("tokens", ids=wild)
     asked["tokens tame"] = ask("tokens", ids=[[3, 3, 2, 0], [0, 0, 0, 0]])
@@ -112,9 +140,14 @@ def expected_of(model, search):
     for number, texts in enumerate(BATCHES):
         ids = model.source_vocabulary.encode(texts).numpy()
         found[f"tokens {number}"] = model.generate(ids, search)._asdict()
-    found["parameters"] = sum(int(np.prod(w.shape)) for w in model.weights)
-    found["bytes"] = 4 * found["parameters"]
     return found
+
+
+def bytes_of(model, weights):
+    arrays = model.get_weights()
+    if weights == "float16":
+        return sum(2 * array.size for array in arrays)
+    return sum(array.nbytes for array in arrays)
 
 
 def served(base):
@@ -143,18 +176,24 @@ def _serve(base):
         (old / file).write_text("old")
     for name, (_, _, search, in_generate) in KINDS.items():
         model = build(name)
+        before = model.get_weights()
         written = export.export_saved_model(
             model,
             base / "written" / name,
             search,
             max_source_length=MAX_SOURCE_LENGTH,
             overwrite=name == REPLACED,
+            weights=WEIGHTS[name],
+            warm_up=WARM_UPS.get(name),
         )
         folder = base / "moved" / name / "1"
         folder.parent.mkdir(parents=True)
         written.rename(folder)
         asked[str(folder)] = requests_of(model)
-        expected = expected_of(model, in_generate)
+        computes_alike = reference(name)
+        expected = expected_of(computes_alike, in_generate)
+        expected["bytes"] = bytes_of(computes_alike, WEIGHTS[name])
+        expected["caller's model"] = before, model.get_weights()
         found[name] = {"folder": folder, "expected": expected}
     told = _ask({f: list(r.values()) for f, r in asked.items()})
     for record in found.values():

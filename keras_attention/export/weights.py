@@ -1,0 +1,140 @@
+"""How a SavedModel stores its weights: as they are, halved, or as int8."""
+
+import contextlib
+import uuid
+
+import keras
+import tensorflow as tf
+
+from keras_attention import validation
+
+FORMATS = (None, "float16", "bfloat16", "int8")
+QUANTIZED_LAYERS = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Embedding,
+)
+
+
+def stored(model, weights):
+    """Returns the model to trace, the weights to save, and how to use them.
+
+    Args:
+        model: a `Seq2Seq`; it is not changed.
+        weights: one of `FORMATS`.
+
+    Returns:
+        A `Seq2Seq`; a `tf.Module` that holds each of its weights once; and a
+        function that returns a context in which the model computes with them.
+
+    Raises:
+        ValueError: an unknown format, or weights beyond the range of float16.
+    """
+    validation.check_choice("weights", weights, FORMATS)
+    if weights == "int8":
+        model = quantized(model)
+    if weights in (None, "int8"):
+        return model, *as_they_are(model)
+    return model, *halved(model, weights)
+
+
+def as_they_are(model):
+    """Returns a module of the weights of a model, and no special context.
+
+    Not the model itself: TensorFlow would find its variables by two ways and
+    store them twice.
+    """
+    module = tf.Module()
+    module.stored = [variable.value for variable in model.weights]
+    return module, contextlib.nullcontext
+
+
+def halved(model, dtype):
+    """Returns weights in half the bits, cast up once, when they are loaded.
+
+    Casting where they are used would be paid at each request, in time and,
+    with many requests at once, in memory.
+    """
+    variables = [v for v in model.weights if v.dtype == "float32"]
+    _check_range(variables, dtype)
+    halves = [
+        tf.Variable(tf.cast(variable.value, dtype), trainable=False)
+        for variable in variables
+    ]
+    module = tf.Module()
+    module.whole = [WholeWeight(half) for half in halves]
+    others = [v.value for v in model.weights if v.dtype != "float32"]
+    module.stored = halves + others
+
+    def scope():
+        values = [whole.read() for whole in module.whole]
+        return keras.StatelessScope(zip(variables, values, strict=True))
+
+    return module, scope
+
+
+class WholeWeight(tf.saved_model.experimental.TrackableResource):
+    """A float32 tensor that a server makes of a stored half when it loads.
+
+    Args:
+        half: a `tf.Variable`.
+    """
+
+    def __init__(self, half):
+        super().__init__()
+        self._half = half
+        # Servers keep resources by name, those of other models too.
+        self._name = f"weight_{uuid.uuid4()}"
+        self._initialize()
+
+    def read(self):
+        """Returns the tensor."""
+        value = tf.raw_ops.ReadVariableOp(
+            resource=self.resource_handle, dtype=tf.float32
+        )
+        return tf.ensure_shape(value, self._half.shape)
+
+    def _create_resource(self):
+        return tf.raw_ops.VarHandleOp(
+            dtype=tf.float32, shape=self._half.shape, shared_name=self._name
+        )
+
+    def _initialize(self):
+        tf.raw_ops.AssignVariableOp(
+            resource=self.resource_handle,
+            value=tf.cast(self._half, tf.float32),
+        )
+
+
+def quantized(model):
+    """Returns an int8 copy of a model, made by Keras's `quantize`.
+
+    Dense projections and embeddings become int8, each row or column with a
+    scale of its own; recurrent cells, convolutions, normalisations and the
+    vectors stay as they are. So does an embedding that makes the logits too:
+    Keras would leave its scale out there.
+    """
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    copy.set_vocabularies(model.source_vocabulary, model.target_vocabulary)
+    decoder = copy.decoder
+    tied = decoder.embedding if decoder.tie_embeddings else None
+
+    def has_int8(layer):
+        return type(layer) in QUANTIZED_LAYERS and layer is not tied
+
+    copy.quantize("int8", filters=has_int8)
+    return copy
+
+
+def _check_range(variables, dtype):
+    largest = float(tf.as_dtype(dtype).max)
+    for variable in variables:
+        found = float(tf.reduce_max(tf.abs(variable.value)))
+        if found > largest:
+            raise validation.invalid(
+                "weights",
+                f"a format that holds {found:g}, a value of {variable.path}",
+                repr(dtype),
+                "bfloat16 has the range of float32.",
+            )

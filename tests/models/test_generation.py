@@ -1,0 +1,69 @@
+"""Lists of any length, and texts that no one meant a model to read."""
+
+import numpy as np
+import pytest
+from small_models import small_model
+from small_models import source_ids
+
+import keras_attention as ka
+from keras_attention.models import generation
+
+# Control characters, bytes that are not UTF-8, nothing, only unknown
+# characters, the names of special tokens, lone surrogates, beyond 16 bits;
+# and longer than any buffer.
+HOSTILE = [
+    "\x00a\n\t\x1b[31mb\x7f",
+    b"\xff\xfea\xc3",
+    "",
+    "xyz" * 7,
+    "<eos><pad>",
+    "\udcff\udcfe",
+    "\U0001f600a\u0301",
+]
+LONG = "ab" * 5000
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("kind", ["transformer", "bahdanau", "cnn-luong"])
+def test_hostile_texts_have_answers_and_leave_the_others_alone(kind):
+    vocabulary = ka.Vocabulary.build(["abcdefg"])
+    options = {"num_heads": 2} if kind == "transformer" else {}
+    model = ka.build_seq2seq(
+        kind, vocabulary, vocabulary, units=4, max_length=5, **options
+    )
+    search = ka.Beam(3, num_hypotheses=2)
+    alone = model.generate(["abc"], search)
+    for mates in (HOSTILE, [LONG]):
+        found = model.generate(["abc", *mates], search)
+        assert found.texts.shape == (1 + len(mates), 2)
+        assert np.isfinite(found.scores).all()
+        assert np.isfinite(found.alignments).all()
+        assert found.texts[0].tolist() == alone.texts[0].tolist()
+        np.testing.assert_allclose(found.scores[0], alone.scores[0], atol=1e-5)
+        for text in found.texts.ravel():
+            text.encode("utf-8")  # no lone surrogate, or an error
+
+
+def test_batches_are_of_like_length():
+    lengths = (5, 1, 3, 5, 2, 1, 4)
+    batches = generation._batches(source_ids(lengths), batch_size=3)
+    found = [[lengths[row] for row in batch] for batch in batches]
+    assert found == [[1, 1, 2], [3, 4, 5], [5]]
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+
+
+def test_a_batch_is_as_long_as_its_longest_row():
+    ids = source_ids((5, 1, 3))
+    assert generation._padded(ids[[1, 2]], jit_compile=False).shape == (2, 3)
+    assert generation._padded(ids[[1, 2]], jit_compile=True).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("verbose", "count", "shown"),
+    [("auto", 9, False), ("auto", 10, True), (0, 10, False), (1, 1, True)],
+)
+def test_a_bar_is_shown_for_long_lists(verbose, count, shown, capsys):
+    model = small_model("rnn", "luong", max_length=2)
+    source = source_ids((1,) * count)
+    model.generate(source, batch_size=1, verbose=verbose)
+    assert (f"{count}/{count}" in capsys.readouterr().out) is shown

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_attention import masks
+from keras_attention.layers import decoder_cache
 from keras_attention.layers.transformer_block import TransformerBlock
 
 
@@ -133,21 +133,15 @@ class TransformerDecoderBlock(TransformerBlock):
             slots: integer, how many sequences share one source (beams).
 
         Returns:
-            A dict: `key` and `value` of the self-attention, (batch,
-            max_length, slots, num_heads, key_dim), zeros; `cross_key` and
-            `cross_value`, projected once, (batch, source_length, num_heads,
-            key_dim), without an axis of slots.
+            A dict, without an axis of slots where the source is all that
+            counts; see `decoder_cache` for its tensors.
         """
-        cross_key, cross_value = self.cross_attention.project_key_value(encoded)
         batch = ops.shape(encoded)[0]
-        heads, width = cross_key.shape[2:]
-        shape = (batch, max_length, slots, heads, width)
-        empty = ops.zeros(shape, dtype=cross_key.dtype)
         return {
-            "key": empty,
-            "value": empty,
-            "cross_key": cross_key,
-            "cross_value": cross_value,
+            **decoder_cache.start_self(
+                self.self_attention, batch, max_length, slots
+            ),
+            **decoder_cache.start_cross(self.cross_attention, encoded),
         }
 
     def step(self, inputs, state, index, visible, source_mask):
@@ -157,62 +151,31 @@ class TransformerDecoderBlock(TransformerBlock):
             inputs: (batch, slots, width).
             state: what `start` or the last `step` returned.
             index: scalar integer tensor, the position.
-            visible: boolean (batch, slots, max_length, slots): which cached
-                entry each slot may attend to.
+            visible: boolean (batch or 1, slots, max_length, slots): which
+                cached entry each slot may attend to.
             source_mask: boolean (batch, source_length).
 
         Returns:
             The output (batch, slots, width), the new state, and the weights
             of the cross-attention (batch, num_heads, slots, source_length).
         """
-        state = dict(state)
-        weights = None
+        written, weights = None, None
 
         def attend_to_self(x):
-            for name, new in zip(
-                ("key", "value"),
-                self.self_attention.project_key_value(x),
-                strict=True,
-            ):
-                state[name] = _write(state[name], new, index)
-            batch, length, slots = ops.shape(state["key"])[:3]
-            mask = ops.reshape(visible, (batch, slots, length * slots))
-            output, _ = self.self_attention.attend_projected(
-                x,
-                _merge_slots(state["key"]),
-                _merge_slots(state["value"]),
-                mask=masks.Array(mask),
+            nonlocal written
+            output, written = decoder_cache.attend_to_self(
+                self.self_attention, x, state, index, visible
             )
             return output
 
         def attend_to_source(x):
             nonlocal weights
-            output, weights = self.cross_attention.attend_projected(
-                x,
-                state["cross_key"],
-                state["cross_value"],
-                mask=masks.Padding(source_mask),
-                return_attention_scores=True,
+            output, weights = decoder_cache.attend_to_source(
+                self.cross_attention, x, state, source_mask
             )
             return output
 
         x = self._residual(0, inputs, attend_to_self, training=False)
         x = self._residual(1, x, attend_to_source, training=False)
         x = self._residual(2, x, self._feed_forward, training=False)
-        return x, state, weights
-
-
-def _write(cache, new, index):
-    """Puts (B, K, N, H) `new` at position `index` of (B, T, K, N, H)."""
-    # `where` over the whole cache, since an update in place is an XLA
-    # operation on TensorFlow, which a stock server refuses.
-    position = ops.arange(cache.shape[1], dtype="int32")
-    here = ops.equal(position, index)[:, None, None, None]  # (T, 1, 1, 1)
-    return ops.where(here, ops.expand_dims(new, axis=1), cache)
-
-
-def _merge_slots(cache):
-    """Joins positions and slots: (B, T, K, N, H) -> (B, T * K, N, H)."""
-    batch = ops.shape(cache)[0]
-    length, slots, heads, width = cache.shape[1:]
-    return ops.reshape(cache, (batch, length * slots, heads, width))
+        return x, {**state, **written}, weights

@@ -186,7 +186,7 @@ class TransformerDecoder(Decoder):
         x = ops.reshape(self._embed(tokens), (-1, 1, self.units))  # (B*K, 1, U)
         x = self.positions(x, start_index=index)
         x = ops.reshape(x, (-1, tokens.shape[1], self.units))  # (B, K, U)
-        visible = self._visible(tokens, state, index, ancestors)
+        visible = self._visible(state, index, ancestors)
         blocks = []
         for block, block_state in zip(
             self.blocks, state["blocks"], strict=True
@@ -204,10 +204,8 @@ class TransformerDecoder(Decoder):
         blocks = [
             {
                 **block,
-                **{
-                    name: _gather_cache(block[name], parents)
-                    for name in ("key", "value")
-                },
+                "key": _gather_cache(block["key"], parents, axis=4),
+                "value": _gather_cache(block["value"], parents, axis=3),
             }
             for block in state["blocks"]
         ]
@@ -219,18 +217,16 @@ class TransformerDecoder(Decoder):
     def _logits(self, x):
         return self.logits(self.normalization(x) if self.normalize_first else x)
 
-    def _visible(self, tokens, state, index, ancestors):
-        """Returns which cached entry each beam may see, (B, K, T, K)."""
-        max_length, beams = state["blocks"][0]["key"].shape[1:3]
+    def _visible(self, state, index, ancestors):
+        """Returns which cached entry each beam may see, (B or 1, K, T, K)."""
+        max_length, beams = state["blocks"][0]["key"].shape[3:]
         slot = ops.arange(beams, dtype="int32")
         if self.reorder_cache or ancestors is None:
             holder = slot[None, :, None, None]  # (1, K, 1, 1)
         else:
             holder = ancestors[..., None]  # (B, K, T, 1)
         past = ops.arange(max_length, dtype="int32") <= index
-        visible = ops.logical_and(ops.equal(holder, slot), past[:, None])
-        shape = (ops.shape(tokens)[0], beams, max_length, beams)
-        return ops.broadcast_to(visible, shape)
+        return ops.logical_and(ops.equal(holder, slot), past[:, None])
 
     def get_config(self):
         config = {
@@ -250,7 +246,7 @@ def _alignment(weights):
     return ops.mean(ops.cast(weights, "float32"), axis=1)
 
 
-def _gather_cache(cache, parents):
-    """Moves the slots of a (B, T, K, N, H) cache."""
-    cache = gather_slots(ops.swapaxes(cache, 1, 2), parents)
-    return ops.swapaxes(cache, 1, 2)
+def _gather_cache(cache, parents, axis):
+    """Moves the slots of a cache, whose axis is given."""
+    cache = gather_slots(ops.moveaxis(cache, axis, 1), parents)
+    return ops.moveaxis(cache, 1, axis)

@@ -354,9 +354,9 @@ def test_steps_with_a_cache_are_the_call(normalize_first):
         )
         assert_all_close([output[:, 0]], [expected[:, index]])
         assert_all_close([weights[:, :, 0]], [expected_weights[:, :, index]])
-    head = (HEADS, WIDTH // HEADS)
-    assert state["key"].shape == (BATCH, room, 1, *head)
-    assert state["cross_key"].shape == (BATCH, SOURCE, *head)
+    head = (BATCH, HEADS, WIDTH // HEADS)
+    assert state["key"].shape == (*head, room, 1)
+    assert state["cross_key"].shape == (*head, SOURCE)
 
 
 # --- dropout -----------------------------------------------------------------

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_attention.decoding import slots
 from keras_attention.decoding.sampling import draw
+from keras_attention.decoding.sampling import most_probable
 from keras_attention.decoding.search import BOS
 from keras_attention.decoding.search import EOS
 from keras_attention.decoding.search import PAD
@@ -69,12 +70,11 @@ class Chains:
         running = chains.running
         if isinstance(self.search, Sample):
             chosen = draw(self.search, log_probabilities, self.row_seeds, index)
+            gained = ops.take_along_axis(
+                log_probabilities, chosen[..., None], axis=-1
+            )[..., 0]  # (B, K)
         else:
-            chosen = ops.argmax(log_probabilities, axis=-1)  # (B, K)
-        chosen = ops.cast(chosen, "int32")
-        gained = ops.take_along_axis(
-            log_probabilities, chosen[..., None], axis=-1
-        )[..., 0]  # (B, K)
+            chosen, gained = most_probable(log_probabilities)  # (B, K)
         chosen = ops.where(running, chosen, PAD)
         gained = ops.where(running, gained, 0.0)
         grown = Growing(

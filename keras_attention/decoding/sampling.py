@@ -32,7 +32,17 @@ def draw(search, log_probabilities, row_seeds, index):
     )  # (B, K, V)
     # The largest of logits with Gumbel noise is distributed as their softmax.
     gumbel = -ops.log(-ops.log(uniform))
-    return ops.cast(ops.argmax(logits + gumbel, axis=-1), "int32")
+    return most_probable(logits + gumbel)[0]
+
+
+def most_probable(logits):
+    """Returns the first of the largest on the last axis, and its value."""
+    # Two reductions that a compiler vectorises; `argmax` it does not.
+    size = logits.shape[-1]
+    best = ops.max(logits, axis=-1, keepdims=True)
+    places = ops.where(logits == best, ops.arange(size, dtype="int32"), size)
+    # Among numbers that are not numbers there is no largest: any will do.
+    return ops.minimum(ops.min(places, axis=-1), size - 1), best[..., 0]
 
 
 def keep_top_k(logits, top_k):

@@ -1,9 +1,8 @@
 """The keys and values that a decoder block keeps from step to step.
 
-They lie as the products of a step read them: keys with the positions last,
-values with the width last. To bring them into that order at each step would
-cost more than the attention itself. Letters: B batch, T max_length, K slots,
-S source length, N heads, H key_dim.
+Positions are the first axis, so that a step writes one block of memory and
+leaves the rest alone. Letters: T max_length, B batch, K slots, S source
+length, N heads, H key_dim.
 """
 
 from keras import ops
@@ -17,60 +16,51 @@ def start_self(attention, batch, max_length, slots):
     """Returns the empty cache of a self-attention.
 
     Returns:
-        `key` (B, N, H, T, K) and `value` (B, N, T, K, H), zeros; and, where
-        the layer's weights are plain numbers, `kernel` and `bias`: those of
-        its three projections side by side, since one product of their width
-        is faster than three.
+        `key` and `value` (T, B, K, N, H), zeros; and, where the layer's
+        weights are plain numbers, `kernel` and `bias`: those of its three
+        projections side by side, since one product is faster than three.
     """
-    heads, width = attention.num_heads, attention.key_dim
-    dtype = attention.compute_dtype
-    empty = {
-        "key": ops.zeros((batch, heads, width, max_length, slots), dtype),
-        "value": ops.zeros((batch, heads, max_length, slots, width), dtype),
-    }
-    return {**empty, **_fused(attention)}
+    shape = (max_length, batch, slots, attention.num_heads, attention.key_dim)
+    empty = ops.zeros(shape, dtype=attention.compute_dtype)
+    return {"key": empty, "value": empty, **_joined_weights(attention)}
 
 
 def start_cross(attention, encoded):
-    """Returns `cross_key` (B, N, H, S) and `cross_value` (B, N, S, H)."""
+    """Returns `cross_key` and `cross_value`, each (S, B, N, H)."""
     key, value = attention.project_key_value(encoded)  # (B, S, N, H)
     return {
-        "cross_key": ops.transpose(key, (0, 2, 3, 1)),
-        "cross_value": ops.transpose(value, (0, 2, 1, 3)),
+        "cross_key": ops.swapaxes(key, 0, 1),
+        "cross_value": ops.swapaxes(value, 0, 1),
     }
 
 
-def attend_to_self(attention, inputs, state, index, visible):
-    """Writes position `index` of each slot and attends to the cache.
+def attend_to_self(attention, inputs, state, index, ancestors=None):
+    """Writes position `index` of each slot and attends to those up to it.
 
     Args:
         attention: the `MultiHeadAttention`.
         inputs: (B, K, width).
         state: a dict that holds what `start_self` returned.
         index: scalar integer tensor.
-        visible: boolean (B or 1, K, T, K): which entry each slot may see.
+        ancestors: integer tensor (B, K, T), the slot that holds the history
+            of each slot at each position. None: its own.
 
     Returns:
         The output (B, K, width), and the new `key` and `value`.
     """
     query, key, value = _project(attention, inputs, state)  # (B, K, N, H)
-    new_key = ops.transpose(key, (0, 2, 3, 1))[:, :, :, None]
-    new_value = ops.transpose(value, (0, 2, 1, 3))[:, :, None]
-    # `where` over the whole cache, since an update in place is an XLA
-    # operation on TensorFlow, which a stock server refuses.
-    max_length, slots = state["key"].shape[3:]
-    here = ops.equal(ops.arange(max_length, dtype="int32"), index)[:, None]
-    key = ops.where(here, new_key, state["key"])  # (B, N, H, T, K)
-    value = ops.where(here[..., None], new_value, state["value"])
-    batch, heads, width = ops.shape(key)[:3]
-    places = max_length * slots
+    written = {
+        "key": _write(state["key"], key, index),
+        "value": _write(state["value"], value, index),
+    }
+    positions = ops.arange(state["key"].shape[0], dtype="int32")
     output, _ = attend_cached(
         query=query,
-        key=ops.reshape(key, (batch, heads, width, places)),
-        value=ops.reshape(value, (batch, heads, places, width)),
-        visible=ops.reshape(visible, (-1, 1, slots, places)),
+        key=_history(written["key"], ancestors),
+        value=_history(written["value"], ancestors),
+        visible=positions <= index,
     )
-    return attention.output_dense(output), {"key": key, "value": value}
+    return attention.output_dense(output), written
 
 
 def attend_to_source(attention, inputs, state, source_mask):
@@ -94,11 +84,37 @@ def attend_to_source(attention, inputs, state, source_mask):
     return attention.output_dense(output), weights
 
 
+def move_slots(cache, parents):
+    """Returns a cache (T, B, K, N, H) whose slot k is what `parents` was."""
+    length = cache.shape[0]
+    return _history(cache, ops.repeat(parents[..., None], length, axis=-1))
+
+
+def _write(cache, new, index):
+    """Puts (B, K, N, H) `new` at position `index` of (T, B, K, N, H)."""
+    # A scatter is the one update that TensorFlow, a stock server and XLA all
+    # make in place; `slice_update` is an XLA operation on TensorFlow.
+    return ops.scatter_update(cache, ops.reshape(index, (1, 1)), new[None])
+
+
+def _history(cache, ancestors):
+    """Returns what each slot descends from, (T, B, K, N, H)."""
+    if ancestors is None:
+        return cache
+    length, batch, slots, heads, width = ops.shape(cache)
+    rows = ops.arange(length * batch, dtype="int32") * slots
+    rows = ops.reshape(rows, (length, batch, 1))
+    rows = rows + ops.transpose(ops.cast(ancestors, "int32"), (2, 0, 1))
+    flat = ops.reshape(cache, (length * batch * slots, heads * width))
+    chosen = ops.take(flat, rows, axis=0)  # (T, B, K, N * H)
+    return ops.reshape(chosen, (length, batch, slots, heads, width))
+
+
 def _layers(attention):
     return [getattr(attention, f"{name}_dense") for name in PROJECTIONS]
 
 
-def _fused(attention):
+def _joined_weights(attention):
     layers = _layers(attention)
     if any(layer.quantization_mode for layer in layers):
         return {}  # an integer product is the layer's own
@@ -116,7 +132,7 @@ def _project(attention, inputs, state):
     if "kernel" not in state:
         return [layer(inputs) for layer in _layers(attention)]
     batch, slots, width = ops.shape(inputs)
-    rows = ops.reshape(inputs, (-1, inputs.shape[-1]))
+    rows = ops.reshape(inputs, (-1, width))  # (B * K, U)
     joined = ops.matmul(rows, state["kernel"]) + state["bias"]
     heads = (batch, slots, 3, attention.num_heads, attention.key_dim)
     joined = ops.reshape(joined, heads)

@@ -144,16 +144,16 @@ class TransformerDecoderBlock(TransformerBlock):
             **decoder_cache.start_cross(self.cross_attention, encoded),
         }
 
-    def step(self, inputs, state, index, visible, source_mask):
+    def step(self, inputs, state, index, source_mask, ancestors=None):
         """Runs one position of each slot.
 
         Args:
             inputs: (batch, slots, width).
             state: what `start` or the last `step` returned.
             index: scalar integer tensor, the position.
-            visible: boolean (batch or 1, slots, max_length, slots): which
-                cached entry each slot may attend to.
             source_mask: boolean (batch, source_length).
+            ancestors: integer tensor (batch, slots, max_length): the slot
+                that holds a slot's history at each position. None: its own.
 
         Returns:
             The output (batch, slots, width), the new state, and the weights
@@ -164,7 +164,7 @@ class TransformerDecoderBlock(TransformerBlock):
         def attend_to_self(x):
             nonlocal written
             output, written = decoder_cache.attend_to_self(
-                self.self_attention, x, state, index, visible
+                self.self_attention, x, state, index, ancestors
             )
             return output
 

@@ -5,9 +5,9 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.decoding import PAD
-from keras_attention.decoding import gather_slots
 from keras_attention.layers import PositionalEncoding
 from keras_attention.layers import TransformerDecoderBlock
+from keras_attention.layers import decoder_cache
 from keras_attention.layers.dropout import child_seed
 from keras_attention.models.decoder import Decoder
 from keras_attention.models.decoder import source_mask_of
@@ -186,13 +186,14 @@ class TransformerDecoder(Decoder):
         x = ops.reshape(self._embed(tokens), (-1, 1, self.units))  # (B*K, 1, U)
         x = self.positions(x, start_index=index)
         x = ops.reshape(x, (-1, tokens.shape[1], self.units))  # (B, K, U)
-        visible = self._visible(state, index, ancestors)
+        if self.reorder_cache or tokens.shape[1] == 1:
+            ancestors = None  # each slot holds its own history
         blocks = []
         for block, block_state in zip(
             self.blocks, state["blocks"], strict=True
         ):
             x, block_state, weights = block.step(
-                x, block_state, index, visible, state["source_mask"]
+                x, block_state, index, state["source_mask"], ancestors
             )
             blocks.append(block_state)
         return self._logits(x), {**state, "blocks": blocks}, _alignment(weights)
@@ -204,8 +205,8 @@ class TransformerDecoder(Decoder):
         blocks = [
             {
                 **block,
-                "key": _gather_cache(block["key"], parents, axis=4),
-                "value": _gather_cache(block["value"], parents, axis=3),
+                "key": decoder_cache.move_slots(block["key"], parents),
+                "value": decoder_cache.move_slots(block["value"], parents),
             }
             for block in state["blocks"]
         ]
@@ -216,17 +217,6 @@ class TransformerDecoder(Decoder):
 
     def _logits(self, x):
         return self.logits(self.normalization(x) if self.normalize_first else x)
-
-    def _visible(self, state, index, ancestors):
-        """Returns which cached entry each beam may see, (B or 1, K, T, K)."""
-        max_length, beams = state["blocks"][0]["key"].shape[3:]
-        slot = ops.arange(beams, dtype="int32")
-        if self.reorder_cache or ancestors is None:
-            holder = slot[None, :, None, None]  # (1, K, 1, 1)
-        else:
-            holder = ancestors[..., None]  # (B, K, T, 1)
-        past = ops.arange(max_length, dtype="int32") <= index
-        return ops.logical_and(ops.equal(holder, slot), past[:, None])
 
     def get_config(self):
         config = {
@@ -244,9 +234,3 @@ class TransformerDecoder(Decoder):
 def _alignment(weights):
     """Averages heads: (B, N, T, S) -> float32 (B, T, S)."""
     return ops.mean(ops.cast(weights, "float32"), axis=1)
-
-
-def _gather_cache(cache, parents, axis):
-    """Moves the slots of a cache, whose axis is given."""
-    cache = gather_slots(ops.moveaxis(cache, axis, 1), parents)
-    return ops.moveaxis(cache, 1, axis)

@@ -343,20 +343,17 @@ def test_steps_with_a_cache_are_the_call(normalize_first):
     room = TARGET + 2
     state = block.start(ops.convert_to_tensor(ENCODED), room)
     for index in range(TARGET):
-        past = np.arange(room) <= index
-        visible = np.broadcast_to(past[:, None], (BATCH, 1, room, 1))
         output, state, weights = block.step(
             ops.convert_to_tensor(INPUTS[:, index : index + 1]),
             state,
             ops.convert_to_tensor(index, "int32"),
-            ops.convert_to_tensor(visible),
             ops.convert_to_tensor(ENCODED_MASK),
         )
         assert_all_close([output[:, 0]], [expected[:, index]])
         assert_all_close([weights[:, :, 0]], [expected_weights[:, :, index]])
-    head = (BATCH, HEADS, WIDTH // HEADS)
-    assert state["key"].shape == (*head, room, 1)
-    assert state["cross_key"].shape == (*head, SOURCE)
+    head = (HEADS, WIDTH // HEADS)
+    assert state["key"].shape == (room, BATCH, 1, *head)
+    assert state["cross_key"].shape == (SOURCE, BATCH, *head)
 
 
 # --- dropout -----------------------------------------------------------------

@@ -132,7 +132,7 @@ def check_against_exhaustive_search(search, rules, prefix=None, mode="eager"):
 @pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
 @pytest.mark.parametrize("prefix", [None, PREFIXES], ids=["free", "prefix"])
 @pytest.mark.parametrize(
-    "length_penalty, coverage_penalty", [(0.0, 0.3), (1.0, 0.0)]
+    "length_penalty, coverage_penalty", [(0.6, 0.3), (1.0, 0.0)]
 )
 def test_beam_under_any_constraints_finds_what_exhaustive_search_finds(
     names, prefix, length_penalty, coverage_penalty

@@ -14,6 +14,7 @@ from keras_attention.decoding import decode
 from keras_attention.decoding.sampling import keep_min_p
 from keras_attention.decoding.sampling import keep_top_k
 from keras_attention.decoding.sampling import keep_top_p
+from keras_attention.decoding.sampling import most_probable
 
 DRAWS = 20_000
 
@@ -177,3 +178,20 @@ def test_sample_score_is_the_models_own_log_probability():
         np.testing.assert_allclose(
             decoded.scores[row, sample], expected, rtol=1e-5
         )
+
+
+def test_most_probable_is_argmax_the_first_where_several_tie():
+    logits = np.random.default_rng(7).normal(size=(5, 3, 31)).round(1)
+    logits[2, 1] = -np.inf
+    logits[3, 1] = 0.5
+    logits[4, 2] = np.nan
+
+    tensor = ops.convert_to_tensor(logits, dtype="float32")
+    chosen, best = map(ops.convert_to_numpy, most_probable(tensor))
+    assert 0 <= chosen[4, 2] < 31  # an index, at least
+    real = ~np.isnan(best)
+    np.testing.assert_array_equal(chosen[real], logits.argmax(axis=-1)[real])
+    np.testing.assert_array_equal(
+        best[real], logits.max(axis=-1).astype("float32")[real]
+    )
+    assert real.sum() == 14

@@ -330,10 +330,14 @@ def test_source_mask_is_one_for_each_source_position():
 
 
 @each_order
-def test_steps_with_a_cache_are_the_call(normalize_first):
+@pytest.mark.parametrize("mode", [None, "int8"])
+def test_steps_with_a_cache_are_the_call(normalize_first, mode):
     block = built_block(
         TransformerDecoderBlock, normalize_first=normalize_first
     )
+    for layer in block._flatten_layers() if mode else ():
+        if isinstance(layer, keras.layers.EinsumDense):
+            layer.quantize(mode)
     expected, expected_weights = block(
         INPUTS,
         ENCODED,

@@ -146,8 +146,7 @@ class BeamSearch:
         totals = beams.log_probabilities[..., None] + log_probabilities
         flat = ops.reshape(totals, (-1, width * vocabulary))  # (B, K*V)
         count = min(2 * width, width * vocabulary)
-        best, chosen = ops.top_k(flat, count)  # (B, C)
-        chosen = ops.cast(chosen, "int32")
+        best, chosen = slots.largest(flat, count)  # (B, C)
         return Candidates(best, chosen // vocabulary, chosen % vocabulary)
 
     def _finish(self, beams, candidates, index):

@@ -6,6 +6,8 @@ length, S the source length.
 
 from keras import ops
 
+GROUP = 64  # entries of which `largest` first looks at the best alone
+
 
 def gather_slots(tensor, parents):
     """Picks beam slots, each row its own.
@@ -34,6 +36,32 @@ def gather_slots(tensor, parents):
     rows = ops.arange(batch, dtype="int32")[:, None] * width  # (B, 1)
     flat = ops.reshape(tensor, (batch * width, *tail))  # (B*K, ...)
     return ops.take(flat, rows + ops.cast(parents, "int32"), axis=0)
+
+
+def largest(values, count):
+    """Returns the `count` largest of each row (B, M), and where they are.
+
+    What `ops.top_k` returns, the first of equals first. XLA sorts the whole
+    row for it, so of a long row only the groups with the best heads, one for
+    each entry to find, are sorted.
+    """
+    batch, size = ops.shape(values)
+    if size <= 2 * GROUP * count:
+        best, places = ops.top_k(values, count)
+        return best, ops.cast(places, "int32")
+    groups = -(-size // GROUP)
+    surplus = ops.full((batch, groups * GROUP - size), -float("inf"))
+    values = ops.concatenate([values, surplus], axis=1)
+    values = ops.reshape(values, (batch, groups, GROUP))
+    heads = ops.max(values, axis=-1)  # (B, G)
+    # In their order, so that of equals the first comes first below too.
+    chosen = ops.sort(ops.top_k(heads, count)[1], axis=-1)  # (B, C)
+    chosen = ops.cast(chosen, "int32")
+    few = ops.reshape(gather_slots(values, chosen), (batch, count * GROUP))
+    best, places = ops.top_k(few, count)
+    places = ops.cast(places, "int32")
+    group = gather_slots(chosen, places // GROUP)  # (B, C)
+    return best, group * GROUP + places % GROUP
 
 
 def write_at(buffer, values, index):

@@ -24,7 +24,11 @@ VOCABULARIES = ("source_vocabulary", "target_vocabulary")
 def save_folder(model, folder, card, overwrite):
     """See `Seq2Seq.save_folder`."""
     with new_folder(folder, (MODEL, CARD), overwrite) as beside:
-        model.save(beside / MODEL)
+        # A copy was never compiled: it is saved without the state of the
+        # optimizer, which is twice as large as the weights.
+        copy = model.from_config(model.get_config())
+        copy.set_weights(model.get_weights())
+        copy.save(beside / MODEL)
         for name in VOCABULARIES:
             vocabulary = getattr(model, name)
             if vocabulary is not None:

@@ -10,6 +10,9 @@ from small_models import source_ids
 import keras_attention as ka
 from keras_attention.models import builder
 
+# Which options go where is the same on every backend: it is looked at on one.
+on_one_backend = pytest.mark.tensorflow_only
+
 LABELS = np.array([[5, 6, 7, 2], [8, 2, 0, 0], [9, 6, 2, 0]])
 TARGET = np.array([[1, 5, 6, 7], [1, 8, 0, 0], [1, 9, 6, 0]])
 
@@ -57,6 +60,7 @@ def test_every_option_has_a_test():
     assert options == set(WIRING) | CHECKED_APART
 
 
+@on_one_backend
 @pytest.mark.parametrize("option", list(WIRING))
 def test_option_reaches_its_part(option):
     kind, value, in_encoder, in_decoder = WIRING[option]
@@ -66,6 +70,7 @@ def test_option_reaches_its_part(option):
             assert getattr(part, name) == value
 
 
+@on_one_backend
 def test_options_reach_the_layers_inside():
     model = build(
         num_heads=3,
@@ -95,6 +100,7 @@ def test_options_reach_the_layers_inside():
             assert block.compute_dtype == "bfloat16"
 
 
+@on_one_backend
 @pytest.mark.parametrize("kind", ["bahdanau", "luong"])
 @pytest.mark.parametrize(
     "attention", ["additive", "scaled", "general", "cosine", "distance", None]
@@ -117,10 +123,12 @@ def test_attention_is_the_one_asked_for(kind, attention):
     assert model.decoder.query_state == query_state
 
 
+@on_one_backend
 def test_rnn_kind_has_no_attention():
     assert build("rnn-rnn").decoder.attention is None
 
 
+@on_one_backend
 def test_seed_reaches_both_parts_and_differs_between_them():
     encoder, decoder = parts(build("transformer", seed=41))
     assert encoder.seed == 41
@@ -137,6 +145,7 @@ def test_seed_reaches_both_parts_and_differs_between_them():
     assert build("transformer").encoder.seed is None
 
 
+@on_one_backend
 @pytest.mark.parametrize("short", list(builder.SHORT_NAMES))
 def test_short_name_is_the_pair_of_its_paper(short):
     one, other = build(short), build(builder.SHORT_NAMES[short])

@@ -84,7 +84,7 @@ FEW = list(
 PAIRED = list(zip(DECODERS, itertools.cycle(ENCODERS), strict=False))
 MIXES = [
     *[("graph", *mix) for mix in FEW],
-    *[("compiled", *mix) for mix in (PAIRED if IS_TENSORFLOW else FEW)],
+    *[("compiled", *mix) for mix in (PAIRED if IS_TENSORFLOW else FEW[::2])],
 ]
 if IS_TENSORFLOW:
     MIXES += [("eager", d, e) for d in DECODERS for e in ENCODERS]
@@ -194,12 +194,13 @@ def test_beams_that_swap_parents_keep_their_own_history(name):
     decoder = built_decoder(name)
     encoded = random_encoded()
     tokens = target_ids((4,) * 9, length=4).reshape(3, 3, 4)
-    histories = tokens[:, :, :1]
+    # What is not yet written is padding, which no earlier logit sees.
+    histories = np.where(np.arange(4) < 1, tokens, PAD)
     state = decoder.start(encoded, SOURCE_MASK, max_length=4, beams=3)
     ancestors = slots.own_slots(3, 3, 4)
     for index in range(4):
         logits, state, alignment = decoder.step(
-            ops.convert_to_tensor(histories[:, :, -1]),
+            ops.convert_to_tensor(histories[:, :, index]),
             state,
             ops.convert_to_tensor(index, "int32"),
             ancestors,
@@ -211,15 +212,14 @@ def test_beams_that_swap_parents_keep_their_own_history(name):
                 encoded_mask=SOURCE_MASK,
                 return_attention_scores=True,
             )
-            assert_close(logits[:, beam], forced[0][:, -1], 2e-5)
-            assert_close(alignment[:, beam], forced[1][:, -1], 2e-5)
+            assert_close(logits[:, beam], forced[0][:, index], 2e-5)
+            assert_close(alignment[:, beam], forced[1][:, index], 2e-5)
         if index < 3:
             parents = np.array(PARENTS)[:, index]
             state = decoder.reorder(state, ops.convert_to_tensor(parents))
             ancestors = slots.descend(ancestors, parents, index)
             histories = np.take_along_axis(histories, parents[..., None], 1)
-            new = tokens[:, :, index + 1 : index + 2]
-            histories = np.concatenate([histories, new], axis=-1)
+            histories[:, :, index + 1] = tokens[:, :, index + 1]
 
 
 def test_beam_search_is_the_same_with_caches_moved_or_looked_up():

@@ -76,6 +76,19 @@ def test_vocabulary_of_another_model_is_noticed(model, tmp_path):
         ka.load(tmp_path / "model")
 
 
+def test_state_of_the_optimizer_is_left_out(model, tmp_path):
+    model.save_folder(tmp_path / "plain")
+    trained = small_model("cnn", "luong", max_length=6)
+    trained.compile("adam", "sparse_categorical_crossentropy")
+    trained.optimizer.build(trained.trainable_variables)
+    trained.save_folder(tmp_path / "trained")
+    plain, trained = (
+        (tmp_path / name / "model.keras").stat().st_size
+        for name in ("plain", "trained")
+    )
+    assert trained < 1.1 * plain
+
+
 def test_card_comes_back(model, tmp_path):
     card = {"data": {"pairs": 11}, "rates": [0.5, None], "note": "安哥拉"}
     model.save_folder(tmp_path / "model", card=card)

@@ -29,6 +29,7 @@ import dataclasses
 from keras import ops
 
 from keras_attention.functional import compiling
+from keras_attention.functional.by_hand import differentiable_once
 
 # Measured: under XLA on a CPU, groups of eight take four times as long, and of
 # thirty-two no less.
@@ -36,6 +37,11 @@ GROUP = 16
 # With pre-activations up to 16, 1 / r is at most exp(64). The product of two
 # overflows, and makes both r zero, only where both are 10 ** -10 or less.
 LARGEST = 16.0
+SECOND_DERIVATIVE = (
+    "`score` must be a `DotProductScore` where second derivatives are taken of "
+    "sequences this long. Received: an `AdditiveScore`, whose long scores have "
+    "a first derivative alone. Take shorter sequences, or project the query."
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,32 +90,32 @@ def scores(query, key, vector, mask=None):
     batch, queries = ops.shape(query)[:2]
     keys = ops.shape(key)[1]
 
-    def run(query, key, vector):
-        query, key, vector = map(ops.stop_gradient, (query, key, vector))
+    def solve(query, key, vector):
         # The heads of all rows of the batch are so many heads of one row.
-        tensors = (
+        folded = (
             _fold(query, heads),
             _fold(key, heads),
             ops.tile(_per_head(vector, heads), (batch, 1)),  # (B * N, U)
         )
+        result = _scores(*folded, small)
+        return ops.reshape(result, (batch, heads, queries, keys)), folded
 
-        def gradient(upstream):
-            upstream = ops.reshape(upstream, (batch * heads, queries, keys))
-            # Through an operator: as plain arguments of a compiled kernel,
-            # tensors of the branch of a cond are not found by its gradient.
-            *saved, is_safe = map(ops.stop_gradient, (*tensors, small))
-            query_sum, key_sum, each = _gradients(*saved, upstream, is_safe)
-            each = ops.reshape(each, (batch, heads, -1))
-            return (
-                _unfold(query_sum, query),
-                _unfold(key_sum, key),
-                _sum_to(ops.sum(each, axis=0), vector),
-            )
+    def differentiate(query, key, vector, *folded_and_upstream):
+        *folded, upstream = folded_and_upstream
+        upstream = ops.reshape(upstream, (batch * heads, queries, keys))
+        # Through an operator: as a plain argument of a compiled kernel, a
+        # tensor of the branch of a cond is not found by its gradient.
+        is_safe = ops.stop_gradient(small)
+        query_sum, key_sum, each = _gradients(*folded, upstream, is_safe)
+        each = ops.reshape(each, (batch, heads, -1))
+        return (
+            _unfold(query_sum, query),
+            _unfold(key_sum, key),
+            _sum_to(ops.sum(each, axis=0), vector),
+        )
 
-        result = _scores(*tensors, small)
-        return ops.reshape(result, (batch, heads, queries, keys)), gradient
-
-    return ops.custom_gradient(run)(query, key, vector)
+    run = differentiable_once(solve, differentiate, SECOND_DERIVATIVE)
+    return run(query, key, vector)
 
 
 def _fold(tensor, heads):

@@ -17,12 +17,17 @@ from keras_attention.functional import buffers
 from keras_attention.functional import compiling
 from keras_attention.functional import kernels
 from keras_attention.functional import tiles
+from keras_attention.functional.by_hand import differentiable_once
 from keras_attention.functional.gradients import backward
 from keras_attention.functional.problem import Inputs
 from keras_attention.functional.problem import Problem
 
 # (queries, keys) of a block. Measured; see benchmarks/attention.py.
 BLOCK_SIZES = (256, 256)
+SECOND_DERIVATIVE = (
+    "`implementation` must be 'dense' where second derivatives are taken. "
+    "Received: implementation='blockwise', or 'auto' that chose it."
+)
 
 
 def attend_blockwise(
@@ -70,36 +75,24 @@ def _differentiable(problem, inputs):
     is_long = problem.layout(inputs).is_long
 
     def named(tensors):
-        # A gradient tape would record, and so keep, each block in the loops.
-        tensors = map(ops.stop_gradient, tensors)
         return Inputs(**dict(zip(given, tensors, strict=True)))
 
-    def run(*tensors):
+    def solve(*tensors):
+        solve_all = forward_compiled if is_long else forward
+        output, log_total = solve_all(problem, named(tensors))
+        return output, (output, log_total)
+
+    def differentiate(*tensors):
+        *tensors, output, log_total, upstream = tensors
         inputs = named(tensors)
-        solve = forward_compiled if is_long else forward
-        output, log_total = solve(problem, inputs)
+        differentiate_all = backward_compiled if is_long else backward
+        gradients = differentiate_all(
+            problem, inputs, output, log_total, upstream
+        )
+        return [gradients[name] for name in given]
 
-        def gradient(upstream):
-            backward_once = ops.custom_gradient(run_backward)
-            return backward_once(*tensors, output, log_total, upstream)
-
-        return output, gradient
-
-    def run_backward(*tensors):
-        *tensors, output, log_total, upstream = map(ops.stop_gradient, tensors)
-        inputs = named(tensors)
-        solve = backward_compiled if is_long else backward
-        gradients = solve(problem, inputs, output, log_total, upstream)
-        return tuple(gradients[name] for name in given), _refuse
-
-    return ops.custom_gradient(run)(*given.values())
-
-
-def _refuse(*upstream):
-    raise ValueError(
-        "`implementation` must be 'dense' where second derivatives are taken. "
-        "Received: implementation='blockwise', or 'auto' that chose it."
-    )
+    run = differentiable_once(solve, differentiate, SECOND_DERIVATIVE)
+    return run(*given.values())
 
 
 def forward(problem, inputs):

@@ -261,3 +261,50 @@ def test_second_derivative_of_dense_is_right(score, gradients):
         actual = float(ops.sum(found[name] * direction))
         tolerance = 1e-6 if IS_TENSORFLOW else 2e-2
         np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=1e-3)
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("name", ["key", "value", "sink"])
+def test_variables_are_as_good_as_tensors(name):
+    random = np.random.default_rng(2)
+    shapes = {
+        "query": (2, 5, 3, 7),
+        "key": (2, 11, 3, 7),
+        "value": (2, 11, 3, 7),
+        "sink": (3,),
+    }
+    tensors = {
+        key: random.normal(size=shape).astype("float32")
+        for key, shape in shapes.items()
+    }
+    expected = attend(**tensors, implementation="dense")
+    tensors[name] = keras.Variable(tensors[name])
+    found = attend(**tensors, implementation="blockwise")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("path", ["eager", "graph"])
+def test_second_derivative_of_long_additive_scores_is_refused(path):
+    import tensorflow as tf
+
+    def second(x, vector):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                output = attend(
+                    query=x,
+                    key=x,
+                    value=x,
+                    score=functional.AdditiveScore(vector),
+                    implementation="dense",
+                )
+                loss = tf.reduce_sum(tf.square(output))
+            gradient = tf.reduce_sum(inner.gradient(loss, x))
+        return outer.gradient(gradient, x)
+
+    if path == "graph":
+        second = tf.function(second, autograph=False)
+    with pytest.raises(ValueError, match="second derivatives are taken of"):
+        second(tf.ones((1, 257, 1, 3)), tf.ones(3))

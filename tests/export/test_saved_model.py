@@ -199,6 +199,36 @@ def test_decode_step_answers_an_empty_batch(loaded):
     assert told["log_probabilities"].shape[0] == 0
 
 
+def test_decode_step_answers_ids_of_no_vocabulary_and_leaves_others(loaded):
+    """Ids too large, negative, special, with a gap, more than are ever said."""
+    hostile = [
+        [10**9, -7, 2**31 - 1, -(2**31)],
+        [1, 2, 2, 1],
+        [0, 0, 5, 0],
+        [0, 0, 0, 0],
+    ]
+    ids = np.array([[4, 5, 0, 0], *hostile], "int32")
+    texts = ["abad", *HOSTILE[: len(hostile)]]
+    texts = [t.encode("utf-8", "surrogatepass") for t in texts]
+    encoded = loaded.signatures["encode"](text=tf.constant(texts))
+    step = loaded.signatures["decode_step"]
+    told = step(**encoded, ids=tf.constant(ids))
+    assert np.isfinite(told["log_probabilities"]).all()
+    np.testing.assert_allclose(told["alignment"].numpy().sum(axis=1), 1, 1e-5)
+    unknown = np.where((ids < 0) | (ids > 1000), 3, ids)
+    as_unknown = step(**encoded, ids=tf.constant(unknown))
+    alone = loaded.signatures["encode"](text=tf.constant(texts[:1]))
+    alone = step(**alone, ids=tf.constant(ids[:1, :2]))
+    for name in ("log_probabilities", "text"):
+        assert (told[name] == as_unknown[name]).numpy().all()
+    np.testing.assert_allclose(
+        told["log_probabilities"][0], alone["log_probabilities"][0], atol=1e-5
+    )
+    assert told["text"][0] == alone["text"][0]
+    long = step(**encoded, ids=tf.tile(tf.constant(ids), [1, 100]))
+    assert np.isfinite(long["log_probabilities"]).all()
+
+
 def test_the_guide_names_every_signature_and_the_search(model):
     text = (model["folder"] / "README.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in text for name in SIGNATURES)

@@ -30,7 +30,7 @@ def commands(program):
 
 def test_examples_run_in_the_order_of_the_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    layer, seq2seq, serving = blocks("python")
+    layer, seq2seq, serving, trained = blocks("python")
     exec(compile(layer, "README layer", "exec"), {})
     assert capsys.readouterr().out.strip().endswith("0.  ]]]")  # the padding
     exec(compile(seq2seq, "README seq2seq", "exec"), {})
@@ -41,6 +41,9 @@ def test_examples_run_in_the_order_of_the_page(tmp_path, monkeypatch, capsys):
     assert cli.main(export) == 0
     exec(compile(serving, "README serving", "exec"), {})
     assert "(2, 4, " in capsys.readouterr().out  # two texts, four best
+    monkeypatch.chdir(README.parent)
+    exec(compile(trained, "README trained", "exec"), {})
+    assert "AH T EH N SH AH N" in capsys.readouterr().out
 
 
 def test_commands_are_those_of_the_program():

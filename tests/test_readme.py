@@ -30,9 +30,11 @@ def commands(program):
 
 def test_examples_run_in_the_order_of_the_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    layer, seq2seq, serving, trained = blocks("python")
+    layer, long, seq2seq, serving, trained = blocks("python")
     exec(compile(layer, "README layer", "exec"), {})
     assert capsys.readouterr().out.strip().endswith("0.  ]]]")  # the padding
+    exec(compile(long, "README long", "exec"), {})
+    assert "(1, 20000, 64)" in capsys.readouterr().out
     exec(compile(seq2seq, "README seq2seq", "exec"), {})
     assert "drib" in capsys.readouterr().out
     (export,) = (

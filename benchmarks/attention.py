@@ -187,6 +187,7 @@ def plot(medians, path=HERE / "attention.png"):
     from matplotlib import pyplot
 
     panels = [(c, p) for c in ("full", "causal") for p in MATRICES]
+    lengths = sorted({int(cell.split("/")[1]) for cell in medians})
     figure, axes = pyplot.subplots(
         2, 2, figsize=(10, 8), sharex=True, layout="constrained"
     )
@@ -202,7 +203,6 @@ def plot(medians, path=HERE / "attention.png"):
         axis.set_title(
             f"{case}, {'forward + ' * (passed == 'backward')}{passed}"
         )
-        lengths = sorted({x for points in lines.values() for x, _ in points})
         axis.set_xticks(lengths, lengths)
         axis.minorticks_off()
         axis.grid(alpha=0.3)

@@ -39,6 +39,7 @@ MODEL_OPTIONS = {
 }
 SWITCHES = (
     "bidirectional",
+    "flash_attention",
     "input_feeding",
     "normalize_first",
     "tie_embeddings",

@@ -24,6 +24,8 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
             et al. 2017).
         layer_norm_epsilon: added to the variance in the normalisation.
         seed: integer seed of the dropouts.
+        flash_attention: as that of `MultiHeadAttention`, for the
+            self-attention.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
     """
 
@@ -37,6 +39,7 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         normalize_first=True,
         layer_norm_epsilon=1e-6,
         seed=None,
+        flash_attention=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -57,6 +60,9 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
             "layer_norm_epsilon", layer_norm_epsilon
         )
         self.seed = seed
+        self.flash_attention = validation.check_choice(
+            "flash_attention", flash_attention, (None, True, False)
+        )
 
     def _check_shapes(self, **shapes):
         """Raises a ValueError unless each is (batch, length, width)."""
@@ -67,7 +73,7 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
                     f"Received: {name}.shape={tuple(shape)}."
                 )
 
-    def _build_attention(self, name, query_shape, value_shape):
+    def _build_attention(self, name, query_shape, value_shape, **options):
         width = query_shape[-1]
         if self.key_dim is None and width % self.num_heads:
             raise validation.invalid(
@@ -83,6 +89,7 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
             seed=child_seed(self.seed, name),
             dtype=self.dtype_policy,
             name=name,
+            **options,
         )
         attention.build(query_shape, value_shape)
         return attention
@@ -150,5 +157,6 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
             "normalize_first": self.normalize_first,
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "seed": self.seed,
+            "flash_attention": self.flash_attention,
         }
         return {**super().get_config(), **config}

@@ -25,6 +25,10 @@ class TransformerDecoderBlock(TransformerBlock):
         normalize_first: pre-norm if True, post-norm as in the paper if False.
         layer_norm_epsilon: added to the variance in the normalisation.
         seed: integer seed of the dropouts.
+        flash_attention: as that of `MultiHeadAttention`, for the
+            self-attention: True for long sequences in batches that differ in
+            length. What `return_attention_scores` asks for is built all the
+            same, by the cross-attention.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -62,7 +66,10 @@ class TransformerDecoderBlock(TransformerBlock):
     def build(self, inputs_shape, encoded_shape):
         self._check_shapes(inputs=inputs_shape, encoded=encoded_shape)
         self.self_attention = self._build_attention(
-            "self_attention", inputs_shape, inputs_shape
+            "self_attention",
+            inputs_shape,
+            inputs_shape,
+            flash_attention=self.flash_attention,
         )
         self.cross_attention = self._build_attention(
             "cross_attention", inputs_shape, encoded_shape

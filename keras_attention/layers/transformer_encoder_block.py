@@ -22,6 +22,9 @@ class TransformerEncoderBlock(TransformerBlock):
         normalize_first: pre-norm if True, post-norm as in the paper if False.
         layer_norm_epsilon: added to the variance in the normalisation.
         seed: integer seed of the dropouts.
+        flash_attention: as that of `MultiHeadAttention`, for the
+            self-attention: True for long sequences in batches that differ in
+            length; scores cannot be returned then.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -56,7 +59,10 @@ class TransformerEncoderBlock(TransformerBlock):
     def build(self, inputs_shape):
         self._check_shapes(inputs=inputs_shape)
         self.self_attention = self._build_attention(
-            "self_attention", inputs_shape, inputs_shape
+            "self_attention",
+            inputs_shape,
+            inputs_shape,
+            flash_attention=self.flash_attention,
         )
         self._build_feed_forward(inputs_shape)
         self._build_residuals(("self_attention", "feed_forward"), inputs_shape)

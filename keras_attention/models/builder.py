@@ -24,7 +24,7 @@ KINDS = (
 
 RECURRENT = {"cell", "embedding_dim"}
 TRANSFORMER = {"num_heads", "feed_forward_units", "activation"}
-TRANSFORMER |= {"normalize_first"}
+TRANSFORMER |= {"normalize_first", "flash_attention"}
 ENCODER_OPTIONS = {
     "rnn": RECURRENT | {"bidirectional"},
     "cnn": {"kernel_size"},
@@ -59,6 +59,7 @@ def build_seq2seq(
     feed_forward_units=None,
     activation=None,
     normalize_first=None,
+    flash_attention=None,
     seed=None,
     dtype=None,
 ):
@@ -94,6 +95,9 @@ def build_seq2seq(
             parts).
         activation: activation of feed-forward layers (transformer parts).
         normalize_first: pre-norm or post-norm (transformer parts).
+        flash_attention: True keeps self-attention from ever building its
+            score matrix, for long sequences in batches that differ in length
+            (transformer parts).
         seed: integer seed of the dropouts.
         dtype: dtype or dtype policy of all parts, such as "mixed_bfloat16".
 
@@ -123,6 +127,7 @@ def build_seq2seq(
         "feed_forward_units": feed_forward_units,
         "activation": activation,
         "normalize_first": normalize_first,
+        "flash_attention": flash_attention,
     }
     options = {k: v for k, v in options.items() if v is not None}
     for_encoder = ENCODER_OPTIONS[encoder_kind]

@@ -36,6 +36,8 @@ class TransformerDecoder(Decoder):
         tie_embeddings: whether the logits reuse the embedding matrix.
         reorder_cache: whether a beam search moves the caches.
         seed: integer seed of the dropouts.
+        flash_attention: as that of `MultiHeadAttention`, for the
+            self-attention of all blocks.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -83,6 +85,7 @@ class TransformerDecoder(Decoder):
         tie_embeddings=False,
         reorder_cache=False,
         seed=None,
+        flash_attention=None,
         **kwargs,
     ):
         super().__init__(
@@ -107,6 +110,7 @@ class TransformerDecoder(Decoder):
         self.activation = keras.activations.get(activation)
         self.normalize_first = normalize_first
         self.reorder_cache = reorder_cache
+        self.flash_attention = flash_attention
 
     def build(self, target_shape, encoded_shape):
         super().build(target_shape, encoded_shape)
@@ -121,6 +125,7 @@ class TransformerDecoder(Decoder):
                 activation=self.activation,
                 normalize_first=self.normalize_first,
                 seed=child_seed(self.seed, f"block_{number}"),
+                flash_attention=self.flash_attention,
                 dtype=self.dtype_policy,
                 name=f"block_{number}",
             )
@@ -227,6 +232,7 @@ class TransformerDecoder(Decoder):
             "activation": keras.activations.serialize(self.activation),
             "normalize_first": self.normalize_first,
             "reorder_cache": self.reorder_cache,
+            "flash_attention": self.flash_attention,
         }
         return {**super().get_config(), **config}
 

@@ -27,6 +27,8 @@ class TransformerEncoder(Encoder):
         activation: activation of the feed-forward layers.
         normalize_first: pre-norm blocks if True, post-norm if False.
         seed: integer seed of the dropouts.
+        flash_attention: as that of `MultiHeadAttention`, for the
+            self-attention of all blocks.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -63,6 +65,7 @@ class TransformerEncoder(Encoder):
         activation="relu",
         normalize_first=True,
         seed=None,
+        flash_attention=None,
         **kwargs,
     ):
         super().__init__(vocabulary_size, units, dropout, seed, **kwargs)
@@ -78,6 +81,7 @@ class TransformerEncoder(Encoder):
         )
         self.activation = keras.activations.get(activation)
         self.normalize_first = normalize_first
+        self.flash_attention = flash_attention
 
     def build(self, source_shape):
         super().build(source_shape)
@@ -92,6 +96,7 @@ class TransformerEncoder(Encoder):
                 activation=self.activation,
                 normalize_first=self.normalize_first,
                 seed=child_seed(self.seed, f"block_{number}"),
+                flash_attention=self.flash_attention,
                 dtype=self.dtype_policy,
                 name=f"block_{number}",
             )
@@ -119,5 +124,6 @@ class TransformerEncoder(Encoder):
             "feed_forward_units": self.feed_forward_units,
             "activation": keras.activations.serialize(self.activation),
             "normalize_first": self.normalize_first,
+            "flash_attention": self.flash_attention,
         }
         return {**super().get_config(), **config}

@@ -74,6 +74,7 @@ def test_encoder_block_passes_the_layer_checks(tmp_path):
             "dropout": 0.1,
             "activation": "tanh",
             "seed": 5,
+            "flash_attention": False,
         },
         {
             "inputs": INPUTS,
@@ -355,9 +356,46 @@ def test_steps_with_a_cache_are_the_call(normalize_first, mode):
         )
         assert_all_close([output[:, 0]], [expected[:, index]])
         assert_all_close([weights[:, :, 0]], [expected_weights[:, :, index]])
-    head = (HEADS, WIDTH // HEADS)
-    assert state["key"].shape == (room, BATCH, 1, *head)
-    assert state["cross_key"].shape == (SOURCE, BATCH, *head)
+    width = WIDTH // HEADS
+    length = 8  # `room` and what fills it up to parts of the same length
+    assert state["key"].shape == (length, BATCH, 1, HEADS, width)
+    assert state["cross_key"].shape == (BATCH, HEADS, SOURCE, width)
+
+
+# --- long sequences ----------------------------------------------------------
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize(
+    "block_class", [TransformerEncoderBlock, TransformerDecoderBlock]
+)
+def test_flash_attention_goes_by_blocks_where_lengths_are_unknown(
+    block_class,
+):
+    import tensorflow as tf
+
+    arrays = [INPUTS]
+    if block_class is TransformerDecoderBlock:
+        arrays.append(ENCODED)
+
+    def traced(flash_attention):
+        block = built_block(block_class, flash_attention=flash_attention)
+        specs = [tf.TensorSpec((None, None, a.shape[-1])) for a in arrays]
+        run = tf.function(lambda *x: block(*x), input_signature=specs)
+        return run, run.get_concrete_function()
+
+    (blocks, graph), (dense, other) = map(traced, (True, None))
+    assert_all_close([blocks(*arrays)], [dense(*arrays)])
+    loops = [
+        any("While" in operation.type for operation in g.graph.get_operations())
+        for g in (graph, other)
+    ]
+    assert loops == [True, False]
+
+
+def test_flash_attention_is_checked_when_the_block_is_made():
+    with pytest.raises(ValueError, match="`flash_attention` must be"):
+        TransformerEncoderBlock(HEADS, HIDDEN, flash_attention="yes")
 
 
 # --- dropout -----------------------------------------------------------------

@@ -50,6 +50,12 @@ WIRING = {
         "normalize_first",
         "normalize_first",
     ),
+    "flash_attention": (
+        "transformer",
+        True,
+        "flash_attention",
+        "flash_attention",
+    ),
 }
 CHECKED_APART = {"max_length", "attention", "activation", "seed", "dtype"}
 
@@ -78,6 +84,7 @@ def test_options_reach_the_layers_inside():
         dropout=0.37,
         activation="gelu",
         normalize_first=False,
+        flash_attention=True,
         num_layers=2,
         num_decoder_layers=1,
         dtype="mixed_bfloat16",
@@ -93,6 +100,7 @@ def test_options_reach_the_layers_inside():
             assert block.self_attention.num_heads == 3
             assert block.self_attention.key_dim == 4
             assert block.self_attention.dropout == 0.37
+            assert block.self_attention.get_config()["flash_attention"]
             assert block.hidden_dense.units == 17
             assert block.hidden_dense.activation is keras.activations.gelu
             assert not block.normalize_first

@@ -149,7 +149,7 @@ class Signatures:
         return _first_rows(found, source)
 
     def decode_step(self, encoded, source_mask, ids):
-        """The ids so far (B, T), BOS left out -> what may come next.
+        """The ids so far (B, T), BOS left out -> what may follow the last.
 
         The ids are the whole state: a server may join rows that are at
         different steps. Each step runs over all ids so far.
@@ -162,8 +162,10 @@ class Signatures:
             return_attention_scores=True,
             training=False,
         )
-        said = tf.math.count_nonzero(ids, axis=1, dtype=tf.int32)  # (B,)
-        last = tf.one_hot(said, tf.shape(ids)[1] + 1)[..., None]  # (B, T+1, 1)
+        length = tf.shape(ids)[1]
+        places = tf.where(ids == PAD_ID, 0, tf.range(length) + 1)  # (B, T)
+        said = tf.maximum(tf.reduce_max(places, axis=1), 0)  # (B,); 0 of none
+        last = tf.one_hot(said, length + 1)[..., None]  # (B, T+1, 1)
         logits = tf.reduce_sum(logits * last, axis=1)  # (B, V)
         never = tf.range(logits.shape[-1]) <= BOS_ID
         return {

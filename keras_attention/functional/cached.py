@@ -10,7 +10,7 @@ from keras_attention.functional.dense import masked_softmax
 from keras_attention.functional.scores import DotProductScore
 from keras_attention.functional.tiles import at_least_float32
 
-# Into how many parts a long sum of products is split, see `_sum_of_products`.
+# Into how many parts a sum of products is split, see `_sum_of_products`.
 PARTS = 8
 
 
@@ -78,9 +78,10 @@ def _prepared(query, key, value):
 def _sum_of_products(first, second, axis):
     """Returns sum(first * second, axis); both are equally long on the axis.
 
-    XLA's CPU compiler writes the products to memory before it sums more than
-    32 of them. So parts of the axis are multiplied and added up, number by
-    number, which it does in one vectorised loop, and the sum is over the rest.
+    XLA's CPU compiler writes all products to memory before it sums more than
+    32 of them. So parts of the axis, where its length allows, are multiplied
+    and added up number by number, which it does in one vectorised loop; what
+    is written and summed then is an eighth.
     """
     length = second.shape[axis]
     parts = PARTS if length % PARTS == 0 else 1

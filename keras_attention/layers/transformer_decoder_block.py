@@ -27,8 +27,8 @@ class TransformerDecoderBlock(TransformerBlock):
         seed: integer seed of the dropouts.
         flash_attention: as that of `MultiHeadAttention`, for the
             self-attention: True for long sequences in batches that differ in
-            length. What `return_attention_scores` asks for is built all the
-            same, by the cross-attention.
+            length. The cross-attention picks by itself, and so builds its
+            scores where lengths are unknown.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:

@@ -110,7 +110,9 @@ class TransformerDecoder(Decoder):
         self.activation = keras.activations.get(activation)
         self.normalize_first = normalize_first
         self.reorder_cache = reorder_cache
-        self.flash_attention = flash_attention
+        self.flash_attention = validation.check_choice(
+            "flash_attention", flash_attention, (None, True, False)
+        )
 
     def build(self, target_shape, encoded_shape):
         super().build(target_shape, encoded_shape)

@@ -81,7 +81,9 @@ class TransformerEncoder(Encoder):
         )
         self.activation = keras.activations.get(activation)
         self.normalize_first = normalize_first
-        self.flash_attention = flash_attention
+        self.flash_attention = validation.check_choice(
+            "flash_attention", flash_attention, (None, True, False)
+        )
 
     def build(self, source_shape):
         super().build(source_shape)

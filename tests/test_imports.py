@@ -18,13 +18,15 @@ TESTS = ROOT / "tests"
 
 # Arrows only point down. Units of one floor do not know each other.
 FLOORS = [
-    {"validation", "masks", "text", "plots"},
+    {"validation", "files", "masks", "text", "plots"},
     {"functional"},
     {"layers", "decoding"},
     {"models"},
     {"training", "export"},
     {"cli", "examples"},
 ]
+# The whole ground floor stands on these two, and `files` on `validation`.
+FOUNDATIONS = {"validation", "files"}
 FLOOR_OF = {unit: level for level, units in enumerate(FLOORS) for unit in units}
 TOP_FLOOR = FLOORS[-1]
 TENSORFLOW_AT_TOP = {"text", "training", "export"}
@@ -95,7 +97,7 @@ def forbidden_units(unit, names):
             allowed = unit in TOP_FLOOR
         else:
             below = FLOOR_OF[other] < FLOOR_OF[unit]
-            allowed = other in {unit, "validation"} or below
+            allowed = other in {unit, *FOUNDATIONS} or below
         if not allowed:
             wrong.add(other or "keras_attention")
     return wrong

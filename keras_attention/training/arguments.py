@@ -3,6 +3,7 @@
 import inspect
 import pathlib
 
+from keras_attention import files
 from keras_attention import validation
 from keras_attention.models import build_seq2seq
 from keras_attention.models import folders
@@ -114,4 +115,4 @@ def _check_folders(args):
                 "overwrite=True to begin anew."
             )
     if not (args.resume and args.is_finished):
-        folders.check_free(args.folder, args.overwrite)
+        files.check_free(args.folder, args.overwrite, folders.MARKER_FILES)

@@ -196,13 +196,15 @@ def _cutter(source_vocabulary, target_vocabulary, survey, batch_size):
         window_size = tf.shape(rows)[0]
         filling = tf.fill([-window_size % batch_size], window_size)
         rows = tf.reshape(tf.concat([rows, filling], 0), [-1, batch_size])
-        bucket = tf.pad(bucket, [[0, 1]])  # (W + 1,)
+        rows = tf.gather(rows, turns)  # (batches, B)
+        bucket = tf.gather(tf.pad(bucket, [[0, 1]]), rows)
+        widths = tf.gather(survey.buckets, tf.reduce_max(bucket, axis=1))
 
-        def batch_of(rows):
+        def batch_of(rows, width):
             source, target = (tf.gather(ids, rows) for ids in sides)
-            return pad(source, target, tf.reduce_max(tf.gather(bucket, rows)))
+            return pad(source, target, width)
 
-        batches = tf.data.Dataset.from_tensor_slices(tf.gather(rows, turns))
+        batches = tf.data.Dataset.from_tensor_slices((rows, widths))
         return batches.map(batch_of, num_parallel_calls=tf.data.AUTOTUNE)
 
     return cut
@@ -215,14 +217,12 @@ def _with_empty_row(ids):
 
 def _padder(buckets, batch_size):
     """Returns the function from the ids of a batch to what a model takes."""
-    widths = tf.constant(buckets)  # (buckets, 2)
     # With several buckets the lengths are not known before the run.
     source_length, target_length = (
         buckets[0] if len(buckets) == 1 else (None, None)
     )
 
-    def pad(source, target, bucket):
-        width = widths[bucket]
+    def pad(source, target, width):
         source = source.to_tensor(shape=(batch_size, width[0]))
         labels = target.to_tensor(shape=(batch_size, width[1]))
         begins = BOS_ID * tf.cast(labels[:, :1] != 0, tf.int32)

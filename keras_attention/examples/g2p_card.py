@@ -5,6 +5,8 @@ The figures are those of the model's `card.json`, so they cannot differ.
 
 import string
 
+from keras_attention import files
+
 LICENSE = "CMUDICT-LICENSE"
 README = "README.md"
 
@@ -122,5 +124,5 @@ def write_page(output, card, sample):
             for kind in ("word", "phoneme")
         },
     )
-    (output / README).write_text(text, encoding="utf-8")
-    (output / LICENSE).write_text(cmudict.license_string(), encoding="utf-8")
+    files.write_text(output / README, text)
+    files.write_text(output / LICENSE, cmudict.license_string())

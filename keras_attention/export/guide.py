@@ -115,18 +115,18 @@ saved_model_cli run --dir . --tag_set serve --signature_def serving_default \\
 
 ## Limits
 
-A long text costs no more than one of the greatest length: only its first
-$source_bytes bytes are read, $bytes_per_token for each token ($source_unit),
-and of a target of `score` $target_bytes ($target_unit). `tokens` reads
-$max_source_length ids a row, `decode_step` $max_length ids and
-$max_source_length positions of the source. What is beyond is left out without
-an error, which would fail the requests that a server has joined with it.
+A long text costs no more than one of the greatest length: of a source
+$source_bytes bytes are read ($bytes_per_token for each token) and of the
+target of `score` $target_bytes. `tokens` reads $max_source_length ids a row,
+`decode_step` $max_length ids and $max_source_length positions of the source.
+What is beyond is left out without an error, which would fail the requests that
+a server has joined with it.
 
 The number of rows in a request has no limit here, and the server takes
 requests of up to 2 GiB. With batching, it refuses a request of more rows than
-`max_batch_size` in `$batching`. It has no option for the size of a request:
-let the proxy in front limit it for REST and gRPC, as nginx does with
-`client_max_body_size 1m;`.
+`max_batch_size` in `$batching`.
+It has no option for the size of a request: let the proxy in front limit it for
+REST and gRPC, as nginx does with `client_max_body_size 1m;`.
 
 ## Client: REST
 
@@ -236,8 +236,6 @@ def write(folder, signatures, facts):
         search=repr(facts.search),
         max_length=facts.max_length,
         max_source_length=facts.max_source_length,
-        source_unit=facts.source_unit,
-        target_unit=facts.target_unit,
         source_bytes=bytes_read(facts.source_unit, facts.max_source_length),
         target_bytes=bytes_read(facts.target_unit, facts.max_length),
         bytes_per_token=bytes_read(facts.source_unit, 1),

@@ -153,7 +153,8 @@ class Signatures:
         """The ids so far (B, T), BOS left out -> what may follow the last.
 
         The ids are the whole state: a server may join rows that are at
-        different steps. Each step runs over all ids so far.
+        different steps. Each step runs over all ids so far. At most
+        `max_length` ids and `max_source_length` positions are read.
         """
         ids = _known_ids(
             ids[:, : self.max_length], self.model.decoder.vocabulary_size

@@ -132,6 +132,10 @@ class Seq2Seq(keras.Model):
             self.decoder.build(target, encoded)
         self.built = True
 
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        self._generator.functions.clear()
+
     def call(self, inputs, training=None):
         source, target = inputs["source"], inputs["target"]
         encoded = self.encoder(source, training=training)

@@ -280,6 +280,7 @@ def test_generate_of_nothing_is_empty(rnn_model, search):
     ("source", "message"),
     [
         ("abc", "`source` must be a list of strings.*Put it in a list"),
+        (np.array("abc"), "`source` must be a list of strings.*'abc'"),
         (["abc", 5], "`source` must be all strings or all ids"),
         (["abc"], "`source` must be ids where the model has no source_voc"),
         ([[4, 5], [6]], r"rows of one length.*\[1, 2\] ids\. Pad the shorter"),
@@ -290,6 +291,7 @@ def test_generate_of_nothing_is_empty(rnn_model, search):
     ],
     ids=[
         "one string",
+        "array of no axis",
         "mixture",
         "strings",
         "ragged",
@@ -336,8 +338,11 @@ def test_generate_of_strings_is_generate_of_their_ids(text_model):
             assert found.texts[row, rank] == decoded.decode()
     for one, other in zip(found[1:], expected[1:], strict=True):
         assert_close(one, other)
-    again = text_model.generate(np.array(texts), search)
-    np.testing.assert_array_equal(again.texts, found.texts)
+    import tensorflow as tf
+
+    for container in (np.array(texts), tf.constant(texts)):
+        again = text_model.generate(container, search)
+        np.testing.assert_array_equal(again.texts, found.texts)
 
 
 @pytest.mark.tensorflow_only

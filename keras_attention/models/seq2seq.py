@@ -6,6 +6,7 @@ from keras_attention import plots
 from keras_attention import validation
 from keras_attention.decoding import Greedy
 from keras_attention.models import folders
+from keras_attention.models import vocabularies
 from keras_attention.models.decoder import Decoder
 from keras_attention.models.encoder import Encoder
 from keras_attention.models.generation import Generator
@@ -103,23 +104,10 @@ class Seq2Seq(keras.Model):
             ValueError: if a size differs, as with the vocabulary of another
                 model.
         """
-        for name, vocabulary, part in (
-            ("source_vocabulary", source_vocabulary, self.encoder),
-            ("target_vocabulary", target_vocabulary, self.decoder),
-        ):
-            if vocabulary is None:
-                continue
-            if not hasattr(vocabulary, "token_strings"):
-                raise validation.invalid(
-                    name, "a text.Vocabulary or None", repr(vocabulary)
-                )
-            if len(vocabulary) != part.vocabulary_size:
-                raise ValueError(
-                    f"`{name}` must have {part.vocabulary_size} entries, as "
-                    f"the {part.name} was built with. Received: "
-                    f"len({name})={len(vocabulary)}. Is it the vocabulary of "
-                    "another model?"
-                )
+        given = (source_vocabulary, self.encoder)
+        vocabularies.check("source_vocabulary", *given)
+        given = (target_vocabulary, self.decoder)
+        vocabularies.check("target_vocabulary", *given)
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
 
@@ -236,15 +224,25 @@ class Seq2Seq(keras.Model):
             "encoder": serialize(self.encoder),
             "decoder": serialize(self.decoder),
             "max_length": self.max_length,
+            **vocabularies.to_config(self),
         }
         return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
+        config = {**config, **vocabularies.from_config(config)}
         for name in ("encoder", "decoder"):
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
+
+    def __deepcopy__(self, memo):
+        # Keras copies a model through its config. A tokenizer need not have
+        # one, and nothing changes it, so copies share it.
+        with vocabularies.left_out_of_configs():
+            make, arguments = self.__reduce__()
+        copy = make(*arguments)
+        copy.set_vocabularies(self.source_vocabulary, self.target_vocabulary)
+        return copy
 
 
 def _names(vocabulary, ids):

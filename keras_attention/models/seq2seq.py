@@ -125,6 +125,7 @@ class Seq2Seq(keras.Model):
         self._generator.functions.clear()
 
     def call(self, inputs, training=None):
+        _check_inputs(inputs)
         source, target = inputs["source"], inputs["target"]
         encoded = self.encoder(source, training=training)
         return self.decoder(
@@ -243,6 +244,20 @@ class Seq2Seq(keras.Model):
         copy = make(*arguments)
         copy.set_vocabularies(self.source_vocabulary, self.target_vocabulary)
         return copy
+
+
+def _check_inputs(inputs):
+    if isinstance(inputs, dict):
+        if set(inputs) == {"source", "target"}:
+            for name, ids in inputs.items():
+                validation.check_rank(name, ids, 2, f"(batch, {name}_length)")
+            return
+        received = f"a dict with the keys {list(inputs)}"
+    else:
+        received = f"a {type(inputs).__name__}"
+    raise validation.invalid(
+        "inputs", "a dict with the keys 'source' and 'target'", received
+    )
 
 
 def _names(vocabulary, ids):

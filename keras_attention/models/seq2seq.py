@@ -6,6 +6,7 @@ from keras_attention import plots
 from keras_attention import validation
 from keras_attention.decoding import Greedy
 from keras_attention.models import folders
+from keras_attention.models import forking
 from keras_attention.models import vocabularies
 from keras_attention.models.decoder import Decoder
 from keras_attention.models.encoder import Encoder
@@ -74,6 +75,7 @@ class Seq2Seq(keras.Model):
         target_vocabulary=None,
         **kwargs,
     ):
+        forking.check_tensorflow()
         super().__init__(**kwargs)
         for name, part, kind in (
             ("encoder", encoder, Encoder),
@@ -125,6 +127,7 @@ class Seq2Seq(keras.Model):
         self._generator.functions.clear()
 
     def call(self, inputs, training=None):
+        forking.check_tensorflow()
         _check_inputs(inputs)
         source, target = inputs["source"], inputs["target"]
         encoded = self.encoder(source, training=training)
@@ -175,6 +178,7 @@ class Seq2Seq(keras.Model):
             ValueError: if strings come without vocabularies, or the ids are
                 not a matrix.
         """
+        forking.check_tensorflow()
         return self._generator.generate(
             source, search, max_length, batch_size, jit_compile, verbose
         )
@@ -231,6 +235,7 @@ class Seq2Seq(keras.Model):
 
     @classmethod
     def from_config(cls, config):
+        forking.check_tensorflow()
         config = {**config, **vocabularies.from_config(config)}
         for name in ("encoder", "decoder"):
             config[name] = keras.saving.deserialize_keras_object(config[name])

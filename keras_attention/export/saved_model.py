@@ -4,21 +4,23 @@ import pathlib
 
 import tensorflow as tf
 
+from keras_attention import files
 from keras_attention import validation
 from keras_attention.decoding import Beam
 from keras_attention.decoding.search import Search
 from keras_attention.export import guide
 from keras_attention.export import warm_up as warming
 from keras_attention.export import weights as formats
+from keras_attention.export.check import SAVED_MODEL
 from keras_attention.export.portability import check_portable
 from keras_attention.export.signatures import PORTABLE
 from keras_attention.export.signatures import Signatures
 from keras_attention.functional import portable
 from keras_attention.models import Seq2Seq
-from keras_attention.models import folders
 from keras_attention.text import UNKNOWN_ID
 
-SAVED_MODEL = "saved_model.pb"
+# Only a folder that holds it is ever replaced.
+MARKER_FILES = (SAVED_MODEL,)
 
 
 def export_saved_model(
@@ -100,7 +102,7 @@ def export_saved_model(
         max_length = model.max_length
     _check_options(search, max_length, max_source_length, warm_up)
     folder = pathlib.Path(folder)
-    folders.check_free(folder, overwrite, (SAVED_MODEL,))
+    files.check_free(folder, overwrite, MARKER_FILES)
     model, held, scope = formats.stored(model, weights)
     signatures = Signatures(model, search, max_length, max_source_length, scope)
     with portable():
@@ -115,12 +117,12 @@ def export_saved_model(
         warm_up,
         _sample(model.source_vocabulary),
     )
-    with folders.new_folder(folder, (SAVED_MODEL,), overwrite) as beside:
+    with files.whole_folder(folder, MARKER_FILES, overwrite) as new:
         served = _served(model, held)
-        tf.saved_model.save(served, str(beside), signatures=traced)
+        tf.saved_model.save(served, str(new), signatures=traced)
         if warm_up is not None:
-            warming.write(beside, warm_up, traced, signatures.source_ids)
-        guide.write(beside, traced, facts)
+            warming.write(new, warm_up, traced, signatures.source_ids)
+        guide.write(new, traced, facts)
     return folder
 
 

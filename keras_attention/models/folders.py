@@ -6,101 +6,34 @@ folder/target_vocabulary.json
 folder/card.json                 what it is, made from what, how good
 """
 
-import contextlib
 import json
-import os
 import pathlib
-import shutil
-import tempfile
 
 import keras
 
+from keras_attention import files
 from keras_attention import validation
 
 MODEL, CARD = "model.keras", "card.json"
 VOCABULARIES = ("source_vocabulary", "target_vocabulary")
+# Only a folder that holds these is ever replaced.
+MARKER_FILES = (MODEL, CARD)
 
 
 def save_folder(model, folder, card, overwrite):
     """See `Seq2Seq.save_folder`."""
-    with new_folder(folder, (MODEL, CARD), overwrite) as beside:
+    with files.whole_folder(folder, MARKER_FILES, overwrite) as new:
         # A copy was never compiled: it is saved without the state of the
         # optimizer, which is twice as large as the weights.
         copy = model.from_config(model.get_config())
         copy.set_weights(model.get_weights())
-        copy.save(beside / MODEL)
+        copy.save(new / MODEL)
         for name in VOCABULARIES:
             vocabulary = getattr(model, name)
             if vocabulary is not None:
-                vocabulary.save(beside / f"{name}.json")
+                vocabulary.save(new / f"{name}.json")
         text = json.dumps(card, indent=2, ensure_ascii=False)
-        (beside / CARD).write_text(text + "\n", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def new_folder(folder, proof, overwrite):
-    """Yields a folder beside `folder` to write in, then puts it in its place.
-
-    Whatever fails on the way, at `folder` is what was there before.
-
-    Args:
-        folder: path of the folder to make.
-        proof: names of files; a folder with all of them may be replaced.
-        overwrite: whether to replace one.
-
-    Raises:
-        ValueError: if `folder` may not be written.
-    """
-    folder = pathlib.Path(folder)
-    check_free(folder, overwrite, proof)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = pathlib.Path(
-        tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
-    )
-    try:
-        yield beside
-        os.chmod(beside, 0o755)  # mkdtemp makes it private
-        _put(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _put(new, folder):
-    """Renames `new` to `folder`; what was there goes last, or comes back."""
-    old = new.with_name(f"{new.name}-old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def check_free(folder, overwrite, proof=(MODEL, CARD)):
-    """Raises a ValueError unless a folder may be written at `folder`.
-
-    What lacks a file of `proof` is never replaced.
-    """
-    folder = pathlib.Path(folder)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not overwrite:
-        raise validation.invalid(
-            "folder",
-            "a path where nothing is yet",
-            repr(str(folder)),
-            "Choose another path, or set overwrite=True (--overwrite).",
-        )
-    if not all((folder / name).is_file() for name in proof):
-        raise validation.invalid(
-            "folder",
-            f"a folder with {' and '.join(proof)}, where one is to be replaced",
-            repr(str(folder)),
-            "Nothing else is ever replaced.",
-        )
+        (new / CARD).write_text(text + "\n", encoding="utf-8")
 
 
 def load(folder):
@@ -126,6 +59,7 @@ def load(folder):
     128
     """
     folder = pathlib.Path(folder)
+    files.recover(folder)
     if not (folder / MODEL).is_file():
         raise validation.invalid(
             "folder", f"a folder that holds {MODEL}", repr(str(folder))

@@ -1,7 +1,6 @@
 """Model folders: whole or not there at all."""
 
 import json
-import pathlib
 
 import keras
 import numpy as np
@@ -139,25 +138,6 @@ def test_crash_while_writing_leaves_nothing(model, tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         model.save_folder(tmp_path / "model", card={"tensor": object()})
     assert names_in(tmp_path) == []
-
-
-def test_crash_while_replacing_keeps_the_old_model(
-    model, tmp_path, monkeypatch
-):
-    folder = tmp_path / "model"
-    model.save_folder(folder, card={"number": 1})
-    rename = pathlib.Path.rename
-
-    def fail_at_the_last_step(path, target):
-        if pathlib.Path(target) == folder and "-old" not in path.name:
-            raise OSError("disk full")
-        return rename(path, target)
-
-    monkeypatch.setattr(pathlib.Path, "rename", fail_at_the_last_step)
-    with pytest.raises(OSError, match="disk full"):
-        model.save_folder(folder, overwrite=True)
-    assert read_card(folder) == {"number": 1}
-    assert names_in(tmp_path) == ["model"]
 
 
 def test_load_says_what_is_missing(tmp_path):

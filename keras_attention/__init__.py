@@ -1,82 +1,99 @@
 """Attention for Keras 3 on TensorFlow: layers, seq2seq models, serving.
 
-Layers, models and search run on any Keras backend. Text, training and export
-need TensorFlow and are imported when they are first asked for.
+Layers, models and search run on any Keras backend; text, training and export
+need TensorFlow. Each is imported when it is first asked for, so that importing
+this package is quick. Its classes are known to `keras.models.load_model` all
+the same: see `registration`.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-from keras_attention import decoding
-from keras_attention import functional
-from keras_attention import layers
-from keras_attention import masks
-from keras_attention import models
-from keras_attention import plots
-from keras_attention.decoding import Beam
-from keras_attention.decoding import Greedy
-from keras_attention.decoding import Sample
-from keras_attention.layers import AdditiveAttention
-from keras_attention.layers import DotProductAttention
-from keras_attention.layers import MultiHeadAttention
-from keras_attention.layers import PositionalEncoding
-from keras_attention.layers import SelfAttention
-from keras_attention.layers import TransformerDecoderBlock
-from keras_attention.layers import TransformerEncoderBlock
-from keras_attention.models import CNNEncoder
-from keras_attention.models import RNNDecoder
-from keras_attention.models import RNNEncoder
-from keras_attention.models import Seq2Seq
-from keras_attention.models import TransformerDecoder
-from keras_attention.models import TransformerEncoder
-from keras_attention.models import build_seq2seq
-from keras_attention.models import load
+from keras_attention import registration
 
-_ON_TENSORFLOW = {
+if TYPE_CHECKING:  # for editors and type checkers, which run nothing
+    from keras_attention import decoding as decoding
+    from keras_attention import export as export
+    from keras_attention import functional as functional
+    from keras_attention import layers as layers
+    from keras_attention import masks as masks
+    from keras_attention import models as models
+    from keras_attention import plots as plots
+    from keras_attention import text as text
+    from keras_attention import training as training
+    from keras_attention.decoding import Beam as Beam
+    from keras_attention.decoding import Greedy as Greedy
+    from keras_attention.decoding import Sample as Sample
+    from keras_attention.layers import AdditiveAttention as AdditiveAttention
+    from keras_attention.layers import (
+        DotProductAttention as DotProductAttention,
+    )
+    from keras_attention.layers import MultiHeadAttention as MultiHeadAttention
+    from keras_attention.layers import PositionalEncoding as PositionalEncoding
+    from keras_attention.layers import SelfAttention as SelfAttention
+    from keras_attention.layers import (
+        TransformerDecoderBlock as TransformerDecoderBlock,
+    )
+    from keras_attention.layers import (
+        TransformerEncoderBlock as TransformerEncoderBlock,
+    )
+    from keras_attention.models import CNNEncoder as CNNEncoder
+    from keras_attention.models import RNNDecoder as RNNDecoder
+    from keras_attention.models import RNNEncoder as RNNEncoder
+    from keras_attention.models import Seq2Seq as Seq2Seq
+    from keras_attention.models import TransformerDecoder as TransformerDecoder
+    from keras_attention.models import TransformerEncoder as TransformerEncoder
+    from keras_attention.models import build_seq2seq as build_seq2seq
+    from keras_attention.models import load as load
+    from keras_attention.text import Vocabulary as Vocabulary
+
+# The one place where the version is written.
+__version__ = "0.1.0"
+
+# Every public name and the subpackage that has it; None for a subpackage.
+_PLACES = {
+    "AdditiveAttention": "layers",
+    "Beam": "decoding",
+    "CNNEncoder": "models",
+    "DotProductAttention": "layers",
+    "Greedy": "decoding",
+    "MultiHeadAttention": "layers",
+    "PositionalEncoding": "layers",
+    "RNNDecoder": "models",
+    "RNNEncoder": "models",
+    "Sample": "decoding",
+    "SelfAttention": "layers",
+    "Seq2Seq": "models",
+    "TransformerDecoder": "models",
+    "TransformerDecoderBlock": "layers",
+    "TransformerEncoder": "models",
+    "TransformerEncoderBlock": "layers",
     "Vocabulary": "text",
+    "build_seq2seq": "models",
+    "decoding": None,
     "export": None,
+    "functional": None,
+    "layers": None,
+    "load": "models",
+    "masks": None,
+    "models": None,
+    "plots": None,
     "text": None,
     "training": None,
 }
-
-__all__ = [
-    "AdditiveAttention",
-    "Beam",
-    "CNNEncoder",
-    "DotProductAttention",
-    "Greedy",
-    "MultiHeadAttention",
-    "PositionalEncoding",
-    "RNNDecoder",
-    "RNNEncoder",
-    "Sample",
-    "SelfAttention",
-    "Seq2Seq",
-    "TransformerDecoder",
-    "TransformerDecoderBlock",
-    "TransformerEncoder",
-    "TransformerEncoderBlock",
-    "Vocabulary",
-    "build_seq2seq",
-    "decoding",
-    "export",
-    "functional",
-    "layers",
-    "load",
-    "masks",
-    "models",
-    "plots",
-    "text",
-    "training",
-]
+__all__ = list(_PLACES)
 
 
 def __getattr__(name):
-    if name not in _ON_TENSORFLOW:
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = _ON_TENSORFLOW[name]
-    module = importlib.import_module(f"{__name__}.{room or name}")
-    return getattr(module, name) if room else module
+    place = _PLACES[name]
+    module = importlib.import_module(f"{__name__}.{place or name}")
+    return getattr(module, name) if place else module
 
 
 def __dir__():
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])
+
+
+registration.register()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import keras_attention
+
 ROOT = Path(__file__).parent.parent
 SOURCES = [
     "LICENSE",
@@ -100,7 +102,7 @@ def test_wheel_metadata_match_setup_cfg(wheel, settings):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [n for n in archive.namelist() if n.endswith("/METADATA")]
         metadata = Parser().parsestr(archive.read(name).decode())
-    assert metadata["Version"] == settings["metadata"]["version"]
+    assert metadata["Version"] == keras_attention.__version__
     assert metadata["Requires-Python"] == ">=3.10"
     assert set(metadata.get_all("Provides-Extra")) == set(
         settings["options.extras_require"]

@@ -7,8 +7,9 @@ import keras
 import tensorflow as tf
 
 from keras_attention import validation
+from keras_attention.choices import WEIGHT_FORMATS
 
-FORMATS = (None, "float16", "bfloat16", "int8")
+FORMATS = (None, *WEIGHT_FORMATS)
 QUANTIZED_LAYERS = (
     keras.layers.Dense,
     keras.layers.EinsumDense,

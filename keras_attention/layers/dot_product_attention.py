@@ -8,10 +8,9 @@ from keras import backend
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.choices import SCORES
 from keras_attention.functional import DotProductScore
 from keras_attention.layers.base import SingleHeadAttention
-
-SCORES = ("dot", "scaled", "general", "cosine", "distance")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

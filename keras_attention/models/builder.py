@@ -1,6 +1,8 @@
 """From hyperparameters to a full model, by flat keywords."""
 
 from keras_attention import validation
+from keras_attention.choices import KINDS
+from keras_attention.choices import SHORT_NAMES
 from keras_attention.layers import AdditiveAttention
 from keras_attention.layers import DotProductAttention
 from keras_attention.models.cnn_encoder import CNNEncoder
@@ -9,18 +11,6 @@ from keras_attention.models.rnn_encoder import RNNEncoder
 from keras_attention.models.seq2seq import Seq2Seq
 from keras_attention.models.transformer_decoder import TransformerDecoder
 from keras_attention.models.transformer_encoder import TransformerEncoder
-
-ENCODERS = ("rnn", "cnn", "transformer")
-DECODERS = ("bahdanau", "luong", "rnn", "transformer")
-SHORT_NAMES = {
-    "transformer": "transformer-transformer",
-    "bahdanau": "rnn-bahdanau",
-    "luong": "rnn-luong",
-}
-KINDS = (
-    *SHORT_NAMES,
-    *(f"{encoder}-{decoder}" for encoder in ENCODERS for decoder in DECODERS),
-)
 
 RECURRENT = {"cell", "embedding_dim"}
 TRANSFORMER = {"num_heads", "feed_forward_units", "activation"}

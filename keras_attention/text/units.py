@@ -11,7 +11,8 @@ from collections import Counter
 
 import tensorflow as tf
 
-UNITS = ("characters", "words", "symbols")
+from keras_attention.choices import UNITS as UNITS
+
 CLOSING_PUNCTUATION = ".,!?;:"
 TEXTS_COUNTED_AT_ONCE = 1024
 

@@ -1,34 +1,45 @@
-"""Reading pairs: one "source<TAB>target" a line, checked as it is read."""
+"""Pairs of texts, from files or lists, checked as they are read."""
 
 import dataclasses
-import gzip
 import hashlib
 import os
 import pathlib
-import zlib
 
 from keras_attention import validation
+from keras_attention.training.pair_files import broken
+from keras_attention.training.pair_files import check_columns
+from keras_attention.training.pair_files import read_file
+from keras_attention.training.pair_files import with_both_sides
 
-BYTE_ORDER_MARK = "\ufeff"
 
-
-def read_pairs(pairs):
+def read_pairs(pairs, columns=None):
     """Reads pairs one by one, each checked; never a whole file at once.
 
-    A file holds one pair a line, UTF-8, `source<TAB>target`; its name ends
-    in `.gz` if it is compressed. Line ends of any system and a byte order
-    mark are left out.
+    A file is UTF-8 and has one pair a line. The end of its name says how:
+
+    - `.csv`: `source,target`, with quotes as spreadsheets write them.
+    - `.jsonl`, `.ndjson`: `{"source": ..., "target": ...}` or an array.
+    - any other, such as `.tsv` and `.txt`: `source<TAB>target`.
+
+    `.gz` after it is a gzip archive of the same. Blank lines, line ends of
+    any system and a byte order mark are left out, and so is, with a warning,
+    a first line that says "source" and "target" (or src and tgt, input and
+    output).
 
     Args:
         pairs: path of a file, list of paths, or list of (source, target).
+        columns: which two columns of the files are source and target, where
+            there are more: numbers from 0, such as `(0, 2)`, or names from
+            the first line (for JSON objects: keys), such as `("en", "fr")`.
 
     Returns:
         Iterator of (source, target), both str.
 
     Raises:
         ValueError: at once if a file is missing; while reading, with file and
-            line: a file without a line, not exactly two columns, an empty
-            side, bytes that are not UTF-8, a broken archive.
+            line: a file without a pair, not exactly two columns where none
+            are chosen, a chosen one missing, an empty side, bytes that are
+            not UTF-8, broken CSV, JSON or gzip.
 
     Example:
 
@@ -36,15 +47,20 @@ def read_pairs(pairs):
     >>> list(read_pairs([("hello", "HH AH L OW")]))
     [('hello', 'HH AH L OW')]
     """
+    columns = check_columns(columns)
     paths = as_paths(pairs)
     if paths is None:
+        if columns is not None:
+            raise validation.invalid(
+                "columns", "None for a list of (source, target)", repr(columns)
+            )
         return _checked(pairs)
     for path in paths:
         if not path.is_file():
             raise validation.invalid(
                 "pairs", "files that exist", repr(str(path))
             )
-    return (pair for path in paths for pair in _read_file(path))
+    return (pair for path in paths for pair in read_file(path, columns))
 
 
 def as_paths(pairs):
@@ -72,6 +88,7 @@ class Pairs:
     Args:
         data: what `read_pairs` takes.
         low, high: the range of shares, within [0, 1), that is read.
+        columns: as for `read_pairs`.
 
     Example:
 
@@ -84,10 +101,11 @@ class Pairs:
     data: object
     low: float = 0.0
     high: float = 1.0
+    columns: tuple | None = None
 
     def __iter__(self):
         everything = (self.low, self.high) == (0.0, 1.0)
-        for source, target in read_pairs(self.data):
+        for source, target in read_pairs(self.data, self.columns):
             if everything or self.low <= share_of(source) < self.high:
                 yield source, target
 
@@ -108,46 +126,5 @@ def _checked(pairs):
         where = f"pair {number} of the list"
         is_pair = isinstance(pair, (list, tuple)) and len(pair) == 2
         if not is_pair or not all(isinstance(side, str) for side in pair):
-            raise _broken(where, f"{pair!r} is not a pair of two str")
-        yield _with_both_sides(*pair, where)
-
-
-def _read_file(path):
-    opener = gzip.open if path.suffix == ".gz" else open
-    number = 0
-    try:
-        with opener(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                yield _parsed(line, f"{path}, line {number}", number == 1)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        where = f"{path}, line {number + 1}"
-        raise _broken(where, f"the gzip archive is broken ({error})") from error
-    if not number:
-        raise _broken(str(path), "the file is empty")
-
-
-def _parsed(line, where, is_first):
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        fault = f"byte {error.start + 1} is not UTF-8"
-        raise _broken(where, fault, "Save the file as UTF-8.") from error
-    if is_first:
-        text = text.removeprefix(BYTE_ORDER_MARK)
-    columns = text.rstrip("\r\n").split("\t")
-    if len(columns) != 2:
-        fault = f"the number of columns is {len(columns)}, not 2"
-        raise _broken(where, fault, "Separate source and target by one tab.")
-    return _with_both_sides(*columns, where)
-
-
-def _with_both_sides(source, target, where):
-    for name, side in (("source", source), ("target", target)):
-        if not side.strip():
-            raise _broken(where, f"the {name} is empty")
-    return source, target
-
-
-def _broken(where, fault, fix=""):
-    message = f"`pairs` must be lines of source<TAB>target. {where}: {fault}."
-    return ValueError(f"{message} {fix}".rstrip())
+            raise broken(where, f"{pair!r} is not a pair of two str")
+        yield with_both_sides(*pair, where)

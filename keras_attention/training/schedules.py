@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention import validation
-
-DECAYS = ("constant", "inverse_sqrt", "linear", "cosine")
+from keras_attention.choices import DECAYS
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

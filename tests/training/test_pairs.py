@@ -47,8 +47,10 @@ def test_read_pairs_does_not_read_ahead(tmp_path):
     [
         (b"", "the file is empty"),
         (b"a\tb\nonly\n", r"pairs\.tsv, line 2: the number of columns is 1"),
-        (b"a\tb\n\n", r"line 2: the number of columns is 1, not 2"),
-        (b"a\tb\tc\n", r"line 1: the number of columns is 3, not 2"),
+        (b"\n \t\n", "the file is empty"),
+        (b"a b\n", "columns is 1, not 2. Separate .* by one tab"),
+        (b"a,b\n", "columns is 1, not 2. .* commas, let the name"),
+        (b"a\tb\tc\n", r"columns is 3, not 2. Choose .* \(--columns 1,2\)"),
         (b"a\tb\n\tb\n", "line 2: the source is empty"),
         (b"a\t  \n", "line 1: the target is empty"),
         (b"a\tb\nab\t\xe9\n", "line 2: byte 4 is not UTF-8.*Save the file"),
@@ -57,7 +59,9 @@ def test_read_pairs_does_not_read_ahead(tmp_path):
     ids=[
         "empty",
         "one-column",
-        "blank-line",
+        "blank",
+        "spaces",
+        "commas",
         "three-columns",
         "no-source",
         "no-target",
@@ -70,6 +74,120 @@ def test_read_pairs_names_file_and_line_of_a_fault(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
         list(read_pairs(path))
+
+
+FORMATS = {
+    "a.txt": "hello\tHH AH\n\nköln\tK OE\n",
+    "a.csv": 'hello,HH AH\r\n,\r\n"köln","K OE"\r\n',
+    "a.jsonl": '{"source": "hello", "target": "HH AH"}\n\n'
+    '["k\\u00f6ln", "K OE"]\n',
+    "a.ndjson": '{"n": 7, "target": "HH AH", "source": "hello"}\n'
+    '{"source": "köln", "target": "K OE"}',
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_read_pairs_of_each_format_with_blank_lines(tmp_path, name):
+    plain, packed = tmp_path / name, tmp_path / f"{name}.gz"
+    plain.write_bytes(FORMATS[name].encode())
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert list(read_pairs(plain)) == PAIRS
+    assert list(read_pairs(packed)) == PAIRS
+
+
+def test_csv_has_quotes_commas_and_line_ends_in_a_text(tmp_path):
+    path = tmp_path / "pairs.CSV"
+    path.write_bytes(b'"a, ""b""","c\nd"\ne,f\n')
+    assert list(read_pairs(path)) == [('a, "b"', "c\nd"), ("e", "f")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [
+        ("a.tsv", "7\thello\tx\tHH AH\n8\tköln\ty\tK OE\n", (1, 3)),
+        ("b.tsv", "HH AH\thello\nK OE\tköln\n", (1, 0)),
+        ("c.tsv", "n\tfr\ten\n\tHH AH\thello\n\tK OE\tköln\n", ("en", "fr")),
+        ("d.csv", "en,fr\nhello,HH AH\nköln,K OE\n", ["en", "fr"]),
+        (
+            "e.jsonl",
+            '{"b": "HH AH", "a": "hello"}\n{"a": "köln", "b": "K OE"}',
+            ("a", "b"),
+        ),
+        ("f.jsonl", '[1, "HH AH", "hello"]\n[2, "K OE", "köln"]', (2, 1)),
+    ],
+    ids=["numbers", "swapped", "names", "csv-names", "keys", "places"],
+)
+def test_columns_choose_source_and_target(tmp_path, name, content, columns):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert list(Pairs(path, columns=columns)) == PAIRS
+    rest, held_out = Pairs(path, columns=columns).split(0.5)
+    assert sorted([*rest, *held_out]) == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "columns"),
+    [
+        ("a.tsv", "source\ttarget", None),
+        ("b.csv", "id, Input ,OUTPUT", (1, 2)),
+        ("c.tsv", "trg\tsrc", (1, 0)),
+    ],
+)
+def test_a_header_is_left_out_with_a_warning(tmp_path, name, header, columns):
+    path = tmp_path / name
+    row = {"a.tsv": "a\tb", "b.csv": "7,a,b", "c.tsv": "b\ta"}[name]
+    path.write_text(f"{header}\n{row}\n{header}\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="line 1: .* names the columns"):
+        pairs = list(read_pairs(path, columns))
+    assert pairs[0] == ("a", "b")
+    assert len(pairs) == 2  # the same words further down are a pair
+
+
+ENGLISH_GERMAN = '{"en": "a", "de": "b"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "message"),
+    [
+        ("a.tsv", "a\tb\n", (0, 2), "line 1: there is no column 3, but 1, 2"),
+        ("a.tsv", "en\tfr\n", ("en", "de"), "no column 'de', but 'en', 'fr'"),
+        ("a.jsonl", ENGLISH_GERMAN, None, "column 'source', but 'en', 'de'"),
+        ("a.jsonl", ENGLISH_GERMAN, (0, 1), "no column 1, but 'en', 'de'"),
+        ("a.jsonl", '["a", "b"]', ("a", "b"), "there is no column 'a', but 1"),
+        ("a.jsonl", '["a", "b", "c"]', None, "the number of columns is 3"),
+        ("a.jsonl", '["a", 7]', None, "line 1: 7 is not a text"),
+        ("a.jsonl", '\n{"source": ', None, "line 2: the line is not JSON"),
+        ("a.jsonl", "[" * 99_999, None, "line 1: the line is not JSON"),
+        ("a.jsonl", "7", None, "line 1: the line is no JSON object"),
+        ("a.csv", 'a,b\n"c,d\ne,f\n', None, "line 2: the CSV is .*quote"),
+        ("a.csv", "a;b\n", None, "columns is 1, not 2"),
+    ],
+    ids=[
+        *("missing-number", "missing-name", "missing-key", "number-of-object"),
+        *("key-of-array", "three", "no-text", "cut-json", "nested-json"),
+        *("no-object", "open-quote", "semicolons"),
+    ],
+)
+def test_wrong_columns_and_formats_get_advice(
+    tmp_path, name, content, columns, message
+):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        list(read_pairs(path, columns))
+
+
+@pytest.mark.parametrize(
+    "columns", [7, "ab", (0,), (0, -1), ("a", 1), (True, 0), (0, 1, 2)]
+)
+def test_columns_are_two_numbers_or_two_names(columns):
+    with pytest.raises(ValueError, match="`columns` must be two numbers"):
+        read_pairs("pairs.tsv", columns)
+
+
+def test_columns_have_no_use_for_a_list():
+    with pytest.raises(ValueError, match="`columns` must be None for a list"):
+        read_pairs([("a", "b")], (0, 1))
 
 
 @pytest.mark.parametrize(

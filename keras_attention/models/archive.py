@@ -20,6 +20,9 @@ MAX_RATIO = 20
 # Smaller than this, anything may unpack to anything.
 FREE_BYTES = 64 * 2**20
 CHUNK = 2**20
+IF_TRUSTED = (
+    "If you trust whoever made the file, load it with keras.saving.load_model."
+)
 
 
 class Contents(typing.NamedTuple):
@@ -87,7 +90,7 @@ def _read(archive, info, limit):
     if info.file_size > limit:
         raise ValueError(
             f"{info.filename!r} unpacks to {info.file_size:,} bytes, more "
-            f"than the {limit:,} that are allowed for it"
+            f"than the {limit:,} that are allowed for it. {IF_TRUSTED}"
         )
     content = io.BytesIO()
     with archive.open(info) as stream:

@@ -112,7 +112,9 @@ def _check_object(entry, place, custom_objects):
     if known is not None:
         return {registered: known}
     if not is_allowed:
-        reason = keras_classes.REFUSED_LAYERS.get(name, "it is not known")
+        is_of_keras = (module or "").startswith("keras.")
+        reasons = keras_classes.REFUSED_LAYERS if is_of_keras else {}
+        reason = reasons.get(name, "it is not known")
         raise ValueError(f"{place} is {shown[:200]!r}: {reason}. {WAY_OUT}")
     return {}
 

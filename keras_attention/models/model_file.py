@@ -5,6 +5,7 @@ import math
 
 import keras
 
+from keras_attention.models.archive import IF_TRUSTED
 from keras_attention.models.archive import read_archive
 from keras_attention.models.config_scan import check_config
 from keras_attention.models.weights_file import check_weights
@@ -35,7 +36,7 @@ def check_model_file(path, custom_objects=None):
     if needed > stored.numbers + FREE_NUMBERS:
         raise ValueError(
             f"its configuration asks for {needed:,} weights, and it holds "
-            f"{stored.numbers:,}"
+            f"{stored.numbers:,}. {IF_TRUSTED}"
         )
     return config
 

@@ -55,8 +55,9 @@ def check_weights(file):
                 size += item.size * item.dtype.itemsize
                 if size > limit:
                     raise ValueError(
-                        f"its weights are more than {limit:,} bytes, which "
-                        "are allowed for a file of this size"
+                        f"its weights are more than the {limit:,} bytes "
+                        "that are allowed for a file of this size. "
+                        f"{archive.IF_TRUSTED}"
                     )
     return Stored(arrays, numbers)
 

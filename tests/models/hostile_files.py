@@ -94,7 +94,7 @@ HOSTILE_WEIGHTS = {
     "external storage": (external_storage, "kept outside of the file"),
     "virtual dataset": (virtual_dataset, "kept outside of the file"),
     "strings": (strings, "not numbers"),
-    "never written": (never_written, "more than 67,108,864 bytes"),
-    "compressed zeros": (compressed_zeros, "more than 67,108,864 bytes"),
+    "never written": (never_written, "more than the 67,108,864 bytes"),
+    "compressed zeros": (compressed_zeros, "more than the 67,108,864 bytes"),
     "named type": (named_type, "is not an array"),
 }

@@ -115,7 +115,7 @@ def test_damaged_config_is_refused(content, message, members, tmp_path):
 def test_weights_outside_of_the_file_are_refused(name, members, tmp_path):
     change, message = HOSTILE_WEIGHTS[name]
     folder = folder_of(tmp_path, with_weights(members, change))
-    with pytest.raises(ValueError, match=rf"'/stranger'.*{message}|{message}"):
+    with pytest.raises(ValueError, match=message):
         ka.load(folder)
 
 

@@ -84,15 +84,15 @@ def _members(archive):
 
 
 def _read(archive, info, limit):
-    """Returns one member, whose checksum the end of it compares."""
-    # No stream of zipfile gives more bytes than this size, and none that a
-    # size of nothing but the directory makes it allocate at once.
+    """Returns the content of one member, its checksum compared."""
+    # `zipfile` never gives more bytes than this size says, even if it lies.
     if info.file_size > limit:
         raise ValueError(
             f"{info.filename!r} unpacks to {info.file_size:,} bytes, more "
             f"than the {limit:,} that are allowed for it. {IF_TRUSTED}"
         )
     content = io.BytesIO()
+    # In chunks, a size that lies makes nothing large be allocated.
     with archive.open(info) as stream:
         shutil.copyfileobj(stream, content, CHUNK)
     content.seek(0)

@@ -8,6 +8,8 @@ from keras_attention.models import keras_classes
 
 # Keras descends by recursion.
 MAX_DEPTH = 200
+# An error shows as many keys of the way to an entry.
+SHOWN_KEYS = 12
 # Values that Keras writes as objects; the rest of "__...__" hold code.
 VALUES = frozenset(
     """
@@ -78,7 +80,8 @@ class _Place(typing.NamedTuple):
         while place.parent is not None:
             keys.append(f"[{place.key!r}]"[:40])
             place = place.parent
-        return place.key + "".join(reversed(keys[:12] or keys))
+        left_out = "..." if len(keys) > SHOWN_KEYS else ""
+        return place.key + left_out + "".join(reversed(keys[:SHOWN_KEYS]))
 
 
 def _check_object(entry, place, custom_objects):

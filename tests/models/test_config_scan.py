@@ -268,7 +268,9 @@ def test_deep_nesting_is_refused():
     config = {}
     for _ in range(300):
         config = {"layer": [config]}
-    with pytest.raises(ValueError, match="nested more than 200 deep"):
+    with pytest.raises(
+        ValueError, match=r"^config\.json\.\.\.\[.*nested more than 200"
+    ):
         check_config(config)
 
 

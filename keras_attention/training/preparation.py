@@ -148,9 +148,12 @@ def card_of(args, data, model, metrics, ended):
 
 
 def _divided(args):
-    pairs = Pairs(args.pairs)
+    pairs = Pairs(args.pairs, columns=args.columns)
     if args.validation_pairs is not None:
-        held_out = Pairs(args.validation_pairs)
+        # A list has two sides already, whatever columns the files have.
+        is_list = as_paths(args.validation_pairs) is None
+        columns = None if is_list else args.columns
+        held_out = Pairs(args.validation_pairs, columns=columns)
         for _ in held_out:  # all are checked before any work
             pass
         return pairs, held_out

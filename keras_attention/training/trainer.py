@@ -52,6 +52,7 @@ def train(
     *,
     kind=None,
     validation_pairs=None,
+    columns=None,
     initial_folder=None,
     source_unit=None,
     target_unit=None,
@@ -100,6 +101,8 @@ def train(
         kind: kind of model, see `build_seq2seq`; by default "transformer".
         validation_pairs: like `pairs`. By default every twentieth source, at
             most 2000 or so, is held out, the same ones each time.
+        columns: which two columns of the files are source and target; see
+            `read_pairs`.
         initial_folder: folder of a model to go on from (fine-tuning), with
             its vocabularies; kind, units and options are then its own.
         source_unit: "characters" (the default), "words" or "symbols".

@@ -175,6 +175,19 @@ def test_a_foreign_folder_beside_is_never_removed(tmp_path):
     assert (beside / "mine.txt").exists()
 
 
+def test_columns_of_files_are_chosen(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{t}\tno\t{s}\n" for s, t in PAIRS))
+    model, card = train(
+        path,
+        tmp_path / "model",
+        **{**SMALL, "max_minutes": 1e-9},
+        columns=(2, 0),
+    )
+    assert card["data"]["pairs"] == len(PAIRS)
+    assert set("abcd") <= set(model.source_vocabulary.tokens)
+
+
 class Crash(keras.callbacks.Callback):
     """Ends a training as a crash does, after some steps."""
 
@@ -217,8 +230,8 @@ def test_other_data_or_settings_are_no_way_to_go_on(unfinished, changed, name):
 def test_every_argument_is_a_setting_or_known_not_to_matter():
     arguments = set(inspect.signature(train).parameters)
     digested = {"pairs", "validation_pairs", "search"}
-    free = {"folder", "initial_folder", "max_minutes", "checkpoint_every"}
-    free |= {"resume", "overwrite", "callbacks", "verbose"}
+    free = {"folder", "columns", "initial_folder", "max_minutes"}
+    free |= {"checkpoint_every", "resume", "overwrite", "callbacks", "verbose"}
     assert arguments == {*SETTINGS} | digested | free
 
 
@@ -308,7 +321,7 @@ def test_killed_during_the_clean_up_the_training_is_finished(
     assert len(list(tmp_path.iterdir())) == 2  # the rest is left behind
     train(PAIRS, tmp_path / "model", **again)
     assert contents(tmp_path / "model") == before
-    assert not (tmp_path / "model-training").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_last_weights_never_stand_in_for_the_best(

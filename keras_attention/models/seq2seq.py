@@ -215,11 +215,13 @@ class Seq2Seq(keras.Model):
 
         Args:
             folder: path of the folder; written beside, then renamed.
-            card: dict of facts about the model, kept in `card.json`.
+            card: dict of facts about the model, kept in `card.json`; its key
+                "sha256" is reserved for digests of the other files.
             overwrite: whether to replace an earlier model at this path.
 
         Raises:
-            ValueError: if the folder exists and may not be replaced.
+            ValueError: if the folder exists and may not be replaced, if a
+                weight is NaN or infinite, or a number in the card is.
         """
         folders.save_folder(self, folder, card or {}, overwrite)
 

@@ -31,7 +31,13 @@ class Workspace:
         return self.checkpoints.is_dir()
 
     def check(self):
-        """Raises a ValueError if something else is at the path."""
+        """Removes what killed processes left; checks what is at the path.
+
+        Raises:
+            ValueError: if something else is there.
+        """
+        files.recover(self.path)
+        files.recover(self.model_folder)
         if not self.path.exists() or self.has_begun():
             return
         if not self.path.is_dir() or {p.name for p in self.path.iterdir()} - {
@@ -54,7 +60,6 @@ class Workspace:
             ValueError: if another process trains it, or nothing can be
                 written there.
         """
-        files.recover(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             held = files.Lock(self.path / LOCK)

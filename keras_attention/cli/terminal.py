@@ -1,0 +1,61 @@
+"""What is written to the terminal, and what must not reach it raw."""
+
+import json
+import re
+import sys
+
+PROGRAM = "keras-attention"
+# Control characters but the tab (an ESC begins a command to the terminal), what
+# turns the direction of writing, line separators, halves of surrogate pairs.
+UNSAFE = re.compile(
+    "[\x00-\x08\n-\x1f\x7f-\x9f"
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+LINE_ENDS = re.compile("[\n\r]")
+
+
+def escaped(text, pattern=UNSAFE):
+    r"""Returns the text with unsafe characters as Python writes them.
+
+    >>> print(escaped("a\x1b[2J"))
+    a\x1b[2J
+    """
+    return pattern.sub(_escape, text)
+
+
+def shown(text):
+    """Returns a text for standard output, on one line.
+
+    A terminal gets no unsafe character; a file or a pipe gets the text as it
+    is, but for line ends inside it.
+    """
+    return escaped(text, UNSAFE if sys.stdout.isatty() else LINE_ENDS)
+
+
+def json_text(value):
+    """Returns JSON on one line, safe for a terminal and without loss."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def complain(kind, message=None):
+    """Writes one line to standard error, such as `error: ...`."""
+    words = kind if message is None else f"{kind}: {message}"
+    line = escaped(" ".join(words.split()))
+    print(f"{PROGRAM}: {line}", file=sys.stderr)
+
+
+class WarningPrinter:
+    """Shows each warning once, as one line; for `warnings.showwarning`."""
+
+    def __init__(self):
+        self._seen = set()
+
+    def __call__(self, message, *_, **__):
+        if str(message) not in self._seen:
+            self._seen.add(str(message))
+            complain("warning", message)
+
+
+def _escape(match):
+    return match[0].encode("unicode_escape").decode("ascii")

@@ -73,7 +73,7 @@ $(VENV)/test.stamp: EXTRAS := test
 $(VENV)/benchmarks.stamp: EXTRAS := benchmarks
 
 $(VENV)/%.stamp: setup.cfg pyproject.toml | $(BIN)/python
-	@echo "Installing keras_attention[$(EXTRAS)] into $(VENV)" \
+	@echo "Installing .[$(EXTRAS)] into $(VENV)" \
 		"(about a minute: TensorFlow is large)"
 	@$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
 	@touch $@

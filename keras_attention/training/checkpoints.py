@@ -1,13 +1,15 @@
 """Checkpoints that a killed training goes on from, at the very batch."""
 
 import pathlib
+import warnings
 from typing import NamedTuple
 
 import keras
-import numpy as np
 
 from keras_attention import validation
+from keras_attention.models.finite import non_finite_weight
 from keras_attention.training import archives
+from keras_attention.training import callback_state
 
 KEPT = 2
 
@@ -25,10 +27,10 @@ class Checkpoints(keras.callbacks.Callback):
 
     A checkpoint holds the variables of the model (weights, state of the
     random seeds) and of its optimizer, what other callbacks remember, and the
-    position in the data. It is written beside, synced and renamed; the last
-    two are kept. Where the order of the data follows from the epoch, as with
-    `make_dataset`, a training that is killed at any moment ends with the
-    weights of one that was not:
+    position in the data. Its file is whole or absent, and the last two are
+    kept. Weights that are NaN or infinite are not saved. Where the order of
+    the data follows from the epoch, as with `make_dataset`, a training that
+    is killed at any moment ends with the weights of one that was not:
 
         checkpoints = Checkpoints(folder, callbacks=[stopping])
         start = checkpoints.restore(model)
@@ -50,11 +52,15 @@ class Checkpoints(keras.callbacks.Callback):
         folder: path of a folder for checkpoints, made if need be.
         every: number of steps between two checkpoints. Others come at the
             start and after each epoch.
-        callbacks: callbacks whose public attributes are kept, those that are
-            numbers, strings or lists of arrays and changed in the training:
-            best value, patience and the like.
+        callbacks: callbacks whose state is kept: the attributes that the
+            class names in `remembered`, a tuple of str, and for callbacks of
+            Keras what they count (`EarlyStopping`, `ReduceLROnPlateau`,
+            `ModelCheckpoint`). Numbers, None and lists of arrays can be kept.
+            A checkpoint sets no other attribute.
         facts: dict for JSON of what must not change between two runs, such
-            as the sizes of the data.
+            as a digest of the data.
+        may_grow: names of the numbers in `facts` that may be greater when the
+            training goes on, with a warning.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -71,18 +77,21 @@ class Checkpoints(keras.callbacks.Callback):
     Position(epoch=0, step=0, stopped=False)
     """
 
-    def __init__(self, folder, every=1000, callbacks=(), facts=None):
+    def __init__(
+        self, folder, every=1000, callbacks=(), facts=None, may_grow=()
+    ):
         super().__init__()
         self.folder = pathlib.Path(folder)
         self.every = validation.check_positive_integer("every", every)
         self._callbacks = list(callbacks)
         self._facts = facts or {}
+        self._may_grow = tuple(may_grow)
         self._position = Position()
         self._remembered = None  # of the callbacks, from a checkpoint
         self._ends_epoch = False
         self._is_whole = False  # the last epoch
         self._skipped = 0  # steps of the epoch, before this run
-        self._initial = None
+        self._has_begun = False  # the first epoch of this run
         self._resumed = self._position
 
     def restore(self, model):
@@ -96,34 +105,44 @@ class Checkpoints(keras.callbacks.Callback):
                 differ, or no checkpoint of those there can be read.
         """
         model.optimizer.build(model.trainable_variables)
-        paths = self._paths()
-        for path in reversed(paths):
-            try:
-                arrays, state = archives.read_archive(path)
-            except ValueError:
-                if path == paths[0]:
-                    raise
-                continue
-            self._check_facts(state["facts"], path)
-            variables = _variables(model)
-            count = len(variables)
-            archives.assign_arrays(variables, arrays[:count], path)
-            self._remembered = state["callbacks"], arrays[count:]
-            self._position = Position(*state["position"])
-            break
+        found = self._last_whole()
+        if found is None:
+            return self._position
+        path, arrays, state = found
+        self._check_facts(state["facts"], path)
+        variables = _variables(model)
+        count = len(variables)
+        archives.assign_arrays(variables, arrays[:count], path)
+        self._remembered = state["callbacks"], arrays[count:], path
+        self._position = Position(*state["position"])
         return self._position
 
+    def restore_callbacks(self):
+        """Sets the callbacks to what the restored checkpoint remembers.
+
+        `fit` does so by itself; call it where no epoch is left to train.
+
+        Raises:
+            ValueError: if the checkpoint is of other callbacks, or names an
+                attribute that its callback does not remember.
+        """
+        if self._remembered is None:
+            return
+        states = callback_state.match(self._callbacks, *self._remembered)
+        for callback, state in zip(self._callbacks, states, strict=True):
+            for name, value in state.items():
+                setattr(callback, name, value)
+
     def on_train_begin(self, logs=None):
-        # What the callbacks are before the first step need not be kept.
         self._resumed = self._position
-        self._initial = None
+        self._has_begun = False
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._initial is None:  # the others have begun by now
-            self._initial = [_memory(c) for c in self._callbacks]
-            if self._remembered is not None:
-                self._remind(*self._remembered)
+        if not self._has_begun:
+            # The others have begun by now, and forgotten what they knew.
+            self._has_begun = True
+            self.restore_callbacks()
         skipped = self._resumed.step if epoch == self._resumed.epoch else 0
         self._skipped = skipped
         self._position = Position(epoch, skipped)
@@ -150,57 +169,67 @@ class Checkpoints(keras.callbacks.Callback):
             self.model.stop_training = False
 
     def on_train_end(self, logs=None):
-        if self._initial is not None and self._is_whole:
+        if self._has_begun and self._is_whole:
             epoch = self._position.epoch + 1
             stopped = bool(self.model.stop_training)
             self._position = Position(epoch, 0, stopped)
             self._save()
 
     def _save(self):
+        if non_finite_weight(self.model) is not None:
+            return  # what was saved before is better to go on from
         position = self._position
         arrays = archives.variable_arrays(_variables(self.model))
-        changes = []
-        for callback, initial in zip(
-            self._callbacks, self._initial, strict=True
-        ):
-            memory = _memory(callback)
-            numbers, lists = {}, {}
-            for name, value in memory.items():
-                if isinstance(value, list):
-                    lists[name] = len(value)
-                    arrays += value
-                elif value != initial.get(name):
-                    numbers[name] = value
-            changes.append([numbers, lists])
+        states, arrays_of_callbacks = callback_state.capture(self._callbacks)
         name = f"checkpoint-{position.epoch:06}-{position.step:09}.npz"
-        facts = {
+        state = {
             "position": position,
-            "callbacks": changes,
+            "callbacks": states,
             "facts": self._facts,
         }
-        archives.write_archive(self.folder / name, arrays, facts)
+        arrays += arrays_of_callbacks
+        archives.write_archive(self.folder / name, arrays, state)
         for path in self._paths()[:-KEPT]:
             path.unlink()
 
-    def _remind(self, changes, arrays):
-        if len(changes) != len(self._callbacks):
+    def _last_whole(self):
+        """Returns path, arrays and state of the last checkpoint, or None.
+
+        Damaged ones after it are renamed, so that they count no more.
+        """
+        damaged = {}
+        for path in reversed(self._paths()):
+            try:
+                arrays, state = archives.read_archive(path)
+                _check_state(state, path)
+            except ValueError as error:
+                damaged[path] = error
+                continue
+            for other, error in damaged.items():
+                warnings.warn(
+                    f"{error} Going on from {path.name}.", stacklevel=4
+                )
+                other.rename(other.with_name(f"{other.name}.damaged"))
+            return path, arrays, state
+        if damaged:
             raise ValueError(
-                f"`callbacks` must be the {len(changes)} of the checkpoint. "
-                f"Received: {len(self._callbacks)} callbacks."
+                " ".join(map(str, damaged.values()))
+                + " No checkpoint is left to go on from: begin anew."
             )
-        arrays = iter(arrays)
-        for callback, (numbers, lists) in zip(
-            self._callbacks, changes, strict=True
-        ):
-            for name, value in numbers.items():
-                setattr(callback, name, value)
-            for name, count in lists.items():
-                setattr(callback, name, [next(arrays) for _ in range(count)])
+        return None
 
     def _check_facts(self, facts, path):
-        for name in {*facts, *self._facts}:
+        for name in {**self._facts, **facts}:  # in this order
             was, now = facts.get(name), self._facts.get(name)
-            if was != now:
+            if name in self._may_grow and was is not None and now > was:
+                warnings.warn(
+                    f"`{name}` was {was} and is {now} now. What follows from "
+                    "it, such as the schedule of the learning rate, changes "
+                    "from here on, so the weights will differ from those of a "
+                    f"training with {name}={now} from the start.",
+                    stacklevel=4,
+                )
+            elif was != now:
                 raise ValueError(
                     f"`{name}` must be what it was in {str(path)!r}, {was!r}, "
                     f"to go on from there. Received: {name}={now!r}. Begin "
@@ -215,19 +244,16 @@ def _variables(model):
     return [*model.variables, *model.optimizer.variables]
 
 
-def _memory(callback):
-    """Returns the public attributes that can be written down."""
-    memory = {}
-    for name, value in vars(callback).items():
-        if name.startswith("_") or name in ("model", "params"):
-            continue
-        if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0:
-            value = value.item()
-        is_arrays = isinstance(value, list) and all(
-            isinstance(item, np.ndarray) for item in value
+def _check_state(state, path):
+    """Checks the kinds of all that a checkpoint says besides its arrays."""
+    position = state.get("position")
+    is_whole = (
+        isinstance(state.get("facts"), dict)
+        and isinstance(position, list)
+        and list(map(type, position)) == [int, int, bool]
+        and callback_state.is_valid(state.get("callbacks"))
+    )
+    if not is_whole:
+        raise ValueError(
+            f"The file {str(path)!r} cannot be read: it is no checkpoint."
         )
-        if value is None or isinstance(value, (bool, int, float, str)):
-            memory[name] = value
-        elif is_arrays and value:
-            memory[name] = value
-    return memory

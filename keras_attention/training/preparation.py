@@ -2,7 +2,6 @@
 
 import dataclasses
 import warnings
-import zlib
 
 from keras_attention.models import build_seq2seq
 from keras_attention.models import folders
@@ -13,6 +12,15 @@ from keras_attention.training.pairs import Pairs
 from keras_attention.training.pairs import as_paths
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
+ON_THE_CARD = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "decay",
+    "label_smoothing",
+    "monitor",
+    "seed",
+)
 # Room for texts longer than any seen in the training.
 LENGTH_MARGIN = 1.5
 
@@ -42,20 +50,6 @@ class Data:
             f"{model.decoder.__class__.__name__}, "
             f"{model.count_params():,} weights"
         )
-
-    def facts(self, args):
-        """Returns what two parts of one training must agree on."""
-        vocabularies = (self.source_vocabulary, self.target_vocabulary)
-        tokens = "\n".join(t for v in vocabularies for t in v.tokens)
-        return {
-            "kind": args.kind,
-            "options": args.options,
-            "pairs": self.survey.num_pairs,
-            "vocabularies": zlib.crc32(tokens.encode("utf-8", "replace")),
-            "batch_size": args.batch_size,
-            "monitor": args.monitor,
-            "seed": args.seed,
-        }
 
 
 def prepare(args):
@@ -116,8 +110,17 @@ def build_model(args, data):
     )
 
 
-def card_of(args, data, model, metrics):
-    """Returns the card: what the model is, made from what, how good."""
+def card_of(args, data, model, metrics, ended):
+    """Returns the card: what the model is, made from what, how good.
+
+    Args:
+        args: the arguments of `train`, checked.
+        data: its `Data`.
+        model: the trained model.
+        metrics: dict of the results of its best epoch.
+        ended: dict that says why the training ended early; empty if it did
+            not.
+    """
     card = {
         "kind": args.kind,
         "options": args.options,
@@ -131,16 +134,8 @@ def card_of(args, data, model, metrics):
             "held_out": data.held_out_survey.num_pairs,
         },
         "training": {
-            name: getattr(args, name)
-            for name in (
-                "epochs",
-                "batch_size",
-                "learning_rate",
-                "decay",
-                "label_smoothing",
-                "monitor",
-                "seed",
-            )
+            **{name: getattr(args, name) for name in ON_THE_CARD},
+            **ended,
         },
         "metrics": metrics,
     }
@@ -153,9 +148,12 @@ def card_of(args, data, model, metrics):
 
 
 def _divided(args):
-    pairs = Pairs(args.pairs)
+    pairs = Pairs(args.pairs, columns=args.columns)
     if args.validation_pairs is not None:
-        held_out = Pairs(args.validation_pairs)
+        # A list has two sides already, whatever columns the files have.
+        is_list = as_paths(args.validation_pairs) is None
+        columns = None if is_list else args.columns
+        held_out = Pairs(args.validation_pairs, columns=columns)
         for _ in held_out:  # all are checked before any work
             pass
         return pairs, held_out

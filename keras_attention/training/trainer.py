@@ -1,6 +1,5 @@
 """From a file of pairs to a trained model in a folder."""
 
-import shutil
 import types
 import warnings
 from typing import Any
@@ -12,11 +11,15 @@ from keras_attention.decoding import Greedy
 from keras_attention.models import folders
 from keras_attention.training.arguments import MONITORS
 from keras_attention.training.arguments import checked
+from keras_attention.training.arguments import is_finished
 from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
+from keras_attention.training.callbacks import StopWhenNonFinite
 from keras_attention.training.callbacks import TimeBudget
 from keras_attention.training.checkpoints import Checkpoints
 from keras_attention.training.checkpoints import Position
+from keras_attention.training.identity import MAY_GROW
+from keras_attention.training.identity import facts_of
 from keras_attention.training.losses import MaskedCrossentropy
 from keras_attention.training.losses import TokenAccuracy
 from keras_attention.training.pipeline import make_dataset
@@ -49,6 +52,7 @@ def train(
     *,
     kind=None,
     validation_pairs=None,
+    columns=None,
     initial_folder=None,
     source_unit=None,
     target_unit=None,
@@ -82,9 +86,13 @@ def train(
     Builds vocabularies and model, trains with `fit`, generates for held-out
     sources after each epoch, keeps the weights of the epoch whose texts were
     best, and saves these with vocabularies and a card. Until then everything
-    is in the folder `FOLDER-training` beside; `resume=True` goes on from
-    there at the very batch, and ends at the weights that a training without
-    interruption ends at. The random seeds of Keras are set.
+    is in the folder `FOLDER-training`, which one process at a time may use;
+    `resume=True` goes on from there at the very batch, and ends at the weights
+    that a training without interruption ends at. The random seeds of Keras are
+    set.
+
+    A training whose weights turn NaN or infinite ends at that step; the best
+    epoch before it is saved, with a warning.
 
     Args:
         pairs: path, list of paths or list of (source, target); see
@@ -93,6 +101,8 @@ def train(
         kind: kind of model, see `build_seq2seq`; by default "transformer".
         validation_pairs: like `pairs`. By default every twentieth source, at
             most 2000 or so, is held out, the same ones each time.
+        columns: which two columns of the files are source and target; see
+            `read_pairs`.
         initial_folder: folder of a model to go on from (fine-tuning), with
             its vocabularies; kind, units and options are then its own.
         source_unit: "characters" (the default), "words" or "symbols".
@@ -116,6 +126,8 @@ def train(
         max_minutes: end at the first step after this time, then save.
         checkpoint_every: steps between two checkpoints.
         resume: whether to go on from an unfinished training, if there is one.
+            The data and all settings that change the result must be those it
+            began with; only `epochs` may be greater, with a warning.
         overwrite: whether to replace a model in `folder`, and to forget an
             unfinished training.
         seed: integer for weights, dropout and order of the data.
@@ -133,9 +145,10 @@ def train(
         `Trained(model, card)`.
 
     Raises:
-        ValueError: before any work: pairs are broken, the folder exists, an
-            argument is out of range; on resuming: the data or the options
-            differ from those of the unfinished training.
+        ValueError: before any work: pairs are broken, the folder exists or
+            another process trains it, an argument is out of range; on
+            resuming: the data or the settings differ from those of the
+            unfinished training; at the end: no epoch had finite weights.
         TypeError: if an option is unknown.
 
     Example:
@@ -158,18 +171,19 @@ def train(
     3
     """
     args = checked(types.SimpleNamespace(**locals()))
-    if resume and not overwrite and args.is_finished:
+    if resume and not overwrite and is_finished(args):
         return _finished(args)
-    data = prepare(args)
-    keras.utils.set_random_seed(seed)
-    model = build_model(args, data)
-    _compile(args, data, model)
-    if args.workspace.exists() and not resume:
-        shutil.rmtree(args.workspace)  # overwriting
-    if verbose:
-        print(data.summary(model))
-    _fit(args, data, model)
-    return _save(args, data, model)
+    with args.workspace.locked():
+        data = prepare(args)
+        keras.utils.set_random_seed(seed)
+        model = build_model(args, data)
+        _compile(args, data, model)
+        if not resume:
+            args.workspace.begin_anew()
+        if verbose:
+            print(data.summary(model))
+        best, finite = _fit(args, data, model)
+        return _save(args, data, model, best, finite)
 
 
 def _finished(args):
@@ -195,16 +209,23 @@ def _compile(args, data, model):
 
 
 def _fit(args, data, model):
-    chosen = [*args.callbacks, *_choosing_callbacks(args, data)]
+    """Trains to the end; returns the callbacks that know how it went."""
+    best = KeepBest(
+        args.workspace.best, f"val_{args.monitor}", MONITORS[args.monitor]
+    )
+    finite = StopWhenNonFinite()
+    chosen = [*args.callbacks, finite, *_choosing_callbacks(args, data, best)]
     checkpoints = Checkpoints(
-        args.workspace / "checkpoints",
+        args.workspace.checkpoints,
         every=args.checkpoint_every,
         callbacks=chosen,
-        facts=data.facts(args),
+        facts=facts_of(args, data),
+        may_grow=MAY_GROW,
     )
     start = checkpoints.restore(model)
     if start.stopped or start.epoch >= args.epochs:
-        return
+        checkpoints.restore_callbacks()
+        return best, finite
     if args.verbose and start > Position():
         print(f"Going on at epoch {start.epoch + 1}, step {start.step + 1}.")
     sides = data.source_vocabulary, data.target_vocabulary
@@ -235,20 +256,19 @@ def _fit(args, data, model):
         shuffle=False,  # it is
         verbose=args.verbose,
     )
+    return best, finite
 
 
-def _choosing_callbacks(args, data):
-    monitor = f"val_{args.monitor}"
-    mode = MONITORS[args.monitor]
+def _choosing_callbacks(args, data, best):
     chosen = [
         GenerationMetrics(
             data.held_out, search=args.search, max_sources=args.max_measured
         ),
-        KeepBest(args.workspace / "best.npz", monitor, mode),
+        best,
     ]
     if args.patience is not None:
         stopping = keras.callbacks.EarlyStopping(
-            monitor, mode=mode, patience=args.patience
+            best.monitor, mode=best.mode, patience=args.patience
         )
         chosen.append(stopping)
     if args.max_minutes is not None:
@@ -256,20 +276,52 @@ def _choosing_callbacks(args, data):
     return chosen
 
 
-def _save(args, data, model):
-    best = KeepBest(args.workspace / "best.npz", f"val_{args.monitor}")
-    metrics = {}
-    if best.path.exists():
-        metrics = best.load_into(model)
+def _save(args, data, model, best, finite):
+    metrics, ended = {}, {}
+    if finite.step is not None:
+        _check_epoch_before(args, best, finite)
+        ended = {"non_finite_at_step": finite.step}
+    if best.best is not None:
+        metrics = _load_best(args, model, best)
     else:
         warnings.warn(
             f"No epoch had a finite {best.monitor}: the last weights are kept.",
             stacklevel=3,
         )
-    card = card_of(args, data, model, metrics)
+    card = card_of(args, data, model, metrics, ended)
     overwrite = args.overwrite or args.resume
     model.save_folder(args.folder, card=card, overwrite=overwrite)
-    shutil.rmtree(args.workspace)
+    args.workspace.remove()
     if args.verbose:
         print(f"The best epoch is saved in {args.folder}.")
     return Trained(model, card)
+
+
+def _check_epoch_before(args, best, finite):
+    """Warns that the training turned non-finite, or fails if all of it did."""
+    what = (
+        f"The training ended at step {finite.step:,}, in epoch {finite.epoch}: "
+        f"it made the weight {finite.weight!r} NaN or infinite."
+    )
+    fix = "A lower learning rate or a smaller clip_norm may help."
+    if best.best is None:
+        raise ValueError(
+            f"{what} No epoch before was whole, so no model is saved. {fix} "
+            f"Received: learning_rate={args.learning_rate}, "
+            f"clip_norm={args.clip_norm}. Set overwrite=True to begin anew."
+        )
+    warnings.warn(
+        f"{what} Epoch {best.best_epoch + 1}, the best before, is kept. {fix}",
+        stacklevel=4,
+    )
+
+
+def _load_best(args, model, best):
+    """Sets the weights of the best epoch; returns its results."""
+    if not best.path.is_file():
+        raise ValueError(
+            f"The weights of epoch {best.best_epoch + 1}, the best, must be in "
+            f"{str(best.path)!r}. Received: no such file. Nothing is saved. "
+            "Put the file back, or begin anew with overwrite=True."
+        )
+    return best.load_into(model)

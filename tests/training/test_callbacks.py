@@ -7,6 +7,7 @@ import pytest
 import keras_attention as ka
 from keras_attention.training import GenerationMetrics
 from keras_attention.training import KeepBest
+from keras_attention.training import StopWhenNonFinite
 from keras_attention.training import TimeBudget
 
 PAIRS = [("ab", "A B"), ("ab", "B A"), ("c", "C"), ("cab", "C A B")]
@@ -102,6 +103,44 @@ def test_keep_best_holds_the_weights_of_the_best_epoch(
     assert (callback.best_epoch, callback.best) == (best_epoch, best["value"])
     kernel = model.layers[0].kernel.numpy()
     np.testing.assert_array_equal(kernel, np.full((2, 3), best_epoch))
+
+
+def test_keep_best_keeps_no_weights_that_are_not_finite(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    callback = KeepBest(tmp_path / "best.npz", "value")
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_end(0, {"value": 5.0, "loss": float("inf")})
+    model.layers[0].kernel.assign(np.full((2, 3), np.nan))
+    callback.on_epoch_end(1, {"value": 2.0, "loss": 1.0})
+    assert (callback.best, callback.best_epoch) == (5.0, 0)
+    # JSON has no number for an infinite loss.
+    facts = callback.load_into(model)
+    assert facts == {"epoch": 1, "value": 5.0, "loss": None}
+
+
+def test_training_stops_at_the_step_that_is_not_finite():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    x = np.ones((35, 2))
+    x[15:20] = 1e30  # the fourth batch: its loss is infinite
+    stopping = StopWhenNonFinite()
+    options = {"batch_size": 5, "shuffle": False, "verbose": 0}
+    model.fit(x, np.ones((35, 1)), epochs=3, callbacks=[stopping], **options)
+    assert (stopping.step, stopping.epoch) == (4, 1)
+    assert stopping.weight.endswith("kernel")
+    assert int(model.optimizer.iterations) == 4
+
+
+def test_training_with_finite_weights_goes_on():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.0), lambda y, p: p * 0.0 + y)
+    y = np.array([[1.0], [np.inf], [1.0]])
+    stopping = StopWhenNonFinite()
+    options = {"batch_size": 1, "verbose": 0, "callbacks": [stopping]}
+    history = model.fit(np.ones((3, 2)), y, epochs=2, **options)
+    assert history.history["loss"] == [np.inf, np.inf]
+    assert stopping.step is None
 
 
 def test_keep_best_checks_monitor_and_mode(tmp_path):

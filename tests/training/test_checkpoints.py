@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,8 +43,8 @@ OPTIONS = {
 PROGRAM = """
 import os, signal, sys
 import keras
+from keras_attention import files
 from keras_attention import training
-from keras_attention.training import archives
 
 sys.path.insert(0, sys.argv[3])
 from test_checkpoints import OPTIONS, PAIRS
@@ -63,7 +64,7 @@ def killed_replace(source, target, replace=os.replace):
         os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
 
-archives.os.replace = killed_replace
+files.os.replace = killed_replace
 training.train(
     PAIRS, sys.argv[1], resume=True, callbacks=[Steps()], **OPTIONS
 )
@@ -216,18 +217,94 @@ def test_fit_goes_on_after_a_crash(tmp_path, crash):
     assert int(again.optimizer.iterations) == 12
 
 
-def test_two_checkpoints_are_kept_and_a_broken_one_is_passed_over(tmp_path):
-    fit(small_model(), tmp_path, epochs=2)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [
-        "checkpoint-000001-000000003.npz",
-        "checkpoint-000002-000000000.npz",
-    ]
-    (tmp_path / names[1]).write_bytes(b"broken")
-    assert Checkpoints(tmp_path).restore(small_model()) == Position(1, 3)
-    (tmp_path / names[0]).write_bytes(b"broken")
-    with pytest.raises(ValueError, match="000003.npz' cannot be read"):
-        Checkpoints(tmp_path).restore(small_model())
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory):
+    """A folder with the checkpoints of (1, 3) and of (2, 0)."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    fit(small_model(), folder, epochs=2)
+    return folder
+
+
+LAST = "checkpoint-000002-000000000.npz"
+FIRST = "checkpoint-000001-000000003.npz"
+
+
+@pytest.fixture
+def checkpoints(two_checkpoints, tmp_path):
+    return shutil.copytree(two_checkpoints, tmp_path / "checkpoints")
+
+
+def test_two_checkpoints_are_kept(checkpoints):
+    assert sorted(path.name for path in checkpoints.iterdir()) == [FIRST, LAST]
+
+
+def test_damaged_checkpoint_is_passed_over(checkpoints):
+    (checkpoints / LAST).write_bytes(b"broken")
+    with pytest.warns(UserWarning, match="Going on from checkpoint-000001"):
+        found = Checkpoints(checkpoints).restore(small_model())
+    assert found == Position(1, 3)
+    # It is kept for its owner, and counts no more as one of the last two.
+    names = sorted(path.name for path in checkpoints.iterdir())
+    assert names == [FIRST, f"{LAST}.damaged"]
+    (checkpoints / FIRST).write_bytes(b"broken")
+    with pytest.raises(ValueError, match="000003.npz' cannot be .* begin anew"):
+        Checkpoints(checkpoints).restore(small_model())
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"epoch": 2, "val_loss": 1.0},
+        {"position": [1, 2], "callbacks": [], "facts": {}},
+        {"position": [1, 2, False], "callbacks": [["x"]], "facts": {}},
+        {"position": [1, 2, False], "callbacks": [], "facts": 7},
+        {"position": [1, 2, 0], "callbacks": [], "facts": {}},
+    ],
+)
+def test_archive_that_is_no_checkpoint_is_passed_over(checkpoints, facts):
+    write_archive(checkpoints / LAST, [], facts)
+    with pytest.warns(UserWarning, match="it is no checkpoint"):
+        found = Checkpoints(checkpoints).restore(small_model())
+    assert found == Position(1, 3)
+
+
+def test_facts_that_are_no_dict_are_refused(tmp_path):
+    write_archive(tmp_path / "a.npz", [], [1, 2])
+    with pytest.raises(ValueError, match="its facts are no dict"):
+        read_archive(tmp_path / "a.npz")
+    deep = b"[" * 100_000
+    np.savez(tmp_path / "deep.npz", facts=np.frombuffer(deep, "uint8"))
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_archive(tmp_path / "deep.npz")
+    np.savez(tmp_path / "none.npz", array_0=np.zeros(3))
+    with pytest.raises(ValueError, match="cannot be read: KeyError"):
+        read_archive(tmp_path / "none.npz")
+
+
+def test_flipped_bits_are_noticed_or_change_nothing(checkpoints):
+    path = checkpoints / LAST
+    whole = path.read_bytes()
+    arrays, facts = read_archive(path)
+    draw = random.Random(3)
+    end = len(whole) - whole.rindex(b"PK\x01\x02", 0, whole.rindex(b"PK\x05"))
+    # Everywhere, and twice as often in the directory at the end of the file.
+    places = [draw.randrange(len(whole)) for _ in range(200)]
+    places += [len(whole) - 1 - draw.randrange(end) for _ in range(200)]
+    noticed = 0
+    for place in places:
+        broken = bytearray(whole)
+        broken[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(broken)
+        try:
+            found, found_facts = read_archive(path)
+        except ValueError:
+            noticed += 1
+            continue
+        assert found_facts == facts
+        for one, other in zip(found, arrays, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert noticed > 100
 
 
 class Losses(keras.callbacks.Callback):
@@ -265,6 +342,69 @@ def test_patience_survives_a_crash(tmp_path):
     assert Checkpoints(tmp_path).restore(small_model()).stopped
 
 
+class Remembering(keras.callbacks.Callback):
+    """Counts the epochs across restarts, and writes to a path."""
+
+    remembered = ("count",)
+
+    def __init__(self, count=0):
+        super().__init__()
+        self.count = count
+        self.path = "mine"
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.count += 1
+
+
+def test_state_that_a_callback_names_is_remembered(tmp_path):
+    with pytest.raises(RuntimeError, match="crash"):
+        fit(small_model(), tmp_path, 6, callbacks=[Remembering(), StopAt(9)])
+    counting = Remembering()
+    fit(small_model(), tmp_path, 6, callbacks=[counting, StopAt(99)])
+    assert counting.count == 6
+    finished = Remembering()
+    checkpoints = Checkpoints(tmp_path, callbacks=[finished, StopAt(9)])
+    checkpoints.restore(small_model())
+    checkpoints.restore_callbacks()
+    assert finished.count == 6
+
+
+def test_checkpoint_sets_no_attribute_but_the_named(checkpoints):
+    arrays, state = read_archive(checkpoints / LAST)
+    state["callbacks"] = [{"count": 1, "path": 3}]
+    write_archive(checkpoints / LAST, arrays, state)
+    callback = Remembering()
+    with pytest.raises(ValueError, match=r"remembers, \['count'\].*'path'"):
+        fit(small_model(), checkpoints, 4, callbacks=[callback])
+    assert (callback.count, callback.path) == (0, "mine")
+
+
+def test_state_must_be_numbers_or_arrays(tmp_path):
+    callback = Remembering(count="many")
+    with pytest.raises(ValueError, match="`Remembering.count` must be a num"):
+        fit(small_model(), tmp_path, 1, callbacks=[callback])
+
+
+def test_checkpoint_of_other_callbacks_is_refused(checkpoints):
+    with pytest.raises(ValueError, match="`callbacks` must be the 0 of the"):
+        fit(small_model(), checkpoints, 4, callbacks=[Remembering()])
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    class Spoil(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 5:
+                self.model.layers[1].bias.assign([float("inf")])
+
+    fit(small_model(), tmp_path, epochs=2, callbacks=[Spoil()])
+    # Later ones would be (1, 3) and (2, 0).
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [
+        "checkpoint-000000-000000003.npz",
+        "checkpoint-000001-000000000.npz",
+    ]
+
+
 class StopAfterEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.model.stop_training = True
@@ -293,6 +433,20 @@ def test_checkpoint_of_other_facts_is_refused(tmp_path):
     fit(small_model(), tmp_path, epochs=1, facts={"pairs": 7})
     with pytest.raises(ValueError, match="`pairs` must be what it was.*7"):
         Checkpoints(tmp_path, facts={"pairs": 8}).restore(small_model())
+
+
+def test_facts_may_grow_where_it_is_said(tmp_path):
+    fit(small_model(), tmp_path, epochs=1, facts={"epochs": 7})
+
+    def restore(epochs):
+        facts = {"epochs": epochs}
+        checkpoints = Checkpoints(tmp_path, facts=facts, may_grow=["epochs"])
+        return checkpoints.restore(small_model())
+
+    with pytest.warns(UserWarning, match="`epochs` was 7 and is 8 now"):
+        assert restore(8) == Position(1, 0)
+    with pytest.raises(ValueError, match="`epochs` must be what it was.*7"):
+        restore(6)
 
 
 def test_checkpoints_check_their_arguments(tmp_path):

@@ -2,15 +2,21 @@
 
 import inspect
 import json
+import shutil
+import types
 
 import keras
 import numpy as np
 import pytest
 
 import keras_attention as ka
+from keras_attention import files
 from keras_attention.models import build_seq2seq
 from keras_attention.training import GenerationMetrics
 from keras_attention.training import train
+from keras_attention.training.identity import SETTINGS
+from keras_attention.training.identity import facts_of
+from keras_attention.training.workspace import Workspace
 
 WORDS = [a + b + c for a in "abcd" for b in "abcd" for c in ("", "a", "d")]
 PAIRS = [(word, " ".join(word.upper())) for word in WORDS]
@@ -144,10 +150,6 @@ def test_existing_folder_is_refused_before_any_work(tmp_path):
 
 
 def test_unfinished_training_is_neither_lost_nor_mixed_up(tmp_path):
-    class Crash(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            raise RuntimeError("crash")
-
     folder = tmp_path / "model"
     with pytest.raises(RuntimeError, match="crash"):
         train(PAIRS, folder, **SMALL, callbacks=[Crash()])
@@ -169,9 +171,215 @@ def test_a_foreign_folder_beside_is_never_removed(tmp_path):
     beside.mkdir()
     (beside / "mine.txt").write_text("precious")
     for options in ({"overwrite": True}, {"resume": True}):
-        with pytest.raises(ValueError, match="FOLDER-training is free"):
+        with pytest.raises(ValueError, match="nothing at FOLDER-training"):
             train(PAIRS, tmp_path / "model", **options)
     assert (beside / "mine.txt").exists()
+
+
+def test_columns_of_files_are_chosen(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{t}\tno\t{s}\n" for s, t in PAIRS))
+    model, card = train(
+        path,
+        tmp_path / "model",
+        **{**SMALL, "max_minutes": 1e-9},
+        columns=(2, 0),
+    )
+    assert card["data"]["pairs"] == len(PAIRS)
+    assert set("abcd") <= set(model.source_vocabulary.tokens)
+
+
+class Crash(keras.callbacks.Callback):
+    """Ends a training as a crash does, after some steps."""
+
+    def __init__(self, steps=1):
+        super().__init__()
+        self._left = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._left -= 1
+        if not self._left:
+            raise RuntimeError("crash")
+
+
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory):
+    """The parent of a training that crashed at its first step."""
+    parent = tmp_path_factory.mktemp("unfinished")
+    with pytest.raises(RuntimeError, match="crash"):
+        train(PAIRS, parent / "model", **SMALL, callbacks=[Crash()])
+    return parent
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"pairs": [(s, "A") for s, _ in PAIRS]}, "pairs"),
+        ({"pairs": PAIRS[::-1]}, "pairs"),
+        ({"validation_pairs": PAIRS[1::7]}, "validation_pairs"),
+        ({"learning_rate": 0.1}, "learning_rate"),
+        ({"epochs": 9}, "epochs"),
+    ],
+    ids=["targets", "order", "validation", "learning-rate", "fewer-epochs"],
+)
+def test_other_data_or_settings_are_no_way_to_go_on(unfinished, changed, name):
+    arguments = {"pairs": PAIRS, **SMALL, **changed, "resume": True}
+    with pytest.raises(ValueError, match=f"`{name}` must be what it was in"):
+        train(folder=unfinished / "model", **arguments)
+
+
+def test_every_argument_is_a_setting_or_known_not_to_matter():
+    arguments = set(inspect.signature(train).parameters)
+    digested = {"pairs", "validation_pairs", "search"}
+    free = {"folder", "columns", "initial_folder", "max_minutes"}
+    free |= {"checkpoint_every", "resume", "overwrite", "callbacks", "verbose"}
+    assert arguments == {*SETTINGS} | digested | free
+
+
+def test_digest_tells_apart_where_pairs_begin():
+    args = types.SimpleNamespace(search=None, **dict.fromkeys(SETTINGS))
+    vocabulary = ka.Vocabulary.build(["abc"])
+
+    def facts(pairs):
+        sides = {"source_vocabulary": vocabulary}
+        sides["target_vocabulary"] = vocabulary
+        data = types.SimpleNamespace(pairs=pairs, held_out=pairs, **sides)
+        return facts_of(args, data)["pairs"]
+
+    cases = [("ab", "c")], [("a", "bc")], [("c", "ab")]
+    assert len({facts(pairs) for pairs in cases}) == 3
+    assert facts([("ab", "c")]).startswith("1 pairs, SHA-256 ")
+
+
+def test_more_epochs_are_a_way_to_go_on(unfinished, tmp_path):
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    with pytest.warns(UserWarning, match="`epochs` was 10 and is 11 now"):
+        with pytest.raises(RuntimeError, match="crash"):
+            train(
+                PAIRS,
+                tmp_path / "model",
+                **SMALL,
+                epochs=11,
+                resume=True,
+                callbacks=[Crash()],
+            )
+
+
+def test_folder_in_training_is_locked(unfinished):
+    workspace = unfinished / "model-training"
+    before = {p: p.read_bytes() for p in workspace.rglob("*.npz")}
+    assert before
+    with files.Lock(workspace / "lock"):
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(ValueError, match="no other process is train"):
+                train(PAIRS, unfinished / "model", **SMALL, **options)
+    assert {p: p.read_bytes() for p in workspace.rglob("*.npz")} == before
+
+
+def test_folder_that_cannot_be_written_is_found_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="`folder` must be a path that can be"):
+        train(tmp_path / "missing.tsv", tmp_path / "file" / "model")
+
+
+@pytest.fixture(scope="module")
+def about_to_be_cleaned(tmp_path_factory):
+    """A training killed after its model was saved; all is still there."""
+    parent = tmp_path_factory.mktemp("killed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workspace, "remove", lambda workspace: None)
+        train(PAIRS, parent / "model", **SMALL, epochs=3, learning_rate=0.03)
+    return parent
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+def test_killed_before_the_clean_up_the_same_model_is_saved(
+    about_to_be_cleaned, tmp_path
+):
+    shutil.copytree(about_to_be_cleaned, tmp_path, dirs_exist_ok=True)
+    saved = ka.load(tmp_path / "model")
+    card = ka.models.read_card(tmp_path / "model")
+    again = {**SMALL, "epochs": 3, "learning_rate": 0.03, "resume": True}
+    model, new_card = train(PAIRS, tmp_path / "model", **again)
+    assert new_card["metrics"] == card["metrics"]
+    for ours, theirs in zip(model.weights, saved.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_killed_during_the_clean_up_the_training_is_finished(
+    about_to_be_cleaned, tmp_path, monkeypatch
+):
+    shutil.copytree(about_to_be_cleaned, tmp_path, dirs_exist_ok=True)
+    before = contents(tmp_path / "model")
+    again = {**SMALL, "epochs": 3, "learning_rate": 0.03, "resume": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+        Workspace(tmp_path / "model").remove()
+    assert len(list(tmp_path.iterdir())) == 2  # the rest is left behind
+    train(PAIRS, tmp_path / "model", **again)
+    assert contents(tmp_path / "model") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_last_weights_never_stand_in_for_the_best(
+    about_to_be_cleaned, tmp_path
+):
+    shutil.copytree(about_to_be_cleaned, tmp_path, dirs_exist_ok=True)
+    before = contents(tmp_path / "model")
+    (tmp_path / "model-training" / "best.npz").unlink()
+    again = {**SMALL, "epochs": 3, "learning_rate": 0.03, "resume": True}
+    with pytest.raises(ValueError, match="The weights of epoch ., the best"):
+        train(PAIRS, tmp_path / "model", **again)
+    assert contents(tmp_path / "model") == before
+
+
+class Spoil(keras.callbacks.Callback):
+    """Makes a weight NaN after some steps, as too large a step does."""
+
+    def __init__(self, step):
+        super().__init__()
+        self._step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == self._step:
+            weight = self.model.decoder.trainable_weights[0]
+            weight.assign(weight * float("nan"))
+
+
+def test_training_that_turns_non_finite_keeps_the_last_good_epoch(tmp_path):
+    with pytest.warns(UserWarning, match="ended at step 7, in epoch 2.* NaN"):
+        model, card = train(
+            PAIRS, tmp_path / "model", **SMALL, epochs=5, callbacks=[Spoil(6)]
+        )
+    assert card["metrics"]["epoch"] == 1
+    assert card["training"]["non_finite_at_step"] == 7
+    assert all(np.isfinite(weight.numpy()).all() for weight in model.weights)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_training_that_is_non_finite_at_once_saves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="step 3, in epoch 1.*no model is sav"):
+        train(
+            PAIRS, tmp_path / "model", **SMALL, epochs=5, callbacks=[Spoil(2)]
+        )
+    assert not (tmp_path / "model").exists()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    _, card = train(
+        PAIRS,
+        tmp_path / "model",
+        **{**SMALL, "units": np.int64(5), "dropout": np.float32(0.25)},
+        epochs=np.int32(1),
+        learning_rate=np.float32(0.5),
+        max_minutes=np.float64(1e-9),
+    )
+    assert card["options"] == {"cell": "gru", "units": 5, "dropout": 0.25}
+    assert card["training"]["learning_rate"] == 0.5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""The folder of a training that is not finished, FOLDER-training.
+
+lock            held while a process trains
+checkpoints/    where the training stands
+best.npz        the weights of the best epoch so far
+"""
+
+import contextlib
+
+from keras_attention import files
+from keras_attention import validation
+
+LOCK = "lock"
+
+
+class Workspace:
+    """What a training keeps on disk until its model is saved.
+
+    Args:
+        folder: path of the model folder to make, a `pathlib.Path`.
+    """
+
+    def __init__(self, folder):
+        self.model_folder = folder
+        self.path = folder.with_name(f"{folder.name}-training")
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.path / "best.npz"
+
+    def has_begun(self):
+        """Whether there is something to go on with."""
+        return self.checkpoints.is_dir()
+
+    def check(self):
+        """Removes what killed processes left; checks what is at the path.
+
+        Raises:
+            ValueError: if something else is there.
+        """
+        files.recover(self.path)
+        files.recover(self.model_folder)
+        if not self.path.exists() or self.has_begun():
+            return
+        if not self.path.is_dir() or {p.name for p in self.path.iterdir()} - {
+            LOCK
+        }:
+            raise validation.invalid(
+                "folder",
+                "a path with nothing at FOLDER-training, where the training "
+                "keeps its checkpoints",
+                repr(str(self.model_folder)),
+            )
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Keeps other processes from training the same folder.
+
+        What has not begun leaves nothing behind.
+
+        Raises:
+            ValueError: if another process trains it, or nothing can be
+                written there.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            held = files.Lock(self.path / LOCK)
+        except BlockingIOError:
+            raise validation.invalid(
+                "folder",
+                "a path that no other process is training",
+                repr(str(self.model_folder)),
+                "Wait until that one ends, or choose another path.",
+            ) from None
+        except OSError as error:
+            raise validation.invalid(
+                "folder",
+                "a path that can be written",
+                repr(str(self.model_folder)),
+                f"{error.strerror}: {error.filename!r}.",
+            ) from error
+        with held:
+            try:
+                yield
+            finally:
+                if self.path.is_dir() and not self.has_begun():
+                    (self.path / LOCK).unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # not empty
+                        self.path.rmdir()
+
+    def begin_anew(self):
+        """Forgets an unfinished training."""
+        if self.has_begun():
+            files.remove_folder(self.checkpoints)
+        self.best.unlink(missing_ok=True)
+
+    def remove(self):
+        """Deletes all of it; a crash leaves the whole or nothing."""
+        files.remove_folder(self.path)

@@ -10,9 +10,9 @@ from keras_attention.cli.shared_options import add_columns
 from keras_attention.cli.shared_options import add_command
 from keras_attention.cli.shared_options import add_folder
 from keras_attention.cli.shared_options import add_search
-from keras_attention.cli.terminal import PROGRAM
 from keras_attention.cli.values import integer
 
+PROGRAM = "keras-attention"
 FILES_HELP = """\
 A file of pairs has one pair a line: source, tab, target, in UTF-8. Names in
 .csv are read as CSV, in .jsonl and .ndjson as JSON lines, and .gz after it is
@@ -51,7 +51,7 @@ def _add_train(commands):
         epilog=FILES_HELP,
     )
     parser.set_defaults(
-        interrupted="the same command with --resume goes on from the last "
+        if_interrupted="the same command with --resume goes on from the last "
         "checkpoint"
     )
     parser.add_argument(

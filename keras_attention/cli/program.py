@@ -1,19 +1,7 @@
-"""The program: reads its arguments, runs one command, tells of errors."""
-
-import os
-import sys
-import traceback
-import warnings
+"""The program `keras-attention`: reads its arguments, runs one command."""
 
 from keras_attention.cli.options import make_parser
-from keras_attention.cli.terminal import WarningPrinter
-from keras_attention.cli.terminal import complain
-
-FAILED, WRONG, INTERRUPTED = 1, 2, 130
-# What a user can cause: wrong values and files, a full disk or memory, a
-# backend that lacks something. Anything else is a fault of the program.
-USER_ERRORS = (ValueError, OSError, ImportError, MemoryError, RuntimeError)
-OUT_OF_MEMORY = "ResourceExhaustedError"  # of TensorFlow
+from keras_attention.cli.outcome import exit_status_of
 
 
 def main(arguments=None):
@@ -23,59 +11,22 @@ def main(arguments=None):
         arguments: list of strings; defaults to those of the process.
 
     Returns:
-        The exit status: 0, 1 after a fault of the program or where the reader
-        of the output left, 2 where something is wrong with the arguments or
-        what they name, 130 after an interruption.
+        The exit status, see `outcome.exit_status_of`.
 
     Raises:
-        SystemExit: after help and version, and for arguments that cannot be
-            read.
+        SystemExit: after help and version, with status 0, and for arguments
+            that are wrong, with status 2.
     """
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
     if options.check is not None:
         try:
             options.check(options)
         except ValueError as error:
             options.parser.error(str(error))
-    if hasattr(sys.stdout, "reconfigure"):  # as where the locale is not UTF-8
-        sys.stdout.reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings():
-        warnings.showwarning = WarningPrinter()
-        if options.quiet:
-            warnings.simplefilter("ignore")
-        return _run(options)
-
-
-def _run(options):
-    try:
-        options.run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output left
-        _close_output()
-        return FAILED
-    except KeyboardInterrupt:
-        complain("interrupted", options.interrupted)
-        return INTERRUPTED
-    except USER_ERRORS as error:
-        complain("error", str(error) or type(error).__name__)
-        return WRONG
-    except Exception as error:
-        if type(error).__name__ == OUT_OF_MEMORY:
-            complain("error", f"out of memory: {error}")
-            return WRONG
-        traceback.print_exc()
-        complain(
-            "internal error",
-            "this is a fault of the program: please report the lines above",
-        )
-        return FAILED
-    return 0
-
-
-def _close_output():
-    """Lets Python flush what is left of the output into nothing."""
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-    except OSError:  # an output without a descriptor
-        pass
+    return exit_status_of(
+        lambda: options.run(options),
+        parser.prog,
+        if_interrupted=options.if_interrupted,
+        quiet=options.quiet,
+    )

@@ -35,7 +35,9 @@ def add_command(commands, name, module, summary, check=None, epilog=None):
         module_path = f"{__package__}.{module}"
         return getattr(importlib.import_module(module_path), name)(options)
 
-    parser.set_defaults(run=run, parser=parser, check=check, interrupted=None)
+    parser.set_defaults(
+        run=run, parser=parser, check=check, if_interrupted=None
+    )
     parser.add_option(
         "--quiet",
         action="store_true",

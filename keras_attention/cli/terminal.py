@@ -4,7 +4,6 @@ import json
 import re
 import sys
 
-PROGRAM = "keras-attention"
 # Control characters but the tab (an ESC begins a command to the terminal), what
 # turns the direction of writing, line separators, halves of surrogate pairs.
 UNSAFE = re.compile(
@@ -38,23 +37,24 @@ def json_text(value):
     return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def complain(kind, message=None):
-    """Writes one line to standard error, such as `error: ...`."""
-    words = kind if message is None else f"{kind}: {message}"
-    line = escaped(" ".join(words.split()))
-    print(f"{PROGRAM}: {line}", file=sys.stderr)
+class Complaints:
+    """Lines on standard error, each `program: kind: message`."""
 
+    def __init__(self, program):
+        self._program = program
+        self._shown_warnings = set()
 
-class WarningPrinter:
-    """Shows each warning once, as one line; for `warnings.showwarning`."""
+    def tell(self, kind, message=None):
+        """Writes one line, without unsafe characters."""
+        words = kind if message is None else f"{kind}: {message}"
+        line = escaped(" ".join(words.split()))
+        print(f"{self._program}: {line}", file=sys.stderr)
 
-    def __init__(self):
-        self._seen = set()
-
-    def __call__(self, message, *_, **__):
-        if str(message) not in self._seen:
-            self._seen.add(str(message))
-            complain("warning", message)
+    def show_warning(self, message, *_, **__):
+        """Shows each warning once; for `warnings.showwarning`."""
+        if str(message) not in self._shown_warnings:
+            self._shown_warnings.add(str(message))
+            self.tell("warning", message)
 
 
 def _escape(match):

@@ -48,15 +48,15 @@ def test_json_is_safe_and_without_loss():
 
 
 def test_complaints_are_one_safe_line(capsys):
-    terminal.complain("error", ValueError("a\n   b\x1b[2J"))
-    assert capsys.readouterr().err == "keras-attention: error: a b\\x1b[2J\n"
+    terminal.Complaints("g2p").tell("error", ValueError("a\n   b\x1b[2J"))
+    assert capsys.readouterr().err == "g2p: error: a b\\x1b[2J\n"
 
 
 def test_a_warning_is_shown_once(capsys):
-    show = terminal.WarningPrinter()
+    show = terminal.Complaints("g2p").show_warning
     for message in ("one", "two", "one"):
         show(UserWarning(message), UserWarning, "file.py", 7)
     assert capsys.readouterr().err.splitlines() == [
-        "keras-attention: warning: one",
-        "keras-attention: warning: two",
+        "g2p: warning: one",
+        "g2p: warning: two",
     ]

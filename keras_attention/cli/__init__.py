@@ -11,7 +11,8 @@ the top: help, version and wrong arguments are answered at once. What goes
 wrong is one line on standard error and an exit status of 2.
 
 Read `program` first, then `options` (what may be said), `values` and `parser`
-(how it is checked), `generation` and `commands` (what is done).
+(how it is checked), `generation` and `commands` (what is done), `outcome` and
+`terminal` (how errors are told).
 """
 
 from keras_attention.cli.program import main

@@ -1,5 +1,6 @@
 # `make help` lists the targets. Everything is installed into .venv, which a
-# target sets up by itself and renews when setup.cfg or pyproject.toml change.
+# target sets up by itself and renews when setup.cfg, pyproject.toml or
+# constraints.txt change.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -72,8 +73,8 @@ $(VENV)/demo.stamp: EXTRAS := examples,plots
 $(VENV)/test.stamp: EXTRAS := test
 $(VENV)/benchmarks.stamp: EXTRAS := benchmarks
 
-$(VENV)/%.stamp: setup.cfg pyproject.toml | $(BIN)/python
+$(VENV)/%.stamp: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing .[$(EXTRAS)] into $(VENV)" \
 		"(about a minute: TensorFlow is large)"
-	@$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@

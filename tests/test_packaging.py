@@ -11,6 +11,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import keras_attention
 
@@ -114,7 +115,52 @@ def test_wheel_metadata_match_setup_cfg(wheel, settings):
         for requirement in metadata.get_all("Requires-Dist")
         if "extra ==" not in requirement
     }
-    assert always == {"keras>=3.12", "tensorflow>=2.18", "numpy"}
+    names = [re.match(r"[\w-]+", requirement)[0] for requirement in always]
+    assert sorted(names) == ["keras", "numpy", "tensorflow"]
+    required = set(settings["options"]["install_requires"].split())
+    assert set(map(Requirement, always)) == set(map(Requirement, required))
+
+
+@pytest.mark.parametrize(
+    ("version", "accepted"),
+    [
+        ("3.12.3", False),
+        ("3.12.4", True),
+        ("3.13.2", False),
+        ("3.14.1", False),
+        ("3.15.0", False),
+        ("3.15.1", True),
+        ("3.16.0", True),
+        ("3.17.0", False),
+    ],
+)
+def test_no_keras_is_accepted_that_follows_links_of_weight_files(
+    settings, version, accepted
+):
+    required = settings["options"]["install_requires"].split()
+    (keras,) = (Requirement(r) for r in required if r.startswith("keras"))
+    assert (version in keras.specifier) is accepted
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.13"])
+def test_pinned_versions_are_among_those_accepted(settings, python):
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    pinned = {
+        pin.name: str(pin.specifier).removeprefix("==")
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate({"python_version": python})
+    }
+    required = settings["options"]["install_requires"].split()
+    if python != "3.10":
+        required += settings["options.extras_require"]["test"].split()
+    for requirement in map(Requirement, required):
+        if requirement.name in pinned:
+            version = pinned[requirement.name]
+            assert version in requirement.specifier, requirement
+        else:
+            # ruff is pinned in setup.cfg, the others differ with Python.
+            assert requirement.name in {"ruff", "numpy", "setuptools"}
 
 
 def test_installed_package_imports_away_from_checkout(installed, tmp_path):

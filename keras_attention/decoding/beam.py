@@ -69,7 +69,8 @@ class BeamSearch:
         """Returns the beams before the first step: one live, none finished."""
         batch, source_length = ops.shape(self.source_mask)
         shape = (batch, self.width)
-        first = ops.where(ops.arange(self.width) == 0, 0.0, IMPOSSIBLE)
+        is_first = ops.arange(self.width, dtype="int32") == 0  # (K,)
+        first = ops.where(is_first, 0.0, IMPOSSIBLE)
         return Beams(
             inputs=ops.full(shape, BOS, dtype="int32"),
             ancestors=slots.own_slots(*shape, self.max_length),

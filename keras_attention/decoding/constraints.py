@@ -43,7 +43,8 @@ class MinLength:
         validation.check_positive_integer("length", self.length)
 
     def __call__(self, log_probabilities, tokens, index):
-        is_eos = ops.arange(log_probabilities.shape[-1]) == EOS  # (V,)
+        vocabulary = log_probabilities.shape[-1]
+        is_eos = ops.arange(vocabulary, dtype="int32") == EOS  # (V,)
         too_early = ops.logical_and(is_eos, index + 1 < self.length)
         return _forbid(log_probabilities, too_early)
 
@@ -180,8 +181,9 @@ def _said(tokens, counts, log_probabilities):
     tokens (B, K, M), counts broadcasts to it -> boolean (B, K, V)
     """
     batch, width, vocabulary = ops.shape(log_probabilities)
-    rows = ops.reshape(ops.arange(batch * width), (batch, width, 1))
-    places = ops.cast(rows, "int32") * vocabulary + tokens  # (B, K, M)
+    rows = ops.arange(batch * width, dtype="int32")
+    rows = ops.reshape(rows, (batch, width, 1))
+    places = rows * vocabulary + tokens  # (B, K, M)
     counts = ops.broadcast_to(ops.cast(counts, "int32"), ops.shape(tokens))
     found = ops.scatter(
         ops.reshape(places, (-1, 1)),

@@ -50,7 +50,9 @@ def largest(values, count):
         best, places = ops.top_k(values, count)
         return best, ops.cast(places, "int32")
     groups = -(-size // GROUP)
-    surplus = ops.full((batch, groups * GROUP - size), -float("inf"))
+    surplus = ops.full(
+        (batch, groups * GROUP - size), -float("inf"), dtype=values.dtype
+    )
     values = ops.concatenate([values, surplus], axis=1)
     values = ops.reshape(values, (batch, groups, GROUP))
     heads = ops.max(values, axis=-1)  # (B, G)

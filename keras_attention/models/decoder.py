@@ -115,6 +115,9 @@ class Decoder(keras.layers.Layer):
             ops.not_equal(target, PAD), ops.not_equal(target, EOS)
         )
 
+    def compute_output_shape(self, target_shape, encoded_shape):
+        return (*target_shape, self.vocabulary_size)
+
     def compute_output_spec(
         self,
         target,
@@ -123,13 +126,11 @@ class Decoder(keras.layers.Layer):
         return_attention_scores=False,
         training=None,
     ):
-        batch, length = target.shape
-        logits = keras.KerasTensor(
-            (batch, length, self.vocabulary_size), dtype="float32"
-        )
+        shape = self.compute_output_shape(target.shape, encoded.shape)
+        logits = keras.KerasTensor(shape, dtype="float32")
         if not return_attention_scores:
             return logits
-        shape = (batch, length, encoded.shape[1])
+        shape = (*target.shape, encoded.shape[1])
         return logits, keras.KerasTensor(shape, dtype="float32")
 
     def _dropout_layer(self, name):

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_attention import validation
 from keras_attention.decoding import BOS
@@ -14,6 +13,8 @@ from keras_attention.decoding import PAD
 from keras_attention.decoding import Suppress
 from keras_attention.decoding import decode
 from keras_attention.decoding.search import Search
+from keras_attention.models import sources
+from keras_attention.models.tracing import TracedFunctions
 
 
 class GeneratedTokens(NamedTuple):
@@ -57,7 +58,7 @@ class Generator:
 
     def __init__(self, model):
         self.model = model
-        self._functions = {}  # (search, max_length, jit_compile) -> function
+        self.functions = TracedFunctions(model)
 
     def generate(
         self,
@@ -74,8 +75,9 @@ class Generator:
         if max_length is None:
             max_length = self.model.max_length
         validation.check_positive_integer("max_length", max_length)
-        is_text = self._is_text(source)
-        ids = self._encode(source) if is_text else self._checked_ids(source)
+        texts = self._texts(source)
+        is_text = texts is not None
+        ids = self._encode(texts) if is_text else self._checked_ids(source)
         run = self._function(search, max_length, jit_compile)
         seeds = _row_seeds(row_seeds, len(ids))
         batches = _batches(ids, batch_size)
@@ -93,15 +95,17 @@ class Generator:
         texts = self._decode_texts(result.tokens)
         return GeneratedTexts(texts, *result[1:])
 
-    def _is_text(self, source):
-        if isinstance(source, (list, tuple)) and not source:
+    def _texts(self, source):
+        texts = sources.texts_of(source)
+        if texts == [] and isinstance(source, (list, tuple)):
+            # An empty list is one of texts where the model can read them.
             model = self.model
             vocabularies = model.source_vocabulary, model.target_vocabulary
-            return None not in vocabularies
-        return _is_text(source)
+            return None if None in vocabularies else texts
+        return texts
 
     def _checked_ids(self, source):
-        ids = _as_matrix(source)
+        ids = sources.ids_of(source)
         size = self.model.encoder.vocabulary_size
         if ids.min(initial=0) < 0 or ids.max(initial=0) >= size:
             raise validation.invalid(
@@ -113,9 +117,9 @@ class Generator:
 
     def _encode(self, texts):
         self.check_vocabularies()
-        if not len(texts):
+        if not texts:
             return np.zeros((0, 1), "int32")
-        return np.asarray(self.model.source_vocabulary.encode(list(texts)))
+        return np.asarray(self.model.source_vocabulary.encode(texts))
 
     def _decode_texts(self, tokens):
         texts = np.asarray(self.model.target_vocabulary.decode(tokens))
@@ -133,16 +137,13 @@ class Generator:
                 )
 
     def _function(self, search, max_length, jit_compile):
-        key = (search, max_length, jit_compile)
-        if key not in self._functions:
+        def run(source, row_seeds):
+            return decode_ids(self.model, source, search, max_length, row_seeds)
 
-            def run(source, row_seeds):
-                return decode_ids(
-                    self.model, source, search, max_length, row_seeds
-                )
-
-            self._functions[key] = _graph_function(run, jit_compile)
-        return self._functions[key]
+        return self.functions.get(
+            (search, max_length, jit_compile),
+            lambda: _graph_function(run, jit_compile),
+        )
 
 
 def decode_ids(model, source, search, max_length, row_seeds=None):
@@ -176,44 +177,6 @@ def _graph_function(run, jit_compile):
     if jit_compile:  # one program per shape, so shapes must be static
         return tf.function(run, jit_compile=True, autograph=False)
     return tf.function(run, input_signature=(ids, rows), autograph=False)
-
-
-def _is_text(source):
-    if isinstance(source, (str, bytes)):
-        raise validation.invalid(
-            "source", "a list of strings", repr(source), "Put it in a list."
-        )
-    if isinstance(source, (list, tuple)):
-        kinds = {isinstance(item, (str, bytes)) for item in source}
-        if len(kinds) > 1:
-            raise validation.invalid(
-                "source", "all strings or all ids", "a mixture of both"
-            )
-        return kinds != {False}
-    return np.asarray(source).dtype.kind in "SUO"
-
-
-def _as_matrix(source):
-    if isinstance(source, (list, tuple)):
-        lengths = sorted({np.size(row) for row in source})
-        if len(lengths) > 1:
-            raise validation.invalid(
-                "source",
-                "rows of one length",
-                f"rows of {lengths} ids",
-                "Pad the shorter ones with 0.",
-            )
-        if not source:
-            return np.zeros((0, 1), "int32")
-    ids = ops.convert_to_numpy(source)
-    if ids.ndim != 2 or ids.dtype.kind not in "iu":
-        raise ValueError(
-            "`source` must be a list of strings or an integer matrix (batch, "
-            f"source_length). Received: shape {ids.shape} of {ids.dtype}."
-        )
-    if not ids.shape[1]:  # no column at all is as good as padding
-        ids = np.zeros((len(ids), 1))
-    return ids.astype("int32")
 
 
 def _batches(ids, batch_size):

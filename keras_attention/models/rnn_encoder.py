@@ -94,10 +94,13 @@ class RNNEncoder(Encoder):
                 self.units, use_cudnn=False, name=name, **common
             )
         if not self.bidirectional:
-            return layer
-        return keras.layers.Bidirectional(
+            return _masked(layer)
+        layer = keras.layers.Bidirectional(
             layer, name=f"both_{name}", dtype=self.dtype_policy
         )
+        _masked(layer.forward_layer)
+        _masked(layer.backward_layer)
+        return _masked(layer)
 
     def call(self, source, training=None):
         mask = self.compute_mask(source)
@@ -117,3 +120,12 @@ class RNNEncoder(Encoder):
             "bidirectional": self.bidirectional,
         }
         return {**super().get_config(), **config}
+
+
+def _masked(layer):
+    """Returns a recurrent layer that passes its mask on, as all do.
+
+    From 3.16 on, Keras warns that the mask is lost where this is not set.
+    """
+    layer.supports_masking = True
+    return layer

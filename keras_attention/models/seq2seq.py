@@ -6,6 +6,8 @@ from keras_attention import plots
 from keras_attention import validation
 from keras_attention.decoding import Greedy
 from keras_attention.models import folders
+from keras_attention.models import forking
+from keras_attention.models import vocabularies
 from keras_attention.models.decoder import Decoder
 from keras_attention.models.encoder import Encoder
 from keras_attention.models.generation import Generator
@@ -73,6 +75,7 @@ class Seq2Seq(keras.Model):
         target_vocabulary=None,
         **kwargs,
     ):
+        forking.check_tensorflow()
         super().__init__(**kwargs)
         for name, part, kind in (
             ("encoder", encoder, Encoder),
@@ -103,23 +106,10 @@ class Seq2Seq(keras.Model):
             ValueError: if a size differs, as with the vocabulary of another
                 model.
         """
-        for name, vocabulary, part in (
-            ("source_vocabulary", source_vocabulary, self.encoder),
-            ("target_vocabulary", target_vocabulary, self.decoder),
-        ):
-            if vocabulary is None:
-                continue
-            if not hasattr(vocabulary, "token_strings"):
-                raise validation.invalid(
-                    name, "a text.Vocabulary or None", repr(vocabulary)
-                )
-            if len(vocabulary) != part.vocabulary_size:
-                raise ValueError(
-                    f"`{name}` must have {part.vocabulary_size} entries, as "
-                    f"the {part.name} was built with. Received: "
-                    f"len({name})={len(vocabulary)}. Is it the vocabulary of "
-                    "another model?"
-                )
+        given = (source_vocabulary, self.encoder)
+        vocabularies.check("source_vocabulary", *given)
+        given = (target_vocabulary, self.decoder)
+        vocabularies.check("target_vocabulary", *given)
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
 
@@ -132,7 +122,13 @@ class Seq2Seq(keras.Model):
             self.decoder.build(target, encoded)
         self.built = True
 
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        self._generator.functions.clear()
+
     def call(self, inputs, training=None):
+        forking.check_tensorflow()
+        _check_inputs(inputs)
         source, target = inputs["source"], inputs["target"]
         encoded = self.encoder(source, training=training)
         return self.decoder(
@@ -185,6 +181,7 @@ class Seq2Seq(keras.Model):
             ValueError: if strings come without vocabularies, or the ids are
                 not a matrix.
         """
+        forking.check_tensorflow()
         return self._generator.generate(
             source,
             search,
@@ -227,11 +224,13 @@ class Seq2Seq(keras.Model):
 
         Args:
             folder: path of the folder; written beside, then renamed.
-            card: dict of facts about the model, kept in `card.json`.
+            card: dict of facts about the model, kept in `card.json`; its key
+                "sha256" is reserved for digests of the other files.
             overwrite: whether to replace an earlier model at this path.
 
         Raises:
-            ValueError: if the folder exists and may not be replaced.
+            ValueError: if the folder exists and may not be replaced, if a
+                weight is NaN or infinite, or a number in the card is.
         """
         folders.save_folder(self, folder, card or {}, overwrite)
 
@@ -241,15 +240,40 @@ class Seq2Seq(keras.Model):
             "encoder": serialize(self.encoder),
             "decoder": serialize(self.decoder),
             "max_length": self.max_length,
+            **vocabularies.to_config(self),
         }
         return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
+        forking.check_tensorflow()
+        config = {**config, **vocabularies.from_config(config)}
         for name in ("encoder", "decoder"):
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
+
+    def __deepcopy__(self, memo):
+        # Keras copies a model through its config. A tokenizer need not have
+        # one, and nothing changes it, so copies share it.
+        with vocabularies.left_out_of_configs():
+            make, arguments = self.__reduce__()
+        copy = make(*arguments)
+        copy.set_vocabularies(self.source_vocabulary, self.target_vocabulary)
+        return copy
+
+
+def _check_inputs(inputs):
+    if isinstance(inputs, dict):
+        if set(inputs) == {"source", "target"}:
+            for name, ids in inputs.items():
+                validation.check_rank(name, ids, 2, f"(batch, {name}_length)")
+            return
+        received = f"a dict with the keys {list(inputs)}"
+    else:
+        received = f"a {type(inputs).__name__}"
+    raise validation.invalid(
+        "inputs", "a dict with the keys 'source' and 'target'", received
+    )
 
 
 def _names(vocabulary, ids):

@@ -1,13 +1,13 @@
 """The vocabulary: tokens to ids and back, inside the graph."""
 
 import json
-import os
 import pathlib
 import warnings
 from collections import Counter
 
 import tensorflow as tf
 
+from keras_attention import files
 from keras_attention import validation
 from keras_attention.text import units
 
@@ -230,16 +230,8 @@ class Vocabulary(tf.Module):
 
     def save(self, path):
         """Writes a JSON file. A crash leaves the old file or the new one."""
-        path = pathlib.Path(path)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(beside, "w", encoding="utf-8", newline="\n") as file:
-                json.dump(self.to_dict(), file, ensure_ascii=False, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
+        files.write_text(path, text)
 
     @classmethod
     def load(cls, path):

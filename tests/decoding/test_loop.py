@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
+from keras import ops
 from markov_decoders import LookedUpMemory
 from markov_decoders import MovedMemory
 from markov_decoders import alignment_of
@@ -241,3 +243,48 @@ def test_decode_traces_to_operations_that_any_server_runs(search):
         for kind in kinds
         if kind.startswith(("Xla", "TensorArray", "TensorList", "Random"))
     ]
+
+
+class Table:
+    """The logits and the attention follow from the last token alone."""
+
+    vocabulary = 293  # so large that a beam search looks at groups
+
+    def start(self, encoded, source_mask, max_length, beams=1):
+        return {"tables": encoded}  # (B, V, V + S)
+
+    def step(self, tokens, state, index, ancestors=None):
+        last = ops.one_hot(tokens, self.vocabulary, dtype="float32")
+        table = state["tables"][..., : self.vocabulary]
+        logits = ops.einsum("bkv,bwv->bkw", last, table)
+        attention = state["tables"][..., self.vocabulary :]
+        scores = ops.einsum("bkv,bvs->bks", last, attention)
+        return logits, state, ops.softmax(scores, axis=-1)
+
+    def reorder(self, state, parents):
+        return state
+
+
+@pytest.fixture(params=["float16", "float64"])
+def floatx(request):
+    before = keras.config.floatx()
+    keras.config.set_floatx(request.param)
+    yield request.param
+    keras.config.set_floatx(before)
+
+
+@pytest.mark.parametrize("name", ["greedy", "samples", "beam-coverage"])
+def test_decode_is_the_same_whatever_floatx(name, floatx):
+    constraints = (MinLength(3), NoRepeatNgram(2), RepetitionPenalty(1.5))
+    search = dataclasses.replace(SEARCHES[name], constraints=constraints)
+
+    def decode_batch(tables, source_mask):
+        return decode(Table(), tables, source_mask, search, 5)
+
+    inputs = random_models(vocabulary=Table.vocabulary)
+    found = run("graph", decode_batch, *inputs)
+    keras.config.set_floatx("float32")
+    expected = run("graph", decode_batch, *inputs)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)

@@ -181,6 +181,7 @@ def test_saved_model_of_keras_gives_the_same_numbers(dropout, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have")
+@pytest.mark.filterwarnings("ignore:.*1 layer.s. were skipped")  # Keras 3.16
 def test_model_quantize_gives_int8_kernels():
     model = rebuilt_with_ours(small_model(0.0))
     expected = array(model(QUERY))

@@ -186,6 +186,24 @@ def test_rnn_encoder_is_a_loop_over_its_own_states(bidirectional):
         assert_close(outputs[row, :length], expected)
 
 
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_rnn_encoder_is_silent_where_no_rnn_supports_masking(
+    bidirectional, monkeypatch
+):
+    """As in Keras 3.16, which warns that such a layer loses its mask."""
+    for kind in (keras.layers.RNN, keras.layers.Bidirectional):
+        original = kind.__init__
+
+        def init(layer, *args, original=original, **kwargs):
+            original(layer, *args, **kwargs)
+            layer.supports_masking = False
+
+        monkeypatch.setattr(kind, "__init__", init)
+    encoder = RNNEncoder(11, 3, bidirectional=bidirectional)
+    outputs = encoder(source_ids())  # a warning is an error in these tests
+    np.testing.assert_array_equal(mask_of(outputs), source_ids() != 0)
+
+
 def test_transformer_encoder_is_its_blocks_in_a_row():
     encoder = built_encoder("transformer")
     source = source_ids((5,))

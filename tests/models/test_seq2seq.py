@@ -129,6 +129,57 @@ def test_seeded_models_train_alike():
         assert_close(one, other, 1e-6)
 
 
+INPUTS = {"source": source_ids(), "target": SHIFTED}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "received"),
+    [
+        ([source_ids(), SHIFTED], "a (list|tuple)"),
+        ((source_ids(), SHIFTED), "a tuple"),
+        (source_ids(), "a .*Tensor|a ArrayImpl"),
+        ({"source": source_ids()}, r"a dict with the keys \['source'\]"),
+        (
+            {"source": source_ids(), "targets": SHIFTED},
+            r"a dict with .*\['source', 'targets'\]",
+        ),
+        (
+            {**INPUTS, "weights": SHIFTED},
+            r"a dict with .*, 'target', 'weights'\]",
+        ),
+    ],
+    ids=["list", "tuple", "tensor", "no target", "other key", "extra key"],
+)
+def test_inputs_of_another_structure_are_refused(rnn_model, inputs, received):
+    message = (
+        "`inputs` must be a dict with the keys 'source' and 'target'. "
+        f"Received: inputs=({received})"
+    )
+    with pytest.raises(ValueError, match=message):
+        rnn_model(inputs)
+    if isinstance(inputs, tuple):
+        return  # Keras reads a tuple as inputs and labels
+    rnn_model.compile("sgd", "mse", run_eagerly=True)
+    with pytest.raises(ValueError, match=message):
+        rnn_model.fit(inputs, LABELS, verbose=0)
+
+
+def test_inputs_of_another_rank_are_refused(rnn_model):
+    with pytest.raises(ValueError, match=r"`target` must have shape \(batch,"):
+        rnn_model({"source": source_ids(), "target": SHIFTED[0]})
+
+
+def test_summary_shows_the_shapes_of_both_parts(rnn_model, transformer_model):
+    for model, width in ((rnn_model, 8), (transformer_model, 10)):
+        lines = []
+        model.summary(line_length=78, print_fn=lines.append)
+        text = "\n".join(lines)
+        assert f"(None, None, {width})" in text
+        assert f"(None, None, {TARGET_IDS})" in text
+        assert f"{model.decoder.count_params():,}" in text
+        assert "?" not in text and "unbuilt" not in text
+
+
 # --- configuration -----------------------------------------------------------
 
 
@@ -280,6 +331,7 @@ def test_generate_of_nothing_is_empty(rnn_model, search):
     ("source", "message"),
     [
         ("abc", "`source` must be a list of strings.*Put it in a list"),
+        (np.array("abc"), "`source` must be a list of strings.*'abc'"),
         (["abc", 5], "`source` must be all strings or all ids"),
         (["abc"], "`source` must be ids where the model has no source_voc"),
         ([[4, 5], [6]], r"rows of one length.*\[1, 2\] ids\. Pad the shorter"),
@@ -290,6 +342,7 @@ def test_generate_of_nothing_is_empty(rnn_model, search):
     ],
     ids=[
         "one string",
+        "array of no axis",
         "mixture",
         "strings",
         "ragged",
@@ -336,8 +389,11 @@ def test_generate_of_strings_is_generate_of_their_ids(text_model):
             assert found.texts[row, rank] == decoded.decode()
     for one, other in zip(found[1:], expected[1:], strict=True):
         assert_close(one, other)
-    again = text_model.generate(np.array(texts), search)
-    np.testing.assert_array_equal(again.texts, found.texts)
+    import tensorflow as tf
+
+    for container in (np.array(texts), tf.constant(texts)):
+        again = text_model.generate(container, search)
+        np.testing.assert_array_equal(again.texts, found.texts)
 
 
 @pytest.mark.tensorflow_only

@@ -1,0 +1,80 @@
+"""What `generate` is given: strings in any container, or a matrix of ids."""
+
+import numpy as np
+from keras import ops
+
+from keras_attention import validation
+
+TEXT_KINDS = "SUTO"  # dtypes of NumPy that may hold strings
+
+
+def texts_of(source):
+    """Returns the strings of `source` as a list, or None if it holds ids.
+
+    Args:
+        source: list, tuple, array, tensor or pandas series of one axis.
+
+    Raises:
+        ValueError: if `source` is a single string, strings in more than one
+            axis, or a mixture of strings and ids.
+    """
+    if isinstance(source, (str, bytes)):
+        raise _not_a_list(source)
+    if not isinstance(source, (list, tuple)):
+        array = np.asarray(source)
+        if array.dtype.kind not in TEXT_KINDS:
+            return None
+        source = array.tolist()
+        if array.ndim == 0:
+            raise _not_a_list(source)
+    items = [_plain(item) for item in source]
+    kinds = {isinstance(item, (str, bytes)) for item in items}
+    if len(kinds) > 1:
+        raise validation.invalid(
+            "source", "all strings or all ids", "a mixture of both"
+        )
+    return None if kinds == {False} else items
+
+
+def ids_of(source):
+    """Returns `source` as an int32 matrix (batch, source_length).
+
+    Raises:
+        ValueError: if it is not a matrix of integers.
+    """
+    if isinstance(source, (list, tuple)):
+        lengths = sorted({np.size(row) for row in source})
+        if len(lengths) > 1:
+            raise validation.invalid(
+                "source",
+                "rows of one length",
+                f"rows of {lengths} ids",
+                "Pad the shorter ones with 0.",
+            )
+        if not source:
+            return np.zeros((0, 1), "int32")
+    ids = ops.convert_to_numpy(source)
+    if ids.ndim != 2 or ids.dtype.kind not in "iu":
+        raise ValueError(
+            "`source` must be a list of strings or an integer matrix (batch, "
+            f"source_length). Received: shape {ids.shape} of {ids.dtype}."
+        )
+    if not ids.shape[1]:  # no column at all is as good as padding
+        ids = np.zeros((len(ids), 1))
+    return ids.astype("int32")
+
+
+def _plain(item):
+    """Returns a scalar of an array or tensor as what it holds."""
+    is_scalar = getattr(item, "shape", None) == ()
+    return np.asarray(item).item() if is_scalar else item
+
+
+def _not_a_list(source):
+    is_text = isinstance(source, (str, bytes))
+    return validation.invalid(
+        "source",
+        "a list of strings or an integer matrix",
+        repr(source),
+        "Put it in a list." if is_text else "",
+    )

@@ -1,0 +1,63 @@
+"""Traced functions of a model, kept until the model changes."""
+
+import keras
+
+# What a traced graph holds on to: a model that gets another one of these
+# must be traced again. Values of variables and `trainable` are not in it.
+PARTS = (keras.Layer, keras.Variable, keras.DTypePolicy)
+
+
+class TracedFunctions:
+    """Makes each function once for a model, and again after it changed.
+
+    `quantize`, `enable_lora`, a new dtype policy and a replaced layer change
+    what `parts_of` finds. Anything else that a trace froze, such as another
+    activation, needs `clear`, which `compile` calls, as in Keras.
+
+    Args:
+        model: a Keras model or layer.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.clear()
+
+    def clear(self):
+        """Drops all functions."""
+        self._functions, self._parts = {}, []
+
+    def get(self, key, make):
+        """Returns the function of `key`, `make()` where there is none."""
+        parts = parts_of(self.model)
+        if not _are_same(parts, self._parts):
+            self._functions, self._parts = {}, parts
+        if key not in self._functions:
+            self._functions[key] = make()
+        return self._functions[key]
+
+
+def parts_of(layer):
+    """Returns a layer's sublayers, variables and dtype policies, as a list.
+
+    They are read from the attributes of each layer, from lists and dicts too:
+    Keras does not track a layer that took the place of another in a list.
+    """
+    seen, pending = {}, [layer]
+    while pending:
+        value = pending.pop()
+        if id(value) in seen:
+            continue
+        seen[id(value)] = value
+        if isinstance(value, keras.Layer):
+            pending += vars(value).values()
+        elif isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, (list, tuple, set)):
+            pending += value
+    return [value for value in seen.values() if isinstance(value, PARTS)]
+
+
+def _are_same(parts, others):
+    if len(parts) != len(others):
+        return False
+    return all(a is b for a, b in zip(parts, others, strict=True))

@@ -7,18 +7,17 @@ import sys
 import tempfile
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-NO_LOG = "3"
+ALL, NOTHING = "0", "3"
 
 
 def import_tensorflow():
     """Imports Keras and TensorFlow, which takes seconds, and silences them.
 
-    Who sets TF_CPP_MIN_LOG_LEVEL gets the notes of that level.
+    A level in TF_CPP_MIN_LOG_LEVEL is kept, and 0 shows everything.
     """
-    if LOG_LEVEL in os.environ:
+    if os.environ.setdefault(LOG_LEVEL, NOTHING) == ALL:
         _import()
         return
-    os.environ[LOG_LEVEL] = NO_LOG
     with _kept_back():
         _import()
 

@@ -1,5 +1,8 @@
 """A small model, trained once by the command line itself."""
 
+import contextlib
+import io
+
 import pytest
 
 from keras_attention import cli
@@ -16,11 +19,20 @@ def pairs_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory, pairs_file):
+def trained(tmp_path_factory, pairs_file):
+    """The folder of the model, and what the training printed."""
     folder = tmp_path_factory.mktemp("model") / "model"
     pairs = str(pairs_file)
-    arguments = ["train", pairs, "--validation-pairs", pairs, "--quiet"]
+    arguments = ["train", pairs, "--validation-pairs", pairs]
     arguments += ["--out", str(folder), "--model", "luong", "--units", "5"]
     arguments += ["--target-unit", "symbols", "--max-length", "9"]
-    assert cli.main([*arguments, "--epochs", "1", "--batch-size", "7"]) == 0
-    return folder
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        status = cli.main([*arguments, "--epochs", "2", "--batch-size", "7"])
+    assert status == 0
+    return folder, printed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def model_folder(trained):
+    return trained[0]

@@ -33,17 +33,22 @@ def train_calls(monkeypatch):
     return calls
 
 
-def test_train_writes_a_model_folder(model_folder):
-    names = {path.name for path in model_folder.iterdir()}
+def test_train_writes_a_model_folder_and_plain_lines(trained):
+    folder, printed = trained
+    names = {path.name for path in folder.iterdir()}
     assert {
         "model.keras",
         "source_vocabulary.json",
         "target_vocabulary.json",
         "card.json",
     } <= names
+    assert "Epoch 2/2\n" in printed
+    assert not set(printed) & set("\r\b\x1b")
 
 
-def test_train_hands_on_what_is_given(train_calls, pairs_file, tmp_path):
+def test_train_hands_on_what_is_given(
+    train_calls, pairs_file, model_folder, tmp_path
+):
     out = tmp_path / "out"
     run("train", pairs_file, "--out", out)
     pairs, folder, options = train_calls.pop()
@@ -60,11 +65,12 @@ def test_train_hands_on_what_is_given(train_calls, pairs_file, tmp_path):
     arguments = ["--model", "rnn-luong", "--no-input-feeding", "--dropout"]
     arguments += ["0.25", "--decay", "linear", "--warmup-steps", 0, "--quiet"]
     arguments += ["--resume", "--validation-pairs", pairs_file]
+    arguments += ["--initial-folder", model_folder]
     run("train", pairs_file, "--out", out, *arguments)
     assert train_calls.pop()[2] == {
         "validation_pairs": [str(pairs_file)],
         "kind": "rnn-luong",
-        "initial_folder": None,
+        "initial_folder": str(model_folder),
         "resume": True,
         "overwrite": False,
         "verbose": 0,
@@ -109,20 +115,6 @@ def test_train_says_how_to_go_on_after_an_interruption(
     )
 
 
-def test_train_prints_no_control_characters_to_a_file(
-    pairs_file, model_folder, tmp_path, capfd
-):
-    folder = tmp_path / "tuned"
-    arguments = ["--validation-pairs", pairs_file, "--epochs", 1]
-    arguments += ["--initial-folder", model_folder, "--out", folder]
-    run("train", pairs_file, *arguments)
-    assert (folder / "model.keras").is_file()
-    output = capfd.readouterr()
-    assert "1/1 - " in output.out
-    assert not set(output.out) & set("\r\b\x1b")
-    assert output.err == ""
-
-
 def test_evaluate_prints_rates_and_writes_hypotheses(
     model_folder, pairs_file, tmp_path, capsys
 ):
@@ -159,30 +151,22 @@ def test_a_header_is_noticed_in_one_line_and_quiet_is_quiet(
 
 
 def test_export_writes_a_saved_model_once(model_folder, tmp_path, capsys):
-    target = tmp_path / "1"
-    run("export", model_folder, target, "--beam", 1)
-    assert (target / "saved_model.pb").is_file()
-    assert str(target / "README.md") in capsys.readouterr().out
-    run("export", model_folder, target, "--beam", 1, status=2)
-    assert "--overwrite" in capsys.readouterr().err
-
-
-def test_export_hands_its_options_on(model_folder, tmp_path, capsys):
     target, texts = tmp_path / "1", tmp_path / "texts"
-    target.mkdir()
     texts.write_bytes(b"ab\n\xff\n")
-    arguments = ["export", model_folder, target, "--beam", 1, "--overwrite"]
+    arguments = ["export", model_folder, target, "--beam", 1]
     arguments += ["--max-source-length", 11, "--weights", "bfloat16"]
-    arguments += ["--warm-up", texts, "--quiet"]
-    run(*arguments)
-    assert capsys.readouterr().out == ""
+    run(*arguments, "--warm-up", texts)
+    assert str(target / "README.md") in capsys.readouterr().out
+    assert (target / "saved_model.pb").is_file()
     guide = (target / "README.md").read_text(encoding="utf-8")
     assert "Longer sources than 11\n" in guide
     assert "- Weights: stored as bfloat16," in guide
     assert "- Warm-up: up to 2 texts at once for `serving_default`," in guide
     assert (target / "assets.extra" / "tf_serving_warmup_requests").is_file()
-    texts.write_bytes(b"")
     run(*arguments, status=2)
+    assert "--overwrite" in capsys.readouterr().err
+    texts.write_bytes(b"")
+    run(*arguments, "--overwrite", "--warm-up", texts, status=2)
     assert "`texts` must be a list of at least one" in capsys.readouterr().err
 
 

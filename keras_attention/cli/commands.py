@@ -10,19 +10,19 @@ import tempfile
 
 from keras_attention.cli import train_options
 from keras_attention.cli.models import answers
+from keras_attention.cli.models import given
 from keras_attention.cli.models import load
 from keras_attention.cli.models import search_of
 from keras_attention.cli.startup import import_tensorflow
-from keras_attention.cli.terminal import LINE_ENDS
+from keras_attention.cli.terminal import NOT_IN_A_LINE
 from keras_attention.cli.terminal import escaped
 from keras_attention.cli.terminal import shown
+from keras_attention.cli.terminal import standard_input
 from keras_attention.cli.values import STANDARD_INPUT
 
 
 def train(options):
     """Trains a model."""
-    given = {name: getattr(options, name) for name in train_options.NAMES}
-    given["columns"] = options.columns
     with (
         _files(options.pairs) as pairs,
         _files(options.validation_pairs) as validation_pairs,
@@ -39,7 +39,7 @@ def train(options):
             resume=bool(options.resume),
             overwrite=bool(options.overwrite),
             verbose=_verbosity(options),
-            **{name: v for name, v in given.items() if v is not None},
+            **given(options, [*train_options.NAMES, "columns"]),
         )
 
 
@@ -64,7 +64,7 @@ def evaluate(options):
     }
     if options.hypotheses is not None:
         lines = [
-            "\t".join(escaped(text, LINE_ENDS) for text in pair)
+            "\t".join(escaped(text, NOT_IN_A_LINE) for text in pair)
             for pair in zip(references, texts, strict=True)
         ]
         text = "".join(f"{line}\n" for line in lines)
@@ -80,7 +80,6 @@ def export(options):
     warm_up = None
     if options.warm_up is not None:
         warm_up = exporting.WarmUp(_bytes(options.warm_up).splitlines())
-    given = {"max_source_length": options.max_source_length}
     folder = exporting.export_saved_model(
         model,
         options.saved_model,
@@ -89,7 +88,7 @@ def export(options):
         overwrite=bool(options.overwrite),
         weights=options.weights,
         warm_up=warm_up,
-        **{name: v for name, v in given.items() if v is not None},
+        **given(options, ["max_source_length"]),
     )
     if not options.quiet:
         guide = shown(str(folder / "README.md"))
@@ -118,7 +117,7 @@ def _verbosity(options):
 
 def _bytes(name):
     if name == STANDARD_INPUT:
-        return sys.stdin.buffer.read()
+        return standard_input().read()
     return pathlib.Path(name).read_bytes()
 
 
@@ -156,5 +155,5 @@ def _is_stored(name):
 
 def _opened(name):
     if name == STANDARD_INPUT:
-        return contextlib.nullcontext(sys.stdin.buffer)
+        return contextlib.nullcontext(standard_input())
     return open(name, "rb")

@@ -9,6 +9,7 @@ from keras_attention.cli.models import load
 from keras_attention.cli.models import search_of
 from keras_attention.cli.terminal import json_text
 from keras_attention.cli.terminal import shown
+from keras_attention.cli.terminal import standard_input
 from keras_attention.cli.values import STANDARD_INPUT
 
 BYTES_AT_ONCE = 1 << 16
@@ -66,12 +67,11 @@ def _input(options):
         with open(options.texts, "rb") as file:
             yield file, None
         return
-    if sys.stdin is None:
-        raise ValueError("standard input is closed")
+    file = standard_input()
     if not sys.stdin.isatty() or options.quiet:
-        yield sys.stdin.buffer, None
+        yield file, None
         return
-    yield sys.stdin.buffer, _show_prompt
+    yield file, _show_prompt
     print(file=sys.stderr)  # after Ctrl-D
 
 

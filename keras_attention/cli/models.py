@@ -1,7 +1,5 @@
 """Loading a model and asking it, for all commands."""
 
-import itertools
-
 from keras_attention.cli.shared_options import BEAM
 from keras_attention.cli.startup import import_tensorflow
 
@@ -37,6 +35,12 @@ def load(folder):
     return model
 
 
+def given(options, names):
+    """Returns the options of these names that are given, as a dict."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: v for name, v in values.items() if v is not None}
+
+
 def search_of(options, constraints=()):
     """Returns the search object that the options ask for."""
     import keras_attention as ka
@@ -44,8 +48,11 @@ def search_of(options, constraints=()):
     count = getattr(options, "n_best", None) or 1
     if getattr(options, "sample", False):
         names = ("temperature", "top_k", "top_p", "min_p", "seed")
-        given = _given(options, names)
-        return ka.Sample(num_samples=count, constraints=constraints, **given)
+        return ka.Sample(
+            num_samples=count,
+            constraints=constraints,
+            **given(options, names),
+        )
     width = options.beam or max(BEAM, count)
     if width == 1:
         return ka.Greedy(constraints=constraints)
@@ -53,13 +60,8 @@ def search_of(options, constraints=()):
         width=width,
         num_hypotheses=count,
         constraints=constraints,
-        **_given(options, ["length_penalty"]),
+        **given(options, ["length_penalty"]),
     )
-
-
-def _given(options, names):
-    values = {name: getattr(options, name) for name in names}
-    return {name: v for name, v in values.items() if v is not None}
 
 
 def answers(model, texts, search, options, first=0):
@@ -74,13 +76,13 @@ def answers(model, texts, search, options, first=0):
     """
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         some = texts[start : start + TEXTS_AT_ONCE]
-        numbers = itertools.count(first + start)
+        numbers = range(first + start, first + start + len(some))
         result = model.generate(
             some,
             search=search,
             max_length=options.max_length,
             verbose=0,
-            row_seeds=[n % SEEDS for n, _ in zip(numbers, some, strict=False)],
+            row_seeds=[number % SEEDS for number in numbers],
         )
         yield from zip(*_rows(result), strict=True)
 

@@ -10,7 +10,8 @@ UNSAFE = re.compile(
     "[\x00-\x08\n-\x1f\x7f-\x9f"
     "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-LINE_ENDS = re.compile("[\n\r]")
+# What a line of a file cannot hold.
+NOT_IN_A_LINE = re.compile("[\n\r\ud800-\udfff]")
 
 
 def escaped(text, pattern=UNSAFE):
@@ -22,13 +23,20 @@ def escaped(text, pattern=UNSAFE):
     return pattern.sub(_escape, text)
 
 
+def standard_input():
+    """Returns the standard input, a binary file."""
+    if sys.stdin is None:
+        raise ValueError("standard input is closed")
+    return sys.stdin.buffer
+
+
 def shown(text):
     """Returns a text for standard output, on one line.
 
     A terminal gets no unsafe character; a file or a pipe gets the text as it
     is, but for line ends inside it.
     """
-    return escaped(text, UNSAFE if sys.stdout.isatty() else LINE_ENDS)
+    return escaped(text, UNSAFE if sys.stdout.isatty() else NOT_IN_A_LINE)
 
 
 def json_text(value):

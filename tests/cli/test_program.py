@@ -158,6 +158,7 @@ def test_a_reader_that_leaves_ends_it_quietly(monkeypatch, tmp_path, capsys):
 def test_a_closed_standard_input_is_an_error(model_folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", None)
     assert "input is closed" in failure(capsys, "generate", model_folder)
+    assert "input is closed" in failure(capsys, "evaluate", model_folder, "-")
 
 
 def test_an_output_of_few_characters_gets_escapes(

@@ -37,7 +37,7 @@ def test_a_terminal_gets_no_control_character(text, expected, at_a_terminal):
 def test_files_and_pipes_get_the_text_on_one_line():
     assert not sys.stdout.isatty()
     assert terminal.shown(HOSTILE) == HOSTILE
-    assert terminal.shown("a\nb\r") == "a\\nb\\r"
+    assert terminal.shown("a\nb\r\udc80") == "a\\nb\\r\\udc80"
 
 
 def test_json_is_safe_and_without_loss():

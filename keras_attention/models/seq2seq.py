@@ -149,6 +149,7 @@ class Seq2Seq(keras.Model):
         batch_size=64,
         jit_compile=False,
         verbose="auto",
+        row_seeds=None,
     ):
         """Generates the target of each source.
 
@@ -166,6 +167,8 @@ class Seq2Seq(keras.Model):
                 number of programs small.
             verbose: 1 shows a progress bar, 0 none, "auto" shows one when
                 there are many batches.
+            row_seeds: for `Sample`, an integer for each source that tells its
+                random bits from another's. Defaults to its index.
 
         Returns:
             For strings a `GeneratedTexts` (texts, scores, lengths,
@@ -180,7 +183,13 @@ class Seq2Seq(keras.Model):
         """
         forking.check_tensorflow()
         return self._generator.generate(
-            source, search, max_length, batch_size, jit_compile, verbose
+            source,
+            search,
+            max_length,
+            batch_size,
+            jit_compile,
+            verbose,
+            row_seeds,
         )
 
     def plot_alignment(self, text, search=Greedy(), max_length=None):  # noqa: B008

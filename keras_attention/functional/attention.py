@@ -99,7 +99,7 @@ def attend(
     (TensorShape([2, 5, 3, 7]), TensorShape([2, 3, 5, 5]))
     """
     validation.check_choice("implementation", implementation, IMPLEMENTATIONS)
-    validation.check_positive_number(
+    logit_soft_cap = validation.check_positive_number(
         "logit_soft_cap", logit_soft_cap, optional=True
     )
     query, key, value = map(ops.convert_to_tensor, (query, key, value))

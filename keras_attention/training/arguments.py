@@ -3,6 +3,8 @@
 import inspect
 import pathlib
 
+import numpy as np
+
 from keras_attention import validation
 from keras_attention.models import build_seq2seq
 from keras_attention.models import folders
@@ -53,7 +55,8 @@ def checked(args):
 
 def _check_numbers(args):
     for name in ("epochs", "batch_size", "checkpoint_every", "min_count"):
-        validation.check_positive_integer(name, getattr(args, name))
+        value = validation.check_positive_integer(name, getattr(args, name))
+        setattr(args, name, value)
     for name in (
         "max_source_length",
         "max_target_length",
@@ -62,12 +65,18 @@ def _check_numbers(args):
         "vocabulary_size",
     ):
         value = getattr(args, name)
-        validation.check_positive_integer(name, value, optional=True)
+        value = validation.check_positive_integer(name, value, optional=True)
+        setattr(args, name, value)
     for name in ("clip_norm", "max_minutes"):
         value = getattr(args, name)
-        validation.check_positive_number(name, value, optional=True)
-    validation.check_positive_number("learning_rate", args.learning_rate)
-    validation.check_rate("label_smoothing", args.label_smoothing)
+        value = validation.check_positive_number(name, value, optional=True)
+        setattr(args, name, value)
+    args.learning_rate = validation.check_positive_number(
+        "learning_rate", args.learning_rate
+    )
+    args.label_smoothing = validation.check_rate(
+        "label_smoothing", args.label_smoothing
+    )
     seed = args.seed
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise validation.invalid("seed", "an integer of at least 0", repr(seed))
@@ -81,6 +90,11 @@ def _check_options(args):
             f"train() got unexpected arguments {unknown}. The options of the "
             f"model are {sorted(known)}."
         )
+    # They go into JSON, which knows no NumPy numbers.
+    args.options = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in args.options.items()
+    }
     if args.initial_folder is None:
         args.kind = args.kind or DEFAULT_KIND
         args.source_unit = args.source_unit or DEFAULT_UNIT

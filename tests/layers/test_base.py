@@ -1,5 +1,7 @@
 """The call that the single-head layers share: masks, dropout, bad input."""
 
+import json
+
 import keras
 import numpy as np
 import numpy_reference
@@ -11,6 +13,7 @@ from layer_checks import mask_of
 
 from keras_attention import AdditiveAttention
 from keras_attention import DotProductAttention
+from keras_attention import MultiHeadAttention
 from keras_attention import masks
 
 BATCH, QUERIES, KEYS, WIDTH, VALUE_WIDTH = 2, 3, 7, 5, 13
@@ -513,3 +516,29 @@ def test_bad_dropout_is_an_error(rate):
     message = r"`dropout` must be (in|a number in) \[0, 1\). Received: dropout"
     with pytest.raises(ValueError, match=message):
         DotProductAttention(dropout=rate)
+
+
+@pytest.mark.parametrize(
+    "make, arguments",
+    [
+        (AdditiveAttention, {"units": np.int64(11), "dropout": np.float64(0)}),
+        (DotProductAttention, {"scale": np.float32(0.5)}),
+        (
+            MultiHeadAttention,
+            {
+                "num_heads": np.int32(6),
+                "key_dim": np.int64(5),
+                "output_shape": np.int64(7),
+                "sliding_window": np.int8(3),
+                "dropout": np.float16(0.25),
+                "num_key_value_heads": np.int64(3),
+                "logit_soft_cap": np.float64(2),
+            },
+        ),
+    ],
+)
+def test_numpy_numbers_are_kept_as_numbers_of_python(make, arguments):
+    config = make(**arguments).get_config()
+    plain = {name: value.item() for name, value in arguments.items()}
+    assert config == {**make(**plain).get_config(), "name": config["name"]}
+    assert json.loads(json.dumps(config))["name"] == config["name"]

@@ -38,7 +38,7 @@ class TensorBias:
         """
         rank = len(self.tensor.shape)
         if rank == 0:
-            return self.tensor
+            return ops.reshape(self.tensor, (1, 1))
         starts = (row, None, query_start, key_start)[-rank:]
         lengths = (1, None, query_length, key_length)[-rank:]
         return ranges.window(self.tensor, starts, lengths)

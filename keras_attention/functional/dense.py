@@ -64,7 +64,9 @@ def masked_softmax(scores, visible=None, sink=None):
         weights = ops.softmax(scores, axis=-1)
     else:
         sink = ops.cast(ops.reshape(sink, (1, -1, 1, 1)), scores.dtype)
-        top = ops.maximum(ops.max(scores, axis=-1, keepdims=True), sink)
+        # The largest of no keys is asked for where the key length is 0.
+        top = ops.max(scores, axis=-1, keepdims=True, initial=-np.inf)
+        top = ops.maximum(top, sink)
         top = ops.stop_gradient(top)
         powers = ops.exp(scores - top)
         total = ops.sum(powers, axis=-1, keepdims=True) + ops.exp(sink - top)

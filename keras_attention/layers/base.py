@@ -6,7 +6,9 @@ from keras_attention import masks
 from keras_attention import validation
 from keras_attention.functional import Dropout
 from keras_attention.functional import attend
+from keras_attention.functional.padding import zero_padding
 from keras_attention.masks import packing
+from keras_attention.masks.booleans import as_boolean
 
 
 class MaskCarrier:
@@ -108,6 +110,7 @@ class SingleHeadAttention(AttentionLayer):
             attention_mask=attention_mask,
             use_causal_mask=use_causal_mask,
         )
+        query, key, value = zero_padding(mask, query, key, value)
         output, weights = self.attend_projected(
             query,
             self.project_key(key),
@@ -220,9 +223,9 @@ def mask_for(
         if tensor is not None:
             _check_sequence_mask(name, tensor, (batch, length))
     return masks.combine_masks(
-        None if query_mask is None else masks.QueryPadding(query_mask),
-        None if value_mask is None else masks.Padding(value_mask),
-        None if key_mask is None else masks.Padding(key_mask),
+        _padding(masks.QueryPadding, "query_mask", query_mask),
+        _padding(masks.Padding, "value_mask", value_mask),
+        _padding(masks.Padding, "key_mask", key_mask),
         attention_mask,
         masks.Causal() if use_causal_mask else None,
     )
@@ -258,7 +261,7 @@ def _checked_array(mask, scores_shape):
             f"{tuple(scores_shape)}. Received: "
             f"attention_mask.shape={validation.shape_of(mask)}."
         )
-    array = masks.Array(mask)
+    array = masks.Array(as_boolean("attention_mask", mask))
     ((_, shape),) = array.extents()
     validation.check_broadcasts(
         "attention_mask",
@@ -269,6 +272,10 @@ def _checked_array(mask, scores_shape):
         received=validation.shape_of(mask),
     )
     return array
+
+
+def _padding(kind, name, mask):
+    return None if mask is None else kind(as_boolean(name, mask))
 
 
 def _check_sequence_mask(name, mask, expected):

@@ -88,6 +88,10 @@ class TransformerDecoderBlock(TransformerBlock):
         return_attention_scores=False,
         training=None,
     ):
+        inputs, inputs_mask = self._without_padding(
+            "inputs_mask", inputs, inputs_mask
+        )
+
         def attend_to_self(x):
             return self.self_attention(
                 x,

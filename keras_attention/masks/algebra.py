@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.masks import ranges
+from keras_attention.masks.booleans import as_boolean
 
 
 class Mask:
@@ -220,16 +221,18 @@ class Array(Mask):
     Args:
         mask: tensor of shape (query_length, key_length), (batch,
             query_length, key_length) or (batch, num_heads, query_length,
-            key_length), where any size may be 1. Numbers are cast: not 0 =
-            may attend.
+            key_length), where any size may be 1: booleans, or numbers 0 and
+            1, which become booleans.
 
     Raises:
-        ValueError: if `mask` does not have two, three or four axes.
+        ValueError: if `mask` does not have two, three or four axes, or holds
+            a number that is neither 0 nor 1.
     """
 
     mask: object
 
     def __post_init__(self):
+        object.__setattr__(self, "mask", as_boolean("mask", self.mask))
         if len(validation.shape_of(self.mask)) not in (2, 3, 4):
             raise ValueError(
                 "`mask` must have shape (query_length, key_length), (batch, "
@@ -275,9 +278,7 @@ def _array_block(mask, starts, lengths):
     if len(mask.shape) == 3:
         mask = mask[:, None]  # (B, 1, T, S)
     rank = len(mask.shape)
-    return ops.cast(
-        ranges.window(mask, starts[-rank:], lengths[-rank:]), "bool"
-    )
+    return ranges.window(mask, starts[-rank:], lengths[-rank:])
 
 
 def _all(parts):

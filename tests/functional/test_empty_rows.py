@@ -183,3 +183,112 @@ def test_masked_softmax_of_nothing_is_zero_without_and_with_a_sink():
     weights = np.asarray(functional.masked_softmax(scores, visible, sink))
     np.testing.assert_allclose(weights[..., 0, :], 1 / (KEYS + 1))
     assert not weights[..., 1, :].any()
+
+
+EMPTY_LENGTHS = [(0, KEYS), (QUERIES, 0), (0, 0), (0, 1)]
+# name: the masks and settings of sequences of these lengths.
+EMPTY_CASES = {
+    "plain": lambda queries, keys: {},
+    "positions": lambda queries, keys: {
+        "mask": masks.Causal(1),
+        "bias": functional.DistanceBias(np.ones((HEADS, 9), "float32"), 4),
+    },
+    "padding": lambda queries, keys: {
+        "mask": masks.Padding(np.ones((BATCH, keys), bool))
+        & masks.QueryPadding(np.ones((BATCH, queries), bool)),
+        "sink": np.zeros(HEADS, "float32"),
+    },
+    "packed": lambda queries, keys: {
+        "mask": masks.Segments(
+            np.zeros((BATCH, queries), int), np.zeros((BATCH, keys), int)
+        )
+        & masks.Array(np.ones((BATCH, queries, keys), bool)),
+        "dropout": functional.Dropout(0.5, seed=7),
+    },
+    "additive": lambda queries, keys: {
+        "score": functional.AdditiveScore(np.ones(KEY_DIM, "float32")),
+        "mask": masks.Lengths(np.array([3, 0])),
+    },
+}
+
+
+def empty_arrays(queries, keys):
+    return {
+        "query": np.ones((BATCH, queries, HEADS, KEY_DIM), "float32"),
+        "key": np.ones((BATCH, keys, HEADS, KEY_DIM), "float32"),
+        "value": np.ones((BATCH, keys, HEADS, VALUE_DIM), "float32"),
+    }
+
+
+def assert_empty_answer(output, slopes, arrays):
+    queries, keys = (arrays[name].shape[1] for name in ("query", "key"))
+    assert output.shape == (BATCH, queries, HEADS, VALUE_DIM)
+    assert not np.any(output)  # no query, or no key
+    for name, array in arrays.items():
+        assert slopes[name].shape == array.shape
+        assert not np.any(slopes[name])
+
+
+@pytest.mark.parametrize("implementation", ["auto", "dense", "blockwise"])
+@pytest.mark.parametrize("case", EMPTY_CASES.values(), ids=EMPTY_CASES)
+def test_no_queries_and_no_keys_are_lengths_like_others(
+    case, implementation, gradients
+):
+    for queries, keys in EMPTY_LENGTHS:
+        settings = case(queries, keys)
+        arrays = empty_arrays(queries, keys)
+        run = run_with_slopes(
+            gradients, implementation=implementation, **settings
+        )
+        tensors = {k: ops.convert_to_tensor(a) for k, a in arrays.items()}
+        assert_empty_answer(*run(tensors), arrays)
+
+
+@pytest.mark.tensorflow_only
+@both_ways
+@pytest.mark.parametrize("path", ["graph", "xla"])
+@pytest.mark.parametrize("score", ["dot product", "additive"])
+def test_lengths_of_zero_may_come_at_run_time(
+    score, path, implementation, gradients
+):
+    import tensorflow as tf
+
+    settings = {"mask": masks.Causal(), "implementation": implementation}
+    if score == "additive":
+        settings["score"] = functional.AdditiveScore(tf.ones(KEY_DIM))
+    arrays = empty_arrays(QUERIES, KEYS)
+    signature = {
+        name: tf.TensorSpec((BATCH, None, *array.shape[2:]), "float32")
+        for name, array in arrays.items()
+    }
+    run = tf.function(
+        run_with_slopes(gradients, **settings),
+        input_signature=[signature],
+        jit_compile=path == "xla",
+        autograph=False,
+    )
+    for lengths in ((0, KEYS), (QUERIES, 0), (0, 0)):
+        arrays = empty_arrays(*lengths)
+        tensors = {name: tf.constant(a) for name, a in arrays.items()}
+        assert_empty_answer(*run(tensors), arrays)
+
+
+@pytest.mark.tensorflow_only
+def test_padding_of_no_keys_at_run_time(gradients):
+    import tensorflow as tf
+
+    def run(tensors, key_mask):
+        settings = {"mask": masks.Padding(key_mask), "bias": tf.zeros((1, 1))}
+        settings["implementation"] = "blockwise"
+        return run_with_slopes(gradients, **settings)(tensors)
+
+    arrays = empty_arrays(QUERIES, 0)
+    signature = {
+        name: tf.TensorSpec((BATCH, None, *array.shape[2:]), "float32")
+        for name, array in arrays.items()
+    }
+    key_mask = tf.TensorSpec((BATCH, None), "bool")
+    run = tf.function(run, input_signature=[signature, key_mask])
+    tensors = {name: tf.constant(a) for name, a in arrays.items()}
+    found = run(tensors, tf.ones((BATCH, 0), "bool"))
+    assert_empty_answer(*found, arrays)

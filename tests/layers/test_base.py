@@ -14,6 +14,7 @@ from layer_checks import mask_of
 from keras_attention import AdditiveAttention
 from keras_attention import DotProductAttention
 from keras_attention import MultiHeadAttention
+from keras_attention import SelfAttention
 from keras_attention import masks
 
 BATCH, QUERIES, KEYS, WIDTH, VALUE_WIDTH = 2, 3, 7, 5, 13
@@ -542,3 +543,59 @@ def test_numpy_numbers_are_kept_as_numbers_of_python(make, arguments):
     plain = {name: value.item() for name, value in arguments.items()}
     assert config == {**make(**plain).get_config(), "name": config["name"]}
     assert json.loads(json.dumps(config))["name"] == config["name"]
+
+
+PADDED = np.arange(KEYS) >= np.array([[4], [7]])
+WITH_PADDING = {
+    **LAYERS,
+    "general": lambda **kwargs: DotProductAttention("general", **kwargs),
+    "self": lambda **kwargs: SelfAttention(11, **kwargs),
+    "multi head": lambda **kwargs: MultiHeadAttention(3, 5, **kwargs),
+    "gated": lambda: MultiHeadAttention(3, 5, use_gate=True),
+}
+MASK_ARGUMENTS = {
+    "value mask": {"value_mask": ~PADDED},
+    "key mask": {"key_mask": ~PADDED},
+    "attention mask": {"attention_mask": masks.Padding(~PADDED)},
+}
+
+
+def slopes_with(layer, garbage, **arguments):
+    """Output and gradients where padded keys and values hold `garbage`."""
+    arrays = inputs()
+    for name in ("key", "value"):
+        arrays[name][PADDED] = garbage
+    output, weights = run(layer, arrays, **arguments)
+    slopes = loss_gradients(layer, arrays, np.ones(output.shape), **arguments)
+    return {**slopes, "output": output, "weights": weights}
+
+
+@pytest.mark.parametrize("masked", MASK_ARGUMENTS.values(), ids=MASK_ARGUMENTS)
+@pytest.mark.parametrize("make", WITH_PADDING.values(), ids=WITH_PADDING)
+def test_nan_at_padding_reaches_no_output_and_no_weight(make, masked):
+    layer = make()
+    run(layer, inputs())
+    found, expected = (slopes_with(layer, x, **masked) for x in (np.nan, 0.0))
+    for name, slope in expected.items():
+        np.testing.assert_array_equal(found[name], slope, err_msg=name)
+        assert np.isfinite(slope).all(), name
+
+
+@pytest.mark.parametrize("make", WITH_PADDING.values(), ids=WITH_PADDING)
+def test_nan_at_padded_queries_reaches_no_weight(make):
+    layer = make()
+    run(layer, inputs())
+    mask = np.array([[True] * QUERIES, [True, False, True]])
+    results = []
+    for garbage in (np.nan, 0.0):
+        arrays = inputs()
+        arrays["query"][~mask] = garbage
+        output, _ = run(layer, arrays, query_mask=mask)
+        results.append(
+            loss_gradients(
+                layer, arrays, np.ones(output.shape), query_mask=mask
+            )
+        )
+    for name, slope in results[1].items():
+        np.testing.assert_array_equal(results[0][name], slope, err_msg=name)
+        assert np.isfinite(slope).all(), name

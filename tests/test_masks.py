@@ -523,7 +523,7 @@ def test_packing_round_trip_keeps_the_pattern(mask):
 
 
 def test_packing_lists_every_tensor_once_and_in_order():
-    lengths, key_mask = np.array([1, 2]), np.ones((2, 3))
+    lengths, key_mask = np.array([1, 2]), np.ones((2, 3), bool)
     mask = (masks.Causal() & masks.Lengths(lengths)) | masks.Padding(key_mask)
     leaves = keras.tree.flatten(packing.pack(mask))
     assert [id(leaf) for leaf in leaves] == [id(lengths), id(key_mask)]

@@ -7,25 +7,9 @@ from keras_attention import validation
 from keras_attention.functional import Dropout
 from keras_attention.functional import attend
 from keras_attention.functional.padding import zero_padding
+from keras_attention.layers.mask_carrier import MaskCarrier
 from keras_attention.masks import packing
 from keras_attention.masks.booleans import as_boolean
-
-
-class MaskCarrier:
-    """Mixin for layers whose call arguments may be `masks.Mask` objects.
-
-    Keras finds tensors in dicts and lists, not inside objects, so a mask
-    travels as a packed dict; `mask_for` unpacks it.
-    """
-
-    def __call__(self, *args, **kwargs):
-        args, kwargs = _pack_masks(args, kwargs)
-        return super().__call__(*args, **kwargs)
-
-    def stateless_call(self, *args, **kwargs):
-        # Keras goes from here to `call`, past `__call__`.
-        args, kwargs = _pack_masks(args, kwargs)
-        return super().stateless_call(*args, **kwargs)
 
 
 class AttentionLayer(MaskCarrier, keras.layers.Layer):
@@ -37,6 +21,8 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
     """
 
+    needs_value = True  # False where a sequence may attend to itself
+
     def __init__(self, dropout=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
@@ -44,6 +30,29 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
         self.seed = seed
         if dropout:
             self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def __call__(self, *args, **kwargs):
+        self._check_inputs(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def _check_inputs(self, query=None, value=None, *_, **__):
+        """Raises a ValueError unless query and value are two arguments."""
+        name = type(self).__name__
+        if isinstance(query, (list, tuple)):
+            raise validation.invalid(
+                "query",
+                "one tensor",
+                f"a {type(query).__name__} of {len(query)}",
+                f"Write `layer(query, value)` for {name}, not "
+                "`layer([query, value])`.",
+            )
+        if value is None and self.needs_value:
+            raise ValueError(
+                f"`value` must be given: {name} takes two inputs, "
+                "`layer(query, value)`. Received: value=None. A "
+                "`keras.Sequential` passes one: use the functional API, or "
+                "`SelfAttention`, which takes one."
+            )
 
     def dropout_for(self, training):
         """Returns the `functional.Dropout` of this call, or None."""
@@ -289,13 +298,3 @@ def _check_sequence_mask(name, mask, expected):
             f"`{name}` must have shape (batch, length)={expected}. "
             f"Received: {name}.shape={shape}."
         )
-
-
-def _pack_masks(args, kwargs):
-    def packed(value):
-        return packing.pack(value) if isinstance(value, masks.Mask) else value
-
-    return (
-        [packed(value) for value in args],
-        {name: packed(value) for name, value in kwargs.items()},
-    )

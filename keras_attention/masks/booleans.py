@@ -42,8 +42,8 @@ def _check(name, values):
     is_boolean = (values == 0) | (values == 1)
     if not is_boolean.all():
         raise ValueError(
-            f"`{name}` must hold only 0 and 1, or booleans; 1 and True = may "
-            f"attend. Received: {name} with {values[~is_boolean].flat[0]}. Of "
-            f"a mask that is added to the scores, 0 = may attend, give "
-            f"`{name} == 0`, or give it to `attend` as `bias`."
+            f"`{name}` must hold only booleans, or 0 and 1 (1 = may attend). "
+            f"Received: {name} with {values[~is_boolean].flat[0]}. If it is "
+            f"to be added to the scores (0 = may attend), pass `{name} == 0`, "
+            f"or pass it to `functional.attend` as `bias`."
         )

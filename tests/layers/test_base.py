@@ -599,3 +599,62 @@ def test_nan_at_padded_queries_reaches_no_weight(make):
     for name, slope in results[1].items():
         np.testing.assert_array_equal(results[0][name], slope, err_msg=name)
         assert np.isfinite(slope).all(), name
+
+
+# --- calls that other layers take --------------------------------------------
+
+NAMES = {
+    "attention_mask": (BATCH, QUERIES, KEYS),
+    "query_mask": (BATCH, QUERIES),
+    "value_mask": (BATCH, KEYS),
+    "key_mask": (BATCH, KEYS),
+}
+
+
+@pytest.mark.parametrize("make", [LAYERS["additive"], WITH_PADDING["gated"]])
+@pytest.mark.parametrize("name", NAMES)
+def test_mask_that_is_added_to_scores_is_refused(name, make):
+    added = np.zeros(NAMES[name], "float32")
+    added[0, -1] = -1e9
+    message = f"`{name}` must hold only 0 and 1.*with -1e.*`{name} == 0`"
+    with pytest.raises(ValueError, match=message):
+        run(make(), **{name: added})
+
+
+@pytest.mark.parametrize("axes", [None, (1, 2)])
+def test_mask_that_is_added_is_refused_whatever_the_axes(axes):
+    layer = MultiHeadAttention(3, 5, attention_axes=axes)
+    x = np.ones((2, 3, 5, 7) if axes else (2, 3, 7), "float32")
+    size = x[0, ..., 0].size if axes else 3
+    mask = np.full((3, 5, 3, 5) if axes else (size, size), -1e9)
+    with pytest.raises(ValueError, match="`attention_mask` must hold only"):
+        layer(x, x, attention_mask=mask)
+
+
+@pytest.mark.parametrize("symbolic", [False, True])
+@pytest.mark.parametrize("make", WITH_PADDING.values(), ids=WITH_PADDING)
+def test_list_of_inputs_is_refused(make, symbolic):
+    x = keras.Input((7, WIDTH)) if symbolic else np.ones((2, 7, WIDTH))
+    message = (
+        r"`query` must be one tensor.*a list of 2.*`layer\(query, value\)`"
+    )
+    for call in (
+        lambda layer: layer([x, x]),
+        lambda layer: layer(query=[x, x]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(make())
+
+
+@pytest.mark.parametrize("make", WITH_PADDING.values(), ids=WITH_PADDING)
+def test_sequential_model_takes_self_attention_alone(make):
+    layer = make()
+    if isinstance(layer, SelfAttention):
+        model = keras.Sequential([keras.Input((7, WIDTH)), layer])
+        assert model.output_shape == (None, 7, 11)
+        return
+    message = r"`value` must be given.*Sequential.*functional API.*SelfAttent"
+    with pytest.raises(ValueError, match=message):
+        keras.Sequential([keras.Input((7, WIDTH)), layer])
+    with pytest.raises(ValueError, match=message):
+        keras.Sequential([make()])(np.ones((2, 7, WIDTH)))

@@ -562,13 +562,13 @@ def test_numbers_of_0_and_1_are_booleans(kind, name, numbers, convert):
 @pytest.mark.parametrize("kind, name, numbers", NUMBER_MASKS)
 def test_other_numbers_than_0_and_1_are_refused(kind, name, numbers, convert):
     added = (1 - np.array(numbers)) * -(2.0**10)
-    message = rf"`{name}` must hold only 0 and 1.*with -1024.*`{name} == 0`"
+    message = rf"`{name}` must hold only booleans.*with -1024.*`{name} == 0`"
     with pytest.raises(ValueError, match=message):
         kind(convert(added.tolist()))
 
 
 def test_nan_is_neither_0_nor_1():
-    with pytest.raises(ValueError, match="`mask` must hold only 0 and 1.*nan"):
+    with pytest.raises(ValueError, match="`mask` must hold only booleans.*nan"):
         masks.Array([[0.0, np.nan]])
 
 

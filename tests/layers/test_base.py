@@ -616,7 +616,9 @@ NAMES = {
 def test_mask_that_is_added_to_scores_is_refused(name, make):
     added = np.zeros(NAMES[name], "float32")
     added[0, -1] = -1e9
-    message = f"`{name}` must hold only 0 and 1.*with -1e.*`{name} == 0`"
+    message = (
+        f"`{name}` must hold only booleans.*with -1000000000.*`{name} == 0`"
+    )
     with pytest.raises(ValueError, match=message):
         run(make(), **{name: added})
 
@@ -635,15 +637,11 @@ def test_mask_that_is_added_is_refused_whatever_the_axes(axes):
 @pytest.mark.parametrize("make", WITH_PADDING.values(), ids=WITH_PADDING)
 def test_list_of_inputs_is_refused(make, symbolic):
     x = keras.Input((7, WIDTH)) if symbolic else np.ones((2, 7, WIDTH))
-    message = (
-        r"`query` must be one tensor.*a list of 2.*`layer\(query, value\)`"
-    )
-    for call in (
-        lambda layer: layer([x, x]),
-        lambda layer: layer(query=[x, x]),
-    ):
-        with pytest.raises(ValueError, match=message):
-            call(make())
+    message = "`query` must be one tensor.*a list of 2.*query, value"
+    with pytest.raises(ValueError, match=message):
+        make()([x, x])
+    with pytest.raises(ValueError, match=message):
+        make()(query=[x, x])
 
 
 @pytest.mark.parametrize("make", WITH_PADDING.values(), ids=WITH_PADDING)

@@ -616,9 +616,7 @@ NAMES = {
 def test_mask_that_is_added_to_scores_is_refused(name, make):
     added = np.zeros(NAMES[name], "float32")
     added[0, -1] = -1e9
-    message = (
-        f"`{name}` must hold only booleans.*with -1000000000.*`{name} == 0`"
-    )
+    message = f"`{name}` must hold only booleans.*pass `{name} == 0`"
     with pytest.raises(ValueError, match=message):
         run(make(), **{name: added})
 

@@ -189,7 +189,7 @@ def _add_plot(commands):
         required=True,
         type=values.picture_file,
         metavar="FILE",
-        help=f"picture to write: {', '.join(values.PICTURES)}",
+        help=f"picture to write: {', '.join(choices.PICTURE_SUFFIXES)}",
     )
     add_search(parser)
 

@@ -12,10 +12,10 @@ import stat
 import tempfile
 from argparse import ArgumentTypeError
 
+from keras_attention.choices import PICTURE_SUFFIXES
 from keras_attention.cli.parser import with_hint
 
 STANDARD_INPUT = "-"
-PICTURES = (".png", ".pdf", ".svg")
 LARGEST = 2**31 - 1  # of the integers that TensorFlow counts with
 
 
@@ -140,9 +140,9 @@ def output_file(text):
 
 def picture_file(text):
     """A file that can be written, with the suffix of a picture."""
-    if pathlib.Path(text).suffix.lower() not in PICTURES:
+    if pathlib.Path(text).suffix.lower() not in PICTURE_SUFFIXES:
         raise ArgumentTypeError(
-            f"must end in {', '.join(PICTURES)}, not {text!r}"
+            f"must end in {', '.join(PICTURE_SUFFIXES)}, not {text!r}"
         )
     return output_file(text)
 

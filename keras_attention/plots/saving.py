@@ -5,8 +5,7 @@ import pathlib
 
 from keras_attention import files
 from keras_attention import validation
-
-FORMATS = (".png", ".pdf", ".svg")
+from keras_attention.choices import PICTURE_SUFFIXES
 
 
 def save_figure(figure, path, dpi=150):
@@ -61,9 +60,10 @@ def check_path(path):
     """
     path = pathlib.Path(path)
     received = repr(str(path))
-    if path.suffix.lower() not in FORMATS:
-        endings = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        raise validation.invalid("path", f"a name in {endings}", received)
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        *most, last = PICTURE_SUFFIXES
+        suffixes = f"{', '.join(most)} or {last}"
+        raise validation.invalid("path", f"a name in {suffixes}", received)
     if path.is_dir():
         raise validation.invalid("path", "a file, not a folder", received)
     if not path.parent.is_dir():

@@ -22,6 +22,7 @@ from keras_attention.models.digests import check_digest
 from keras_attention.models.digests import digest_of
 from keras_attention.models.finite import check_finite
 from keras_attention.models.model_file import check_model_file
+from keras_attention.models.tracing import parts_of
 
 MODEL, CARD = "model.keras", "card.json"
 VOCABULARIES = ("source_vocabulary", "target_vocabulary")
@@ -30,20 +31,18 @@ MARKER_FILES = (MODEL, CARD)
 # The card holds the digests of these files under this key.
 DIGESTED_FILES = (MODEL, *(f"{name}.json" for name in VOCABULARIES))
 DIGESTS = "sha256"
+QUANTIZED = keras.dtype_policies.QuantizedDTypePolicy
 # Errors of Keras show whole configurations.
 MESSAGE_LENGTH = 1000
 
 
 def save_folder(model, folder, card, overwrite):
     """See `Seq2Seq.save_folder`."""
+    _check_not_quantized(model)
     check_finite(model, "saved")
     _check_card(card)
     with files.whole_folder(folder, MARKER_FILES, overwrite) as new:
-        # A copy was never compiled: it is saved without the state of the
-        # optimizer, which is twice as large as the weights.
-        copy = model.from_config(model.get_config())
-        copy.set_weights(model.get_weights())
-        copy.save(new / MODEL)
+        _without_optimizer(model, new).save(new / MODEL)
         for name in VOCABULARIES:
             vocabulary = getattr(model, name)
             if vocabulary is not None:
@@ -53,6 +52,32 @@ def save_folder(model, folder, card, overwrite):
         card = {**card, DIGESTS: digests}
         text = json.dumps(card, indent=2, ensure_ascii=False)
         (new / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def _check_not_quantized(model):
+    if any(isinstance(part, QUANTIZED) for part in parts_of(model)):
+        raise validation.invalid(
+            "model",
+            "a model of float weights to be saved, since its parts are made "
+            "anew from their configurations, which know nothing of quantize",
+            "one after quantize",
+            "Save it before, and quantize what load returns; or export it "
+            "with weights='int8'.",
+        )
+
+
+def _without_optimizer(model, folder):
+    """Returns a copy that was never compiled.
+
+    The state of an optimizer is twice as large as the weights. The weights
+    go through a file, since that adds those of LoRA to their kernels.
+    """
+    copy = model.from_config(model.get_config())
+    path = folder / "copied.weights.h5"
+    model.save_weights(path)
+    copy.load_weights(path)
+    path.unlink()
+    return copy
 
 
 def load(folder, custom_objects=None):

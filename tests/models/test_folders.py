@@ -89,6 +89,26 @@ def test_state_of_the_optimizer_is_left_out(model, tmp_path):
     assert trained < 1.1 * plain
 
 
+def test_lora_is_saved_with_its_kernels(tmp_path):
+    model = small_model("cnn", "luong", max_length=6)
+    model.decoder.logit_dense.enable_lora(2)
+    for weight in model.decoder.logit_dense.trainable_weights:
+        weight.assign(keras.ops.ones(weight.shape) / 7)
+    model.save_folder(tmp_path / "model")
+    loaded = ka.load(tmp_path / "model")
+    np.testing.assert_allclose(outputs_of(loaded), outputs_of(model), 1e-5)
+    names = ["card.json", "model.keras"]
+    assert names_in(tmp_path / "model") == names
+
+
+def test_quantized_model_is_not_saved(tmp_path):
+    model = small_model("cnn", "luong", max_length=6)
+    model.decoder.logit_dense.quantize("int8")
+    with pytest.raises(ValueError, match="one after quantize. Save it before"):
+        model.save_folder(tmp_path / "model")
+    assert names_in(tmp_path) == []
+
+
 def test_card_comes_back(model, tmp_path):
     card = {"data": {"pairs": 11}, "rates": [0.5, None], "note": "安哥拉"}
     model.save_folder(tmp_path / "model", card=card)

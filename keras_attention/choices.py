@@ -22,3 +22,5 @@ UNITS = ("characters", "words", "symbols")
 DECAYS = ("constant", "inverse_sqrt", "linear", "cosine")
 MONITORS = ("error_rate", "exact_match", "loss")
 WEIGHT_FORMATS = ("float16", "bfloat16", "int8")
+# Ends of the names of pictures.
+PICTURE_SUFFIXES = (".png", ".pdf", ".svg")

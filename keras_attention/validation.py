@@ -4,6 +4,9 @@ Every error names the argument, says what was expected, shows what came, and
 where it helps says how to mend it.
 """
 
+import math
+import numbers
+
 import numpy as np
 
 SCORE_AXES = "(batch, num_heads, query_length, key_length)"
@@ -16,34 +19,50 @@ def invalid(name, expected, received, fix=""):
 
 
 def check_positive_integer(name, value, optional=False):
-    """Returns `value` if it is a positive integer (or an allowed None)."""
+    """Returns `value`, a positive integer (or an allowed None), as an int."""
     if optional and value is None:
         return None
-    # bool is an int in Python, and True as a size is always a slip.
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+    if not is_integer(value) or value <= 0:
         expected = "a positive integer" + (" or None" if optional else "")
         raise invalid(name, expected, repr(value))
-    return value
+    return int(value)
 
 
 def check_rate(name, value):
-    """Returns `value` if it is a dropout rate, 0 <= rate < 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    """Returns `value`, a dropout rate with 0 <= rate < 1, as a float."""
+    if not is_number(value):
         raise invalid(name, "a number in [0, 1)", repr(value))
     if not 0 <= value < 1:
         raise invalid(name, "in [0, 1)", value)
-    return value
+    return float(value)
 
 
 def check_positive_number(name, value, optional=False):
-    """Returns `value` if it is a number above zero (or an allowed None)."""
+    """Returns `value`, above zero (or an allowed None), as a float."""
     if optional and value is None:
         return None
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not value > 0:
+    if not is_number(value) or not value > 0:
         expected = "a number above 0" + (" or None" if optional else "")
         raise invalid(name, expected, repr(value))
-    return value
+    return float(value)
+
+
+def check_number(name, value):
+    """Returns `value`, a real number of any sign, as a float."""
+    if not is_number(value) or math.isnan(value):
+        raise invalid(name, "a number", repr(value))
+    return float(value)
+
+
+def is_integer(value):
+    """Whether `value` is a Python or NumPy integer; bool is not."""
+    # bool is an int in Python, and True as a size is always a slip.
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_number(value):
+    """Whether `value` is a Python or NumPy real number; bool is not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def check_choice(name, value, choices):
@@ -90,7 +109,7 @@ def check_broadcasts(name, shape, target, meaning, fix="", received=None):
 
 def check_divisor(name, value, of_name, of_value):
     """Returns `value` if it is a positive integer that divides `of_value`."""
-    check_positive_integer(name, value)
+    value = check_positive_integer(name, value)
     if of_value % value:
         raise invalid(
             name,

@@ -147,7 +147,7 @@ def attend(
     shape = (batch, heads, queries, keys)
     score = score or scaled()
     bias = dense_bias(bias, shape)
-    visible = dense_mask(mask, shape)
+    visible = dense_mask(mask, shape) & (bias != -np.inf)
     weights = np.zeros(shape)
     output = np.zeros((batch, queries, heads, value.shape[-1]))
     for b, n, t in itertools.product(*map(range, shape[:3])):

@@ -523,7 +523,7 @@ def test_packing_round_trip_keeps_the_pattern(mask):
 
 
 def test_packing_lists_every_tensor_once_and_in_order():
-    lengths, key_mask = np.array([1, 2]), np.ones((2, 3))
+    lengths, key_mask = np.array([1, 2]), np.ones((2, 3), bool)
     mask = (masks.Causal() & masks.Lengths(lengths)) | masks.Padding(key_mask)
     leaves = keras.tree.flatten(packing.pack(mask))
     assert [id(leaf) for leaf in leaves] == [id(lengths), id(key_mask)]
@@ -532,6 +532,70 @@ def test_packing_lists_every_tensor_once_and_in_order():
 def test_packing_of_lists_makes_one_leaf_of_each():
     leaves = keras.tree.flatten(packing.pack(masks.Lengths([1, 2])))
     assert [leaf.tolist() for leaf in leaves] == [[1, 2]]
+
+
+# --- masks of numbers --------------------------------------------------------
+
+NUMBER_MASKS = [
+    (masks.Array, "mask", [[1, 0, 1], [0, 1, 0]]),
+    (masks.Padding, "key_mask", [[1, 0, 1], [0, 1, 0]]),
+    (masks.QueryPadding, "query_mask", [[1, 0], [0, 1]]),
+]
+CONVERT = {
+    "list": lambda array: array,
+    "array": np.asarray,
+    "float array": lambda array: np.asarray(array, "float16"),
+    "tensor": keras.ops.convert_to_tensor,
+    "half tensor": lambda a: keras.ops.convert_to_tensor(a, dtype="bfloat16"),
+}
+
+
+@pytest.mark.parametrize("convert", CONVERT.values(), ids=CONVERT)
+@pytest.mark.parametrize("kind, name, numbers", NUMBER_MASKS)
+def test_numbers_of_0_and_1_are_booleans(kind, name, numbers, convert):
+    found = kind(convert(numbers)).dense(2, 3)
+    expected = kind(np.array(numbers, bool)).dense(2, 3)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("convert", CONVERT.values(), ids=CONVERT)
+@pytest.mark.parametrize("kind, name, numbers", NUMBER_MASKS)
+def test_other_numbers_than_0_and_1_are_refused(kind, name, numbers, convert):
+    added = (1 - np.array(numbers)) * -(2.0**10)
+    message = rf"`{name}` must hold only booleans.*with -1024.*`{name} == 0`"
+    with pytest.raises(ValueError, match=message):
+        kind(convert(added.tolist()))
+
+
+def test_nan_is_neither_0_nor_1():
+    with pytest.raises(ValueError, match="`mask` must hold only booleans.*nan"):
+        masks.Array([[0.0, np.nan]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_in_a_graph_1_alone_is_true(dtype):
+    def run(numbers):
+        return masks.Array(numbers).dense(2, 3)
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        run = jax.jit(run)
+    else:
+        import tensorflow as tf
+
+        run = tf.function(run)
+    numbers = keras.ops.convert_to_tensor([[1, 0, -9], [2, 1, 1]], dtype=dtype)
+    expected = [[True, False, False], [False, True, True]]
+    np.testing.assert_array_equal(run(numbers), expected)
+
+
+def test_booleans_are_not_read():
+    class Unreadable:
+        dtype, shape = "bool", (2, 3)
+
+    given = Unreadable()
+    assert masks.Array(given).mask is given
 
 
 # --- errors ------------------------------------------------------------------

@@ -1,4 +1,3 @@
-import importlib
 import io
 import sys
 
@@ -141,6 +140,69 @@ def test_labels_can_always_be_drawn(token, expected):
     assert pixels_of(figure).ndim == 3
 
 
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        ("a" * 20, "a" * 20),
+        ("a" * 21, "a" * 19 + "…"),
+        ("\x1b" * 11, r"\x1b" * 4 + "…"),
+        ("e\u0301" * 20, "e\u0301" * 20),
+    ],
+    ids=["fits", "long", "escapes", "combining"],
+)
+def test_long_labels_end_in_an_ellipsis(token, expected):
+    figure = plots.plot_alignment([[1.0]], [token], [token])
+    assert texts_of(figure.axes[0].xaxis) == [expected]
+    assert texts_of(figure.axes[0].yaxis) == [expected]
+
+
+def test_long_titles_are_broken_and_end_in_an_ellipsis():
+    words = [f"word{number}" for number in range(53)]
+    figure = plots.plot_alignment([[1.0]], title=" ".join(words))
+    lines = figure.axes[0].get_title().split("\n")
+    assert len(lines) == 3 and lines[-1].endswith("…")
+    shown = " ".join(lines).removesuffix("…")
+    assert " ".join(words).startswith(shown)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "letters"),
+    [(11, 13, 41), (3, 61, 5), (79, 2, 7), (151, 149, 3), (2, 3, 1)],
+)
+def test_labels_neither_overlap_nor_leave_the_picture(height, width, letters):
+    tokens = [f"{n:0{letters}}" for n in range(max(height, width))]
+    figure = plots.plot_alignment(
+        weights_of(height, width),
+        tokens[:width],
+        tokens[:height],
+        title="too long a title for most of these pictures: it goes on",
+    )
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    texts = [axes.title, axes.xaxis.label, axes.yaxis.label]
+    for axis, start in ((axes.xaxis, "x0"), (axes.yaxis, "y0")):
+        boxes = [x.get_window_extent() for x in axis.get_ticklabels()]
+        boxes.sort(key=lambda box: getattr(box, start))
+        pairs = zip(boxes, boxes[1:], strict=False)
+        assert not any(one.overlaps(other) for one, other in pairs)
+        texts += axis.get_ticklabels()
+    for text in texts:
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+
+
+def test_labels_are_left_out_where_cells_are_smaller_than_text():
+    tokens = [f"token {number}" for number in range(307)]
+    figure = plots.plot_alignment(weights_of(307, 307), tokens, tokens)
+    for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
+        places = axis.get_ticklocs().tolist()
+        assert texts_of(axis) == [tokens[place] for place in places]
+        assert places[0] == 0 and 50 < len(places) < 120
+        assert len(set(np.diff(places))) == 1
+    assert max(figure.get_size_inches()) <= 14
+
+
 def test_labels_in_chinese_are_drawn_or_escaped():
     figure = plots.plot_alignment(weights_of(1, 2), "中国", "C")
     known = ord("中") in labels._known_characters()
@@ -259,8 +321,24 @@ def test_mask_of_one_kind_keeps_its_colour():
             lambda: plots.plot_mask([[0.0, -1.5]]),
             "`mask` must hold True and False.*-1.5 to 0.0. Are these scores",
         ),
+        (
+            lambda: plots.plot_alignment(np.ones((2, 1201))),
+            "`weights` must give at most 1200 cells.*2 x 1201.*Draw a part",
+        ),
+        (
+            lambda: plots.plot_heads(np.ones((5, 2, 401)), columns=3),
+            "`weights` must give at most 1200 cells.*2 x 3 panels.*fewer heads",
+        ),
+        (
+            lambda: plots.plot_heads(np.ones((101, 2, 3)), columns=2),
+            "`weights` must give.*panels 45 inches.*51 x 2 panels of 2 x 3",
+        ),
+        (
+            lambda: plots.plot_mask(np.ones((1201, 2))),
+            "`mask` must give at most 1200 cells.*1201 x 2",
+        ),
     ],
-    ids=range(11),
+    ids=range(15),
 )
 def test_bad_arguments_are_named(draw, message):
     with pytest.raises(ValueError, match=message):
@@ -302,12 +380,40 @@ def test_failed_save_leaves_the_old_picture(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["mask.png"]
 
 
-@pytest.mark.parametrize("name", ["picture", "picture.pdf"])
-def test_save_figure_wants_a_png(name, tmp_path):
-    figure = plots.plot_mask(np.eye(SOURCE))
-    with pytest.raises(ValueError, match="`path` must be a name in .png"):
-        plots.save_figure(figure, tmp_path / name)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("a.png", PNG), ("a.PDF", b"%PDF-"), ("a.svg", b"<?xml")],
+)
+def test_save_figure_writes_what_the_name_says(name, start, tmp_path):
+    figure = plots.plot_alignment(weights_of(1, 3), "a中\x00", "b")
+    path = plots.save_figure(figure, tmp_path / name)
+    assert path.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("picture", r"`path` must be a name in .png, .pdf or .svg.*picture'"),
+        ("picture.jpg", r"`path` must be a name in .png, .pdf or .svg"),
+        ("folder.png", "`path` must be a file, not a folder"),
+        ("none/a.png", "`path` must be in a folder that exists.*Make the f"),
+        ("old.png/a.png", "`path` must be in a folder that exists"),
+    ],
+)
+def test_names_of_pictures_are_checked(name, message, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "old.png").write_bytes(b"an older file")
+    with pytest.raises(ValueError, match=message):
+        plots.check_path(tmp_path / name)
+    with pytest.raises(ValueError, match=message):
+        plots.save_figure(plots.plot_mask(np.eye(SOURCE)), tmp_path / name)
+    assert plots.check_path(str(tmp_path / "old.png")) == tmp_path / "old.png"
+
+
+def test_a_folder_that_may_not_be_written_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(ValueError, match="in a folder that you may write to"):
+        plots.check_path(tmp_path / "a.png")
 
 
 def test_pictures_leave_pyplot_alone():
@@ -320,11 +426,10 @@ def test_pictures_leave_pyplot_alone():
 
 def test_missing_matplotlib_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    importlib.reload(importlib.import_module("keras_attention.plots.pictures"))
     for draw in (
         lambda: plots.plot_alignment(weights_of(TARGET, SOURCE)),
         lambda: plots.plot_heads(weights_of(HEADS, TARGET, SOURCE)),
         lambda: plots.plot_mask(np.eye(SOURCE)),
     ):
-        with pytest.raises(ImportError, match=r"keras_attention\[plots\]"):
+        with pytest.raises(ImportError, match="pip install matplotlib"):
             draw()

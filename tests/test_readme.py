@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from keras_attention import cli
+from keras_attention.cli.options import make_parser
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -102,7 +102,10 @@ def commands(program):
     return calls
 
 
-def test_commands_are_those_of_the_program():
+def test_commands_are_those_of_the_program(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the page leaves its files
+    (tmp_path / "pairs.tsv").touch()
+    (tmp_path / "my_model").mkdir()
     calls = commands("keras-attention")
     assert [call[0] for call in calls] == [
         "train",
@@ -111,7 +114,7 @@ def test_commands_are_those_of_the_program():
         "export",
     ]
     for call in calls:
-        assert cli.parser().parse_args(call).run
+        assert make_parser().parse_args(call).run
 
 
 def test_notebooks_are_named():

@@ -235,6 +235,19 @@ def test_encode_of_empty_texts_is_eos_alone(unit):
     assert vocabulary_of(unit).encode(["", ""]).numpy().tolist() == [[2], [2]]
 
 
+@each_unit
+def test_encode_ragged_is_encode_without_padding(unit):
+    vocabulary = vocabulary_of(unit)
+    texts = ["a b", "", "<eos> zz", "b"]
+    ragged = vocabulary.encode_ragged(texts)
+    expected = vocabulary.encode(texts).numpy()
+    np.testing.assert_array_equal(ragged.to_tensor(), expected)
+    assert ragged.row_lengths().numpy().tolist() == [
+        *map(np.count_nonzero, expected)
+    ]
+    assert vocabulary.encode_ragged([]).shape[0] == 0
+
+
 @pytest.mark.parametrize("max_length", [None, 5], ids=str)
 @each_unit
 def test_encode_of_an_empty_batch(unit, max_length):

@@ -1,3 +1,6 @@
+import fractions
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -18,7 +21,44 @@ from keras_attention import validation
     ],
 )
 def test_check_returns_a_good_value(check, value):
-    assert check("argument", value) is value
+    assert check("argument", value) == value
+
+
+FLOATS = [np.float16, np.float32, np.float64, fractions.Fraction]
+INTEGERS = [np.int8, np.uint32, np.int64]
+
+
+@pytest.mark.parametrize("kind", [int, float, *FLOATS, *INTEGERS])
+@pytest.mark.parametrize(
+    "check",
+    [
+        validation.check_rate,
+        validation.check_number,
+        validation.check_positive_number,
+    ],
+)
+def test_any_real_number_becomes_a_float(check, kind):
+    given = 0 if check is validation.check_rate else 3
+    found = check("argument", kind(given))
+    assert type(found) is float
+    assert found == given
+
+
+@pytest.mark.parametrize("kind", [int, *INTEGERS])
+def test_any_integer_becomes_an_int(kind):
+    sizes = (
+        validation.check_positive_integer("units", kind(3)),
+        validation.check_divisor("num_heads", kind(3), "units", 6),
+    )
+    assert [type(size) for size in sizes] == [int, int]
+    assert sizes == (3, 3)
+
+
+@pytest.mark.parametrize("value", [float("nan"), np.float32("nan"), True, "5"])
+def test_number_refuses(value):
+    message = f"`scale` must be a number. Received: scale={value!r}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        validation.check_number("scale", value)
 
 
 @pytest.mark.parametrize(
@@ -29,10 +69,12 @@ def test_check_lets_none_through_where_it_is_optional(check):
     assert check("argument", None, optional=True) is None
 
 
-@pytest.mark.parametrize("value", [0, -3, 2.0, True, "5", None])
+@pytest.mark.parametrize(
+    "value", [0, -3, 2.0, True, "5", None, np.int64(0), np.float32(2), np.True_]
+)
 def test_positive_integer_refuses(value):
-    message = rf"`units` must be a positive integer. Received: units={value!r}."
-    with pytest.raises(ValueError, match=message):
+    message = f"`units` must be a positive integer. Received: units={value!r}."
+    with pytest.raises(ValueError, match=re.escape(message)):
         validation.check_positive_integer("units", value)
 
 

@@ -14,13 +14,17 @@ trains a better model, for twelve epochs of about four CPU-minutes each.
     DIR/README.md       what the model is, how good, and how to use it
 """
 
-import argparse
 import hashlib
 import importlib.metadata
 import pathlib
 import re
 import sys
 
+from keras_attention.choices import KINDS
+from keras_attention.cli import values
+from keras_attention.cli.outcome import exit_status_of
+from keras_attention.cli.parser import Parser
+from keras_attention.cli.startup import import_tensorflow
 from keras_attention.examples.g2p_card import write_page
 
 PRESETS = {
@@ -48,6 +52,8 @@ PRESETS = {
         "jit_compile": True,
     },
 }
+DEFAULT_PRESET, DEFAULT_OUTPUT = "demo", "saved_models/demo"
+OF_PRESET = "that of the preset"
 WORDS = ("attention", "keras", "tensorflow", "bahdanau", "serving", "xylophone")
 PICTURE_WORD = "xylophone"
 SEARCHES = ("greedy", "beam 4")
@@ -215,34 +221,65 @@ def versions():
 
 def main(arguments=None):
     """Runs the example from the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    options = vars(_parser().parse_args(arguments))
+    options = {name: v for name, v in options.items() if v is not None}
+    preset = PRESETS[options.pop("preset", DEFAULT_PRESET)]
+    options = {"output": DEFAULT_OUTPUT, **preset, **options}
+
+    def work():
+        import_tensorflow()
+        run(**options)
+
+    return exit_status_of(
+        work, "g2p", if_interrupted="the same command with --resume goes on"
+    )
+
+
+def _parser():
+    parser = Parser(
+        prog="g2p",
         description="Train spelling to phonemes; export, serve and plot it.",
-        argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("--output", default="saved_models/demo")
-    parser.add_argument(
+    parser.add_option(
+        "--output",
+        type=values.output_folder,
+        metavar="DIR",
+        default=DEFAULT_OUTPUT,
+        help="folder to write",
+    )
+    parser.add_option(
         "--preset",
-        default="demo",
-        choices=PRESETS,
-        help="settings of the model and its training; the options below "
-        "replace single ones",
+        type=values.choice(PRESETS),
+        metavar="NAME",
+        default=DEFAULT_PRESET,
+        help=f"settings of model and training: {', '.join(PRESETS)}; the "
+        "options below replace single ones",
     )
-    parser.add_argument("--kind", help="kind of model")
-    for name in ("--units", "--num-layers", "--epochs", "--batch-size"):
-        parser.add_argument(name, type=int)
-    for name in ("--dropout", "--learning-rate"):
-        parser.add_argument(name, type=float)
-    parser.add_argument(
+    parser.add_option(
+        "--kind",
+        type=values.choice(KINDS),
+        metavar="KIND",
+        default=OF_PRESET,
+        help="kind of model, as `build_seq2seq` names them",
+    )
+    for name in ("units", "num_layers", "epochs", "batch_size"):
+        _add_number(parser, name, values.integer(at_least=1))
+    _add_number(parser, "dropout", values.number(at_least=0, below=1))
+    _add_number(parser, "learning_rate", values.number(above=0))
+    parser.add_option(
         "--resume", action="store_true", help="go on where a run was cut short"
     )
-    options = vars(parser.parse_args(arguments))
-    options = {**PRESETS[options.pop("preset")], **options}
-    try:
-        run(**options)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"g2p: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return parser
+
+
+def _add_number(parser, name, read):
+    parser.add_option(
+        f"--{name.replace('_', '-')}",
+        type=read,
+        metavar="N",
+        default=OF_PRESET,
+        help=f"{name} of `training.train`",
+    )
 
 
 if __name__ == "__main__":

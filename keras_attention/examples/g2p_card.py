@@ -5,6 +5,8 @@ The figures are those of the model's `card.json`, so they cannot differ.
 
 import string
 
+from keras_attention import files
+
 LICENSE = "CMUDICT-LICENSE"
 README = "README.md"
 
@@ -64,11 +66,14 @@ As a server, and a request to it (more signatures and clients:
 [1/README.md](1/README.md)):
 
 ```sh
-docker run --rm -p 8501:8501 -v "$$PWD/$output:/models/g2p" \\
-  -e MODEL_NAME=g2p tensorflow/serving
+docker run --rm -p 127.0.0.1:8501:8501 \\
+  -v "$$PWD/$output:/models/g2p" -e MODEL_NAME=g2p tensorflow/serving
 curl -d '{"inputs": {"text": ["attention"]}}' \\
   http://localhost:8501/v1/models/g2p:predict
 ```
+
+`127.0.0.1` lets only this machine connect: the server asks no caller for a
+password, so for others put a proxy that does in front of it.
 
 ## Limits
 
@@ -119,5 +124,5 @@ def write_page(output, card, sample):
             for kind in ("word", "phoneme")
         },
     )
-    (output / README).write_text(text, encoding="utf-8")
-    (output / LICENSE).write_text(cmudict.license_string(), encoding="utf-8")
+    files.write_text(output / README, text)
+    files.write_text(output / LICENSE, cmudict.license_string())

@@ -12,12 +12,18 @@ without attention:
         --cell simple
 """
 
-import argparse
 import itertools
 import pathlib
 import random
 import sys
 import tempfile
+
+from keras_attention.choices import CELLS
+from keras_attention.choices import KINDS
+from keras_attention.cli import values
+from keras_attention.cli.outcome import exit_status_of
+from keras_attention.cli.parser import Parser
+from keras_attention.cli.startup import import_tensorflow
 
 VERBS = ("walk", "look", "run", "jump")
 DIRECTIONS = ("left", "right")
@@ -26,6 +32,20 @@ REPEATS = {"twice": 2, "thrice": 3}
 LONGEST = 48  # actions
 LENGTH_SPLIT = 22  # actions of the longest training target of "length"
 
+# What the command line trains with.
+DEFAULTS = {
+    "split": "simple",
+    "models": ["bahdanau"],
+    "units": 128,
+    "num_layers": 1,
+    "dropout": 0.1,
+    "epochs": 6,
+    "batch_size": 64,
+    "learning_rate": 3e-3,
+    "clip_norm": 5.0,
+    "seed": 0,
+    "test_pairs": None,
+}
 # Percent of exact matches, with the best model reported for each split.
 PUBLISHED = {
     "simple": "99.8 (LSTM 2x200)",
@@ -168,42 +188,65 @@ def run(split, models, output, test_pairs, **options):
 
 def main(arguments=None):
     """Runs the example from the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description="Train on a split of SCAN and count exact matches."
+    options = vars(_parser().parse_args(arguments))
+    given = {name: v for name, v in options.items() if v is not None}
+    options = {**DEFAULTS, **given}
+
+    def work():
+        import_tensorflow()
+        with tempfile.TemporaryDirectory() as temporary:
+            run(**{"output": temporary, **options})
+
+    return exit_status_of(work, "scan")
+
+
+def _parser():
+    parser = Parser(
+        prog="scan",
+        description="Train on a split of SCAN and count exact matches.",
     )
-    parser.add_argument("--split", default="simple", choices=list(PUBLISHED))
-    parser.add_argument(
-        "--model",
+
+    def add(name, read, help, metavar="N", **options):  # noqa: A002
+        default = DEFAULTS.get(options.get("dest", name))
+        if isinstance(default, list):
+            default = " ".join(default)
+        parser.add_option(
+            f"--{name.replace('_', '-')}",
+            type=read,
+            metavar=metavar,
+            default=default,
+            help=help,
+            **options,
+        )
+
+    splits = ", ".join(PUBLISHED)
+    positive = values.integer(at_least=1)
+    add("split", values.choice(PUBLISHED), f"data: {splits}", "NAME")
+    add(
+        "model",
+        values.choice(KINDS),
+        "kinds of models, as `build_seq2seq` names them",
+        "KIND",
         dest="models",
         nargs="+",
-        default=["bahdanau"],
-        metavar="KIND",
-        help="kinds of models, as `build_seq2seq` names them",
     )
-    parser.add_argument("--cell", choices=["lstm", "gru", "simple"])
-    parser.add_argument("--units", type=int, default=128)
-    parser.add_argument("--num-layers", type=int, default=1)
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--clip-norm", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--test-pairs", type=int, metavar="N", help="measure on N pairs only"
+    add(
+        "cell",
+        values.choice(CELLS),
+        f"recurrent models: {', '.join(CELLS)}; the model's own if not given",
+        "NAME",
     )
-    parser.add_argument("--output", help="keep the models in this folder")
-    options = vars(parser.parse_args(arguments))
-    if options["cell"] is None:
-        del options["cell"]
-    with tempfile.TemporaryDirectory() as temporary:
-        options["output"] = options["output"] or temporary
-        try:
-            run(**options)
-        except (ValueError, OSError) as error:
-            print(f"scan: error: {error}", file=sys.stderr)
-            return 2
-    return 0
+    add("units", positive, "width of the model")
+    add("num_layers", positive, "layers of encoder and decoder")
+    add("dropout", values.number(at_least=0, below=1), "rate of dropouts")
+    add("epochs", positive, "passes over the pairs")
+    add("batch_size", positive, "pairs in a step")
+    add("learning_rate", values.number(above=0), "highest learning rate")
+    add("clip_norm", values.number(above=0), "largest norm of all gradients")
+    add("seed", values.integer(at_least=0), "of weights and order")
+    add("test_pairs", positive, "measure on so many pairs; on all if not given")
+    add("output", values.output_folder, "keep the models there", "DIR")
+    return parser
 
 
 if __name__ == "__main__":

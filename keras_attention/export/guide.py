@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_attention.decoding.search import Search
+from keras_attention.export.bounds import bytes_read
 from keras_attention.export.warm_up import WarmUp
 
 README, BATCHING = "README.md", "batching_parameters.txt"
@@ -63,9 +64,14 @@ the answer to another.
 With Docker, from this folder:
 
 ```sh
-docker run --rm -p 8500:8500 -p 8501:8501 \\
+docker run --rm -p 127.0.0.1:8500:8500 -p 127.0.0.1:8501:8501 \\
   -v "$$PWD:/models/model/1" -e MODEL_NAME=model tensorflow/serving
 ```
+
+`127.0.0.1` lets only this machine connect, because TensorFlow Serving asks no
+caller for a password. Where other machines are to connect, put a proxy in
+front of the server that encrypts (TLS), knows its callers and limits the size
+and number of their requests.
 
 With the program itself (the folder below the base path must be a number):
 
@@ -74,6 +80,9 @@ mkdir -p /tmp/models/model && cp -r "$$PWD" /tmp/models/model/1
 tensorflow_model_server --port=8500 --rest_api_port=8501 \\
   --model_name=model --model_base_path=/tmp/models/model
 ```
+
+The program listens on all network interfaces, so keep its ports behind a
+firewall.
 
 Either takes more options at the end of its command. To answer requests that
 wait at the same time together:
@@ -103,6 +112,21 @@ saved_model_cli show --dir . --tag_set serve --signature_def serving_default
 saved_model_cli run --dir . --tag_set serve --signature_def serving_default \\
   --input_exprs 'text=["$sample"]'
 ```
+
+## Limits
+
+A long text costs no more than one of the greatest length: of a source
+$source_bytes bytes are read ($bytes_per_token for each token) and of the
+target of `score` $target_bytes. `tokens` reads $max_source_length ids a row,
+`decode_step` $max_length ids and $max_source_length positions of the source.
+What is beyond is left out without an error, which would fail the requests that
+a server has joined with it.
+
+The number of rows in a request has no limit here, and the server takes
+requests of up to 2 GiB. With batching, it refuses a request of more rows than
+`max_batch_size` in `$batching`.
+It has no option for the size of a request: let the proxy in front limit it for
+REST and gRPC, as nginx does with `client_max_body_size 1m;`.
 
 ## Client: REST
 
@@ -192,6 +216,8 @@ class Facts:
     search: Search
     max_length: int
     max_source_length: int
+    source_unit: str  # of the vocabularies
+    target_unit: str
     weights: str | None  # how they are stored
     warm_up: WarmUp | None
     sample: str  # a text of the source language
@@ -210,6 +236,9 @@ def write(folder, signatures, facts):
         search=repr(facts.search),
         max_length=facts.max_length,
         max_source_length=facts.max_source_length,
+        source_bytes=bytes_read(facts.source_unit, facts.max_source_length),
+        target_bytes=bytes_read(facts.target_unit, facts.max_length),
+        bytes_per_token=bytes_read(facts.source_unit, 1),
         sample=facts.sample,
         weights=WEIGHTS[facts.weights],
         warm_up=_described_warm_up(facts.warm_up),

@@ -17,6 +17,7 @@ from keras_attention.export.signatures import PORTABLE
 from keras_attention.export.signatures import Signatures
 from keras_attention.functional import portable
 from keras_attention.models import Seq2Seq
+from keras_attention.models.finite import check_finite
 from keras_attention.text import UNKNOWN_ID
 
 # Only a folder that holds it is ever replaced.
@@ -58,6 +59,9 @@ def export_saved_model(
     longer than `max_source_length` is cut, broken UTF-8 reads as U+FFFD, what
     the vocabulary lacks as unknown; no row changes another's answer. With
     `Sample` the random bits of a row depend on its text and the seed alone.
+    So that no request fills the memory, only the first 4 bytes for each of
+    the `max_source_length` characters, 64 bytes for each word or symbol, are
+    read at all; the same holds for `target` and `max_length`.
 
     Args:
         model: a `Seq2Seq` with both vocabularies.
@@ -81,9 +85,9 @@ def export_saved_model(
 
     Raises:
         ValueError: if an argument is out of range, the model has no
-            vocabularies, the folder may not be written, a weight is beyond
-            the range of float16, or the model holds an operation that a
-            server without XLA, GPU or Python cannot run.
+            vocabularies, the folder may not be written, a weight is NaN,
+            infinite or beyond the range of float16, or the model holds an
+            operation that a server without XLA, GPU or Python cannot run.
 
     Example:
 
@@ -98,6 +102,7 @@ def export_saved_model(
     'README.md'
     """
     _check_model(model)
+    check_finite(model, "exported")
     if max_length is None:
         max_length = model.max_length
     _check_options(search, max_length, max_source_length, warm_up)
@@ -113,6 +118,8 @@ def export_saved_model(
         search,
         max_length,
         max_source_length,
+        model.source_vocabulary.unit,
+        model.target_vocabulary.unit,
         weights,
         warm_up,
         _sample(model.source_vocabulary),

@@ -15,9 +15,10 @@ import tensorflow as tf
 from keras_attention.decoding import Beam
 from keras_attention.decoding import score_tokens
 from keras_attention.decoding.constraints import LEAST_FORCED
+from keras_attention.export import bounds
+from keras_attention.export import shapes
 from keras_attention.models.generation import decode_ids
 from keras_attention.text import BOS_ID
-from keras_attention.text import EOS_ID
 from keras_attention.text import PAD_ID
 from keras_attention.text import UNKNOWN_ID
 
@@ -83,20 +84,20 @@ class Signatures:
     def best_text(self, text):
         """text (B,) -> the best target of each, text (B,) and score (B,)."""
         source = self.source_ids(text)
-        decoded = self._best(_at_least_one_row(source))
-        return self._best_text(_first_rows(decoded, source))
+        decoded = self._best(shapes.at_least_one_row(source))
+        return self._best_text(shapes.first_rows(decoded, source))
 
     def best_text_compiled(self, text):
         """What `best_text` gives, by XLA, for few different shapes."""
         source = self.source_ids(text)
-        decoded = self._compiled(_pad_to_powers_of_two(source))
-        return self._best_text(_first_rows(decoded, source))
+        decoded = self._compiled(shapes.pad_to_powers_of_two(source))
+        return self._best_text(shapes.first_rows(decoded, source))
 
     def several_texts(self, text):
         """text (B,) -> n targets each, best first, and their alignments."""
         source = self.source_ids(text)
-        decoded = self._several(_at_least_one_row(source))
-        decoded = _first_rows(decoded, source)
+        decoded = self._several(shapes.at_least_one_row(source))
+        decoded = shapes.first_rows(decoded, source)
         longest = tf.maximum(tf.reduce_max(decoded.lengths), 0)
         tokens = decoded.tokens[..., :longest]
         return {
@@ -110,8 +111,8 @@ class Signatures:
     def several_ids(self, ids):
         """ids (B, S) -> n targets each, best first, as ids (B, n, T)."""
         source = self._checked_ids(ids)
-        decoded = self._several(_at_least_one_row(source))
-        decoded = _first_rows(decoded, source)
+        decoded = self._several(shapes.at_least_one_row(source))
+        decoded = shapes.first_rows(decoded, source)
         return {
             "ids": decoded.tokens,
             "scores": decoded.scores,  # (B, n)
@@ -121,11 +122,11 @@ class Signatures:
     def score(self, text, target):
         """text, target (B,) -> what the model gives this target, (B,)."""
         source = self.source_ids(text)
-        labels = self.model.target_vocabulary.encode(
-            target, max_length=self.max_length
+        labels = ids_of(
+            target, self.model.target_vocabulary, self.max_length
         )  # (B, T)
-        rows = _at_least_one_row(source)
-        labels_of_rows = _at_least_one_row(labels)
+        rows = shapes.at_least_one_row(source)
+        labels_of_rows = shapes.at_least_one_row(labels)
         logits = self.model(
             {"source": rows, "target": _after_bos(labels_of_rows[:, :-1])},
             training=False,
@@ -134,31 +135,37 @@ class Signatures:
         total = score_tokens(logits, labels_of_rows)
         scores = score_tokens(logits, labels_of_rows, penalty)
         found = {"score": scores, "log_probability": total}
-        return _first_rows(found, labels)
+        return shapes.first_rows(found, labels)
 
     def encode(self, text):
         """text (B,) -> what `decode_step` takes of it."""
         source = self.source_ids(text)
-        rows = _at_least_one_row(source)
+        rows = shapes.at_least_one_row(source)
         encoded = self.model.encoder(rows, training=False)
         mask = self.model.encoder.compute_mask(rows)
         found = {
             "encoded": tf.cast(encoded, tf.float32),  # (B, S, width)
             "source_mask": mask,  # (B, S)
         }
-        return _first_rows(found, source)
+        return shapes.first_rows(found, source)
 
     def decode_step(self, encoded, source_mask, ids):
         """The ids so far (B, T), BOS left out -> what may follow the last.
 
         The ids are the whole state: a server may join rows that are at
-        different steps. Each step runs over all ids so far.
+        different steps. Each step runs over all ids so far. At most
+        `max_length` ids and `max_source_length` positions are read.
         """
-        ids = _known_ids(ids, self.model.decoder.vocabulary_size)
+        ids = _known_ids(
+            ids[:, : self.max_length], self.model.decoder.vocabulary_size
+        )
+        encoded = encoded[:, : self.max_source_length]
+        source_mask = source_mask[:, : self.max_source_length]
+        source_length = tf.shape(encoded)[1]
         logits, alignments = self.model.decoder(
             _after_bos(ids),
-            encoded,
-            encoded_mask=source_mask,
+            shapes.at_least_one_position(encoded),
+            encoded_mask=shapes.at_least_one_position(source_mask),
             return_attention_scores=True,
             training=False,
         )
@@ -167,20 +174,21 @@ class Signatures:
         said = tf.maximum(tf.reduce_max(places, axis=1), 0)  # (B,); 0 of none
         last = tf.one_hot(said, length + 1)[..., None]  # (B, T+1, 1)
         logits = tf.reduce_sum(logits * last, axis=1)  # (B, V)
+        alignment = tf.reduce_sum(alignments * last, axis=1)
         never = tf.range(logits.shape[-1]) <= BOS_ID
         return {
             "log_probabilities": tf.where(
                 never, LEAST_FORCED, tf.nn.log_softmax(logits)
             ),
-            "alignment": tf.reduce_sum(alignments * last, axis=1),  # (B, S)
+            "alignment": alignment[:, :source_length],  # (B, S)
             "text": self._decode_text(ids),  # (B,)
         }
 
     def source_ids(self, text):
         """text (B,) -> the ids that the encoder reads, (B, S)."""
-        return self.model.source_vocabulary.encode(
-            text, max_length=self.max_source_length
-        )  # (B, S)
+        return ids_of(
+            text, self.model.source_vocabulary, self.max_source_length
+        )
 
     def _decoder(self, search, jit_compile=None):
         def decode_source(source):
@@ -208,8 +216,7 @@ class Signatures:
     def _checked_ids(self, ids):
         ids = ids[:, : self.max_source_length]
         ids = _known_ids(ids, self.model.encoder.vocabulary_size)
-        missing = tf.maximum(1 - tf.shape(ids)[1], 0)
-        return tf.pad(ids, [[0, 0], [0, missing]])  # at least one position
+        return shapes.at_least_one_position(ids)
 
     def _best_text(self, decoded):
         return {
@@ -235,6 +242,13 @@ def several_of(search):
     return search
 
 
+def ids_of(text, vocabulary, max_length):
+    """text (B,) -> at most `max_length` ids each, EOS counted, (B, length)."""
+    limit = bounds.bytes_read(vocabulary.unit, max_length)
+    text = bounds.cut_to_bytes(text, limit)
+    return vocabulary.encode(text, max_length=max_length)
+
+
 def row_seeds(source):
     """Returns int32 (B,): what tells the random bits of a row from another's.
 
@@ -253,36 +267,6 @@ def _known_ids(ids, vocabulary_size):
 
 def _after_bos(ids):
     return tf.pad(ids, [[0, 0], [1, 0]], constant_values=BOS_ID)
-
-
-def _at_least_one_row(source):
-    """Gives an empty batch a row of EOS; some kernels fail on no rows."""
-    missing = tf.maximum(1 - tf.shape(source)[0], 0)
-    return tf.pad(source, [[0, missing], [0, 0]], constant_values=EOS_ID)
-
-
-def _first_rows(decoded, source):
-    """Leaves the rows of `decoded` that answer a row of `source`."""
-    batch = tf.shape(source)[0]
-    return tf.nest.map_structure(lambda tensor: tensor[:batch], decoded)
-
-
-def _pad_to_powers_of_two(source):
-    """Pads (B, S) ids on both axes, so that few shapes are ever compiled.
-
-    Rows that are added repeat the first one, so they end when it does.
-    """
-    batch, length = tf.unstack(tf.shape(source))
-    source = _at_least_one_row(source)
-    source = tf.pad(source, [[0, 0], [0, _power_of_two(length) - length]])
-    rows = tf.range(_power_of_two(batch))
-    return tf.gather(source, tf.where(rows < batch, rows, 0))
-
-
-def _power_of_two(size):
-    """The smallest power of two that is at least `size`, and at least 1."""
-    powers = tf.bitwise.left_shift(1, tf.range(31))
-    return tf.reduce_min(tf.boolean_mask(powers, powers >= size))
 
 
 def _names(vocabulary, ids):

@@ -29,6 +29,7 @@ import dataclasses
 from keras import ops
 
 from keras_attention.functional import compiling
+from keras_attention.functional import tiles
 from keras_attention.functional.by_hand import differentiable_once
 
 # Measured: under XLA on a CPU, groups of eight take four times as long, and of
@@ -109,8 +110,8 @@ def scores(query, key, vector, mask=None):
         query_sum, key_sum, each = _gradients(*folded, upstream, is_safe)
         each = ops.reshape(each, (batch, heads, -1))
         return (
-            _unfold(query_sum, query),
-            _unfold(key_sum, key),
+            _unfold(query_sum, query, heads),
+            _unfold(key_sum, key, heads),
             _sum_to(ops.sum(each, axis=0), vector),
         )
 
@@ -121,15 +122,16 @@ def scores(query, key, vector, mask=None):
 def _fold(tensor, heads):
     """Returns (B * N, L, U) from (B, L, K, U)."""
     tensor = ops.repeat(tensor, heads // tensor.shape[2], axis=2)
-    _, length, _, units = ops.shape(tensor)
+    batch, length, _, units = ops.shape(tensor)
     tensor = ops.transpose(tensor, (0, 2, 1, 3))  # (B, N, L, U)
-    return ops.reshape(tensor, (-1, length, units))
+    return ops.reshape(tensor, (batch * heads, length, units))
 
 
-def _unfold(gradient, tensor):
+def _unfold(gradient, tensor, heads):
     """Returns the gradient of `tensor` (B, L, K, U) from (B * N, L, U)."""
     batch, length, kv_heads, units = ops.shape(tensor)
-    gradient = ops.reshape(gradient, (batch, kv_heads, -1, length, units))
+    shape = (batch, kv_heads, heads // kv_heads, length, units)
+    gradient = ops.reshape(gradient, shape)
     return ops.transpose(ops.sum(gradient, axis=2), (0, 2, 1, 3))
 
 
@@ -151,7 +153,8 @@ def is_small(query, key, mask=None):
 
 
 def _all_small(tensor, live):
-    largest = ops.max(ops.abs(ops.stop_gradient(tensor)), axis=(2, 3))
+    sizes = ops.abs(ops.stop_gradient(tensor))
+    largest = ops.max(sizes, axis=(2, 3), initial=0.0)
     small = largest <= LARGEST  # (B, L)
     if live is not None:
         small = ops.logical_or(small, ops.logical_not(live))
@@ -277,7 +280,7 @@ def _groups(tensor):
     lines would fall on the same place of a cache.
     """
     rows, length, width = ops.shape(tensor)
-    groups = -(-length // GROUP)
+    groups = tiles.num_blocks(length, GROUP)
     surplus = groups * GROUP - length
     if not (isinstance(surplus, int) and surplus == 0):
         zeros = ops.zeros((rows, surplus, width), tensor.dtype)

@@ -13,6 +13,7 @@ from keras import ops
 from keras_attention import masks
 from keras_attention import validation
 from keras_attention.functional import biases
+from keras_attention.functional import padding
 from keras_attention.functional import scores as score_functions
 from keras_attention.functional.blockwise import attend_blockwise
 from keras_attention.functional.dense import attend_dense
@@ -81,7 +82,9 @@ def attend(
 
     Masking:
         Masked scores are replaced before the softmax. A query with nothing to
-        attend to has zero weights, zero output and zero gradient.
+        attend to has zero weights, zero output and zero gradient. What the
+        mask calls padding (`Lengths`, `Padding`, `QueryPadding`) may hold
+        anything, even NaN: it reaches no output and no gradient.
 
     Raises:
         ValueError: if shapes do not fit or an argument is unknown.
@@ -99,13 +102,14 @@ def attend(
     (TensorShape([2, 5, 3, 7]), TensorShape([2, 3, 5, 5]))
     """
     validation.check_choice("implementation", implementation, IMPLEMENTATIONS)
-    validation.check_positive_number(
+    logit_soft_cap = validation.check_positive_number(
         "logit_soft_cap", logit_soft_cap, optional=True
     )
     query, key, value = map(ops.convert_to_tensor, (query, key, value))
     mask, bias = masks.as_mask(mask), biases.as_bias(bias)
     _check_shapes(query, key, value)
     _check_extras(query, key, score, mask, bias, sink)
+    query, key, value = padding.zero_padding(mask, query, key, value)
     arguments = (
         query, key, value, score, mask, bias, logit_soft_cap, sink, dropout
     )  # fmt: skip
@@ -116,6 +120,9 @@ def attend(
                 "'blockwise', which never builds the weights. Received: "
                 "return_weights=True. Use implementation='auto' or 'dense'."
             )
+        if 0 in (query.shape[1], key.shape[1]):
+            # No block to cut, and no score to build.
+            return attend_dense(*arguments)[0]
         return attend_blockwise(*arguments)
     if implementation == "dense" or return_weights:
         output, weights = attend_dense(*arguments)

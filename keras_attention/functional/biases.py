@@ -38,7 +38,7 @@ class TensorBias:
         """
         rank = len(self.tensor.shape)
         if rank == 0:
-            return self.tensor
+            return ops.reshape(self.tensor, (1, 1))
         starts = (row, None, query_start, key_start)[-rank:]
         lengths = (1, None, query_length, key_length)[-rank:]
         return ranges.window(self.tensor, starts, lengths)
@@ -78,21 +78,20 @@ class DistanceBias:
 
     def block(self, query_start, query_length, key_start, key_length):
         """Returns the bias of a block, shape (num_heads, T, S)."""
-        distances = query_length + key_length - 1
-        lowest = key_start - query_start - (query_length - 1)
+        rows = ranges.maximum(query_length, 1)
+        distances = rows + key_length - 1
+        lowest = key_start - query_start - (rows - 1)
         distance = lowest + ops.arange(distances + 1, dtype="int32")
         index = self.index(distance)
         values = ops.take(self.values, index, axis=1)  # (N, T + S)
         # Read in rows that are one shorter than the period, the values of
         # all distances shift by one from each query to the next.
         heads = self.values.shape[0]
-        values = ops.broadcast_to(
-            values[:, None], (heads, query_length, distances + 1)
-        )
+        values = ops.broadcast_to(values[:, None], (heads, rows, distances + 1))
         values = ops.reshape(values, (heads, -1))  # (N, T * (T + S))
-        values = values[:, : query_length * distances]
-        values = ops.reshape(values, (heads, query_length, distances))
-        return values[:, :, query_length - 1 :]  # (N, T, S)
+        values = values[:, : rows * distances]
+        values = ops.reshape(values, (heads, rows, distances))
+        return values[:, :query_length, rows - 1 :]  # (N, T, S)
 
     def index(self, distance):
         """Returns where these distances are in `values`."""

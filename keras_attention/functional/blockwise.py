@@ -3,7 +3,7 @@
 Each tile, a block of queries of one row of the batch, visits the blocks of
 keys that its mask allows and keeps the running maximum, sum and output of the
 softmax (Milakov and Gimelshein 2018; Dao et al. 2022, algorithm 1). Backward,
-the same visits compute each block of weights again from the logarithm of the
+the same visits compute each block of weights again from the maximum and the
 sum, so that memory grows with the lengths and not with their product.
 
 Letters as in `tiles.py`, V value_dim.
@@ -79,15 +79,15 @@ def _differentiable(problem, inputs):
 
     def solve(*tensors):
         solve_all = forward_compiled if is_long else forward
-        output, log_total = solve_all(problem, named(tensors))
-        return output, (output, log_total)
+        output, normalizers = solve_all(problem, named(tensors))
+        return output, (output, normalizers)
 
     def differentiate(*tensors):
-        *tensors, output, log_total, upstream = tensors
+        *tensors, output, normalizers, upstream = tensors
         inputs = named(tensors)
         differentiate_all = backward_compiled if is_long else backward
         gradients = differentiate_all(
-            problem, inputs, output, log_total, upstream
+            problem, inputs, output, normalizers, upstream
         )
         return [gradients[name] for name in given]
 
@@ -96,9 +96,12 @@ def _differentiable(problem, inputs):
 
 
 def forward(problem, inputs):
-    """Returns the output (B, T, N, V) and the logarithm of each sum.
+    """Returns the output (B, T, N, V), and the normalizers of the softmax.
 
-    The latter is cut into blocks, (count, N, I, 1).
+    Those are the largest score of each query and the sum of the powers
+    exp(score - largest), cut into blocks (count, N, I, 2). Their one sum
+    largest + log(sum) would lose the logarithm to rounding where scores are
+    huge, as those of keys whose bias is the lowest float32.
     """
     layout = problem.layout(inputs)
     blocks = problem.cut(inputs, layout)
@@ -106,28 +109,28 @@ def forward(problem, inputs):
     value_dim = blocks.value.shape[3]
     dtype = blocks.query.dtype
 
-    def visit(index, outputs, log_totals):
-        output, log_total = _forward_tile(problem.tile(layout, blocks, index))
+    def visit(index, outputs, normalizers):
+        output, normalizer = _forward_tile(problem.tile(layout, blocks, index))
         return (
             index + 1,
             buffers.write(outputs, index, output),
-            buffers.write(log_totals, index, log_total),
+            buffers.write(normalizers, index, normalizer),
         )
 
     count = layout.count
-    _, outputs, log_totals = ops.while_loop(
+    _, outputs, normalizers = ops.while_loop(
         lambda index, *_: index < count,
         visit,
         (
             0,
             buffers.zeros(count, (heads, queries, value_dim), dtype),
-            buffers.zeros(count, (heads, queries, 1), dtype),
+            buffers.zeros(count, (heads, queries, 2), dtype),
         ),
     )
     output = tiles.join(
         buffers.stack(outputs), layout.batch, layout.query_length
     )
-    return output, buffers.stack(log_totals)
+    return output, buffers.stack(normalizers)
 
 
 # For long sequences as one program. Measured; see benchmarks/attention.py.
@@ -136,7 +139,7 @@ backward_compiled = compiling.compiled(backward)
 
 
 def _forward_tile(tile):
-    """Returns the output (N, I, V) and log sum (N, I, 1) of one tile."""
+    """Returns the output (N, I, V) and normalizers (N, I, 2) of one tile."""
     query = tile.query()  # (N, I, H)
     first, last = tile.key_range()
 
@@ -155,7 +158,7 @@ def _forward_tile(tile):
     )
     # A query that saw nothing has a sum of zero, and an output of zero.
     total = ops.where(total > 0, total, ops.ones_like(total))
-    return output / total, top + ops.log(total)
+    return output / total, ops.concatenate([top, total], axis=-1)
 
 
 # Outside XLA the exponential and the two reductions are three slow passes.
@@ -180,19 +183,19 @@ def _start(tile, query):
     shape = (heads, queries, 1)
     value_dim = tile.blocks.value.shape[3]
     output = ops.zeros((heads, queries, value_dim), dtype=query.dtype)
+    # Finite, so that hidden scores, minus infinity, are zero weights even
+    # where nothing was visible yet.
+    lowest = ops.convert_to_tensor(
+        np.finfo(ops.dtype(query)).min, dtype=query.dtype
+    )
     if tile.blocks.sink is not None:
         # The sink joins as a key would whose value is zero.
         sink = tile.problem.sink(tile.blocks, query.dtype)
-        top = ops.broadcast_to(sink, shape)
-        return top, ops.ones(shape, dtype=query.dtype), output
-    # Finite, so that hidden scores, minus infinity, are zero weights even
-    # where nothing was visible yet.
-    lowest = np.finfo(ops.dtype(query)).min
-    return (
-        ops.full(shape, lowest, dtype=query.dtype),
-        ops.zeros(shape, dtype=query.dtype),
-        output,
-    )
+        sink = ops.broadcast_to(sink, shape)
+        top = ops.maximum(sink, lowest)
+        return top, ops.exp(sink - top), output
+    top = ops.full(shape, lowest, dtype=query.dtype)
+    return top, ops.zeros(shape, dtype=query.dtype), output
 
 
 def _tensor(value):

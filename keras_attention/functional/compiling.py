@@ -77,6 +77,7 @@ class _Opaque(Exception):
     """Something that is neither a tensor, a number nor made of them."""
 
 
+_PLAIN = (bool, int, float, str)
 _ARRAYS = (np.ndarray, np.number, list)
 # What stands for a tensor in a structure.
 _TENSOR = "tensor"
@@ -84,8 +85,11 @@ _TENSOR = "tensor"
 
 def _take_apart(value, tensors):
     """Returns the structure of `value`, hashable; adds to its `tensors`."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return type(value), value
+    if value is None:
+        return type(None), None
+    for kind in _PLAIN:
+        if isinstance(value, kind):
+            return kind, kind(value)  # a NumPy float64 is a float
     if isinstance(value, tuple) or dataclasses.is_dataclass(value):
         parts = (_take_apart(part, tensors) for part in _parts(value))
         return type(value), *parts
@@ -100,8 +104,11 @@ def _take_apart(value, tensors):
 def _parts(value):
     if isinstance(value, tuple):
         return value
-    fields = dataclasses.fields(value)
-    return tuple(getattr(value, field.name) for field in fields)
+    return tuple(getattr(value, name) for name in _names(value))
+
+
+def _names(dataclass):
+    return [f.name for f in dataclasses.fields(dataclass) if f.init]
 
 
 def _put_together(structure, tensors):
@@ -109,9 +116,11 @@ def _put_together(structure, tensors):
     if structure == _TENSOR:
         return next(tensors)
     kind, *parts = structure
-    if kind in (type(None), bool, int, float, str):
+    if kind in (type(None), *_PLAIN):
         return parts[0]
     values = [_put_together(part, tensors) for part in parts]
     if kind is tuple:
         return tuple(values)
-    return kind(*values)
+    if issubclass(kind, tuple):  # a NamedTuple
+        return kind(*values)
+    return kind(**dict(zip(_names(kind), values, strict=True)))

@@ -4,7 +4,6 @@ Letters as in `attention.py`.
 """
 
 import numpy as np
-from keras import backend
 from keras import ops
 
 from keras_attention.functional import biases
@@ -21,13 +20,23 @@ def attend_dense(
     scores = score.scores(query, key, mask)  # (B, N, T, S)
     scores = biases.soft_cap(scores, logit_soft_cap)
     area = (0, ops.shape(query)[1], 0, ops.shape(key)[1])
-    if bias is not None:
-        scores = scores + ops.cast(bias.block(*area), scores.dtype)
     visible = None if mask is None else mask.block(*area)
+    if bias is not None:
+        bias = ops.cast(bias.block(*area), scores.dtype)
+        scores = scores + bias
+        visible = _without_hidden(visible, bias)
     weights = masked_softmax(scores, visible, sink)
     dropped = weights if dropout is None else dropout.apply(weights)
     output = _weighted_values(dropped, value)
     return ops.cast(output, output_dtype), ops.cast(weights, output_dtype)
+
+
+def _without_hidden(visible, bias):
+    """Returns `visible` with False where the bias is minus infinity."""
+    not_hidden = ops.not_equal(bias, -np.inf)
+    if visible is None:
+        return not_hidden
+    return ops.logical_and(visible, not_hidden)
 
 
 def masked_softmax(scores, visible=None, sink=None):
@@ -35,7 +44,7 @@ def masked_softmax(scores, visible=None, sink=None):
 
     Args:
         scores: float32 or float64 tensor (batch, num_heads, query_length,
-            key_length).
+            key_length), finite where visible.
         visible: boolean tensor that broadcasts to it, or None.
         sink: tensor (num_heads,) that joins the denominator, or None.
 
@@ -44,9 +53,10 @@ def masked_softmax(scores, visible=None, sink=None):
         and so are its gradients.
     """
     if visible is not None:
-        dtype = backend.standardize_dtype(scores.dtype)
-        lowest = ops.convert_to_tensor(np.finfo(dtype).min, dtype=dtype)
-        scores = ops.where(visible, scores, lowest)
+        # Minus infinity in all of a row would make it NaN.
+        sees_something = ops.any(visible, axis=-1, keepdims=True)
+        hidden = ops.where(sees_something, -np.inf, 0.0)
+        scores = ops.where(visible, scores, ops.cast(hidden, scores.dtype))
     if sink is None and scores.shape[-1] == 1:
         # The softmax of a single key, about which `ops.softmax` would warn.
         weights = ops.exp(scores - scores)
@@ -54,7 +64,9 @@ def masked_softmax(scores, visible=None, sink=None):
         weights = ops.softmax(scores, axis=-1)
     else:
         sink = ops.cast(ops.reshape(sink, (1, -1, 1, 1)), scores.dtype)
-        top = ops.maximum(ops.max(scores, axis=-1, keepdims=True), sink)
+        # The largest of no keys is asked for where the key length is 0.
+        top = ops.max(scores, axis=-1, keepdims=True, initial=-np.inf)
+        top = ops.maximum(top, sink)
         top = ops.stop_gradient(top)
         powers = ops.exp(scores - top)
         total = ops.sum(powers, axis=-1, keepdims=True) + ops.exp(sink - top)

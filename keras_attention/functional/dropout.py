@@ -45,7 +45,9 @@ class Dropout:
     seed: object
 
     def __post_init__(self):
-        validation.check_rate("rate", self.rate)
+        # A frozen dataclass sets its own fields by way of `object`.
+        rate = validation.check_rate("rate", self.rate)
+        object.__setattr__(self, "rate", rate)
 
     def with_seed_tensor(self):
         """Returns the same dropout, whose seed is a tensor.

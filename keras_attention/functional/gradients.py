@@ -16,21 +16,21 @@ from keras_attention.functional import kernels
 from keras_attention.functional import tiles
 
 
-def backward(problem, inputs, output, log_total, upstream):
+def backward(problem, inputs, output, normalizers, upstream):
     """Returns the gradient of each of `inputs`, by name.
 
     Args:
         problem: the `Problem` that was solved.
         inputs: its `Inputs`.
         output: what came out, (B, T, N, V).
-        log_total: logarithm of the sum of each query, (count, N, I, 1).
+        normalizers: of each query, (count, N, I, 2); see `forward`.
         upstream: gradient of the output, (B, T, N, V).
     """
     layout = problem.layout(inputs)
     blocks = problem.cut(inputs, layout)
     dot = ops.sum(upstream * output, axis=-1, keepdims=True)  # D
     dot = tiles.cut(dot, layout.query_block)  # (count, N, I, 1)
-    saved = tiles.cut(upstream, layout.query_block), log_total, dot
+    saved = tiles.cut(upstream, layout.query_block), normalizers, dot
 
     def visit(index, sums):
         tile = problem.tile(layout, blocks, index)
@@ -43,7 +43,8 @@ def backward(problem, inputs, output, log_total, upstream):
     sums = _join(layout, inputs, blocks, sums)
     if inputs.sink is not None:
         # The sink has a weight like a key, and no value: dweight = 0.
-        weight = ops.exp(problem.sink(inputs, dot.dtype) - log_total)
+        top, total = ops.split(normalizers, 2, axis=-1)
+        weight = ops.exp(problem.sink(inputs, dot.dtype) - top) / total
         sums["sink"] = -ops.sum(weight * dot, axis=(0, 2, 3))
     return {
         name: ops.cast(gradient, getattr(inputs, name).dtype)
@@ -87,14 +88,14 @@ def _visit_tile(tile, saved, sums):
     }
 
 
-def _block_gradients(tile, query, key_block, upstream, log_total, dot):
+def _block_gradients(tile, query, key_block, upstream, normalizers, dot):
     """Returns the gradients of one block, by name."""
     key, value = tile.key(key_block), tile.value(key_block)
     scores, capped = tile.scores(query, key, key_block)
     weights_gradient = kernels.weights_gradient(upstream, value)
     weights_gradient = tile.drop(weights_gradient, key_block)
     weights, scores_gradient = _softmax_gradient(
-        scores, log_total, weights_gradient, dot
+        scores, normalizers, weights_gradient, dot
     )
     dropped = tile.drop(weights, key_block)
     cap = tile.problem.logit_soft_cap
@@ -115,9 +116,10 @@ def _block_gradients(tile, query, key_block, upstream, log_total, dot):
 
 
 @compiling.compiled
-def _softmax_gradient(scores, log_total, weights_gradient, dot):
+def _softmax_gradient(scores, normalizers, weights_gradient, dot):
     """Returns the weights and the gradient of the scores, (N, I, J)."""
-    weights = ops.exp(scores - log_total)
+    top, total = ops.split(normalizers, 2, axis=-1)  # (N, I, 1)
+    weights = ops.exp(scores - top) * (1.0 / total)
     return weights, weights * (weights_gradient - dot)
 
 

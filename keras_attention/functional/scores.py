@@ -25,10 +25,18 @@ class DotProductScore:
     Args:
         scale: number or scalar tensor that multiplies the product. Defaults
             to 1 / sqrt(key_dim).
+
+    Raises:
+        ValueError: if `scale` is NaN.
     """
 
     scale: object = None
     vector = None
+
+    def __post_init__(self):
+        if validation.is_number(self.scale):
+            scale = validation.check_number("scale", self.scale)
+            object.__setattr__(self, "scale", scale)
 
     def kernel(self, query, key, mask=None):
         """Returns what computes the scores of a block of the scaled query."""
@@ -55,7 +63,7 @@ class DotProductScore:
         scale = self.scale
         if scale is None:
             scale = 1.0 / math.sqrt(query.shape[-1])
-        if not isinstance(scale, (int, float)):
+        if not isinstance(scale, float):
             scale = ops.cast(scale, query.dtype)
         return query * scale
 

@@ -50,11 +50,11 @@ class Tiles:
 
     @property
     def query_blocks(self):
-        return -(-self.query_length // self.query_block)
+        return num_blocks(self.query_length, self.query_block)
 
     @property
     def key_blocks(self):
-        return -(-self.key_length // self.key_block)
+        return num_blocks(self.key_length, self.key_block)
 
     @property
     def count(self):
@@ -100,10 +100,15 @@ class Tiles:
         )
 
 
+def num_blocks(length, size):
+    """Returns how many blocks hold a sequence: one, if it is empty."""
+    return ranges.maximum(-(-length // size), 1)
+
+
 def cut(tensor, size):
     """Cuts (B, L, N, H) into blocks: (B * blocks, N, size, H), zero-padded."""
     batch, length, heads, width = ops.shape(tensor)
-    blocks = -(-length // size)
+    blocks = num_blocks(length, size)
     tensor = _pad(tensor, blocks * size - length)
     tensor = ops.reshape(tensor, (batch, blocks, size, heads, width))
     tensor = ops.transpose(tensor, (0, 1, 3, 2, 4))
@@ -113,7 +118,7 @@ def cut(tensor, size):
 def join(blocks, batch, length):
     """Joins (B * blocks, N, size, H) into (B, L, N, H); `cut` backwards."""
     _, heads, size, width = blocks.shape
-    count = -(-length // size)
+    count = num_blocks(length, size)
     blocks = ops.reshape(blocks, (batch, count, heads, size, width))
     blocks = ops.transpose(blocks, (0, 1, 3, 2, 4))
     joined = ops.reshape(blocks, (batch, count * size, heads, width))

@@ -15,7 +15,9 @@ from keras import ops
 from keras_attention import masks
 from keras_attention import validation
 from keras_attention.functional import attend
+from keras_attention.functional import padding
 from keras_attention.layers.base import mask_for
+from keras_attention.masks.booleans import as_boolean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +130,29 @@ class AttentionAxes:
             attention_mask=attention_mask,
         )
 
+    def zero_padding(self, mask, query, key, value):
+        """Returns the inputs (B, axes..., width) with zeros at padding.
+
+        Args:
+            mask: what `masks` returned.
+            query: the query.
+            key: the key.
+            value: the value.
+        """
+        if self.is_plain or mask is None:
+            return padding.zero_padding(mask, query, key, value)
+        sizes = self._sizes(ops.shape(query), ops.shape(key))
+        rows, queries, keys = map(math.prod, sizes)
+        live_queries = self._unfold_flags(
+            mask.live_queries(queries), (rows, queries), query
+        )
+        live_keys = self._unfold_flags(mask.live_keys(keys), (rows, keys), key)
+        return (
+            padding.keep(query, live_queries),
+            padding.keep(key, live_keys),
+            padding.keep(value, live_keys),
+        )
+
     def fold(self, tensor, trailing=0):
         """Returns (B*F, T, ...) from (B, axes..., ...).
 
@@ -177,7 +202,8 @@ class AttentionAxes:
             received=shape,
         )
         heads = aligned[len(batch)]
-        mask = ops.reshape(ops.cast(mask, "bool"), self._known(mask, aligned))
+        mask = as_boolean("attention_mask", mask)
+        mask = ops.reshape(mask, self._known(mask, aligned))
         mask = ops.broadcast_to(mask, (*batch, heads, *queries, *keys))
         rows, queries, keys = map(math.prod, sizes)
         return ops.reshape(mask, (rows, heads, queries, keys))
@@ -192,6 +218,13 @@ class AttentionAxes:
         order = (0, *self.free, *self.axes, self.rank - 1, self.rank)
         inverse = sorted(range(len(order)), key=order.__getitem__)
         return ops.transpose(tensor, inverse)
+
+    def _unfold_flags(self, flags, shape, tensor):
+        """Returns (B, axes...) from flags that broadcast to (B*F, L)."""
+        if flags is None:
+            return None
+        flags = ops.broadcast_to(flags, shape)[:, :, None, None]
+        return self.unfold_heads(flags, tensor)[..., 0, 0]
 
     def unfold_scores(self, scores, query, key):
         """Returns (B, F..., N, T..., S...) from (B*F, N, T, S)."""

@@ -6,24 +6,10 @@ from keras_attention import masks
 from keras_attention import validation
 from keras_attention.functional import Dropout
 from keras_attention.functional import attend
+from keras_attention.functional.padding import zero_padding
+from keras_attention.layers.mask_carrier import MaskCarrier
 from keras_attention.masks import packing
-
-
-class MaskCarrier:
-    """Mixin for layers whose call arguments may be `masks.Mask` objects.
-
-    Keras finds tensors in dicts and lists, not inside objects, so a mask
-    travels as a packed dict; `mask_for` unpacks it.
-    """
-
-    def __call__(self, *args, **kwargs):
-        args, kwargs = _pack_masks(args, kwargs)
-        return super().__call__(*args, **kwargs)
-
-    def stateless_call(self, *args, **kwargs):
-        # Keras goes from here to `call`, past `__call__`.
-        args, kwargs = _pack_masks(args, kwargs)
-        return super().stateless_call(*args, **kwargs)
+from keras_attention.masks.booleans import as_boolean
 
 
 class AttentionLayer(MaskCarrier, keras.layers.Layer):
@@ -35,6 +21,8 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
     """
 
+    needs_value = True  # False where a sequence may attend to itself
+
     def __init__(self, dropout=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
@@ -42,6 +30,29 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
         self.seed = seed
         if dropout:
             self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def __call__(self, *args, **kwargs):
+        self._check_inputs(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def _check_inputs(self, query=None, value=None, *_, **__):
+        """Raises a ValueError unless query and value are two arguments."""
+        name = type(self).__name__
+        if isinstance(query, (list, tuple)):
+            raise validation.invalid(
+                "query",
+                "one tensor",
+                f"a {type(query).__name__} of {len(query)}",
+                f"Write `layer(query, value)` for {name}, not "
+                "`layer([query, value])`.",
+            )
+        if value is None and self.needs_value:
+            raise ValueError(
+                f"`value` must be given: {name} takes two inputs, "
+                "`layer(query, value)`. Received: value=None. A "
+                "`keras.Sequential` passes one: use the functional API, or "
+                "`SelfAttention`, which takes one."
+            )
 
     def dropout_for(self, training):
         """Returns the `functional.Dropout` of this call, or None."""
@@ -108,6 +119,7 @@ class SingleHeadAttention(AttentionLayer):
             attention_mask=attention_mask,
             use_causal_mask=use_causal_mask,
         )
+        query, key, value = zero_padding(mask, query, key, value)
         output, weights = self.attend_projected(
             query,
             self.project_key(key),
@@ -220,9 +232,9 @@ def mask_for(
         if tensor is not None:
             _check_sequence_mask(name, tensor, (batch, length))
     return masks.combine_masks(
-        None if query_mask is None else masks.QueryPadding(query_mask),
-        None if value_mask is None else masks.Padding(value_mask),
-        None if key_mask is None else masks.Padding(key_mask),
+        _padding(masks.QueryPadding, "query_mask", query_mask),
+        _padding(masks.Padding, "value_mask", value_mask),
+        _padding(masks.Padding, "key_mask", key_mask),
         attention_mask,
         masks.Causal() if use_causal_mask else None,
     )
@@ -258,7 +270,7 @@ def _checked_array(mask, scores_shape):
             f"{tuple(scores_shape)}. Received: "
             f"attention_mask.shape={validation.shape_of(mask)}."
         )
-    array = masks.Array(mask)
+    array = masks.Array(as_boolean("attention_mask", mask))
     ((_, shape),) = array.extents()
     validation.check_broadcasts(
         "attention_mask",
@@ -269,6 +281,10 @@ def _checked_array(mask, scores_shape):
         received=validation.shape_of(mask),
     )
     return array
+
+
+def _padding(kind, name, mask):
+    return None if mask is None else kind(as_boolean(name, mask))
 
 
 def _check_sequence_mask(name, mask, expected):
@@ -282,13 +298,3 @@ def _check_sequence_mask(name, mask, expected):
             f"`{name}` must have shape (batch, length)={expected}. "
             f"Received: {name}.shape={shape}."
         )
-
-
-def _pack_masks(args, kwargs):
-    def packed(value):
-        return packing.pack(value) if isinstance(value, masks.Mask) else value
-
-    return (
-        [packed(value) for value in args],
-        {name: packed(value) for name, value in kwargs.items()},
-    )

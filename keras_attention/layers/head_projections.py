@@ -44,9 +44,9 @@ class HeadProjections(AttentionLayer):
         self.num_heads = _checked_size("num_heads", num_heads)
         self.key_dim = _checked_size("key_dim", key_dim)
         value_dim = _checked_size("value_dim", value_dim, optional=True)
-        self.value_dim = value_dim or key_dim
+        self.value_dim = value_dim or self.key_dim
         self.num_key_value_heads = _checked_groups(
-            num_heads, num_key_value_heads
+            self.num_heads, num_key_value_heads
         )
         self.use_bias = use_bias
         self.use_gate = use_gate
@@ -267,7 +267,7 @@ def _checked_output_shape(output_shape):
     if not output_shape:
         return None
     widths = output_shape
-    if isinstance(widths, int):
+    if validation.is_integer(widths):
         widths = (widths,)
     if not isinstance(widths, (list, tuple)):
         raise ValueError(

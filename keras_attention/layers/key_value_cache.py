@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_attention import masks
 from keras_attention import validation
+from keras_attention.masks.booleans import as_boolean
 
 
 def empty(batch_size, max_length, num_heads, key_dim, value_dim, dtype):
@@ -33,15 +34,18 @@ def step(cache, cache_index, key, value, *padding):
             tensor or one per row (batch,).
         key: (batch, length, num_key_value_heads, key_dim).
         value: (batch, length, num_key_value_heads, value_dim).
-        *padding: masks of keys or None, (batch, max_length), or (batch,
-            length) for the new ones alone.
+        *padding: `value_mask` and `key_mask`, each None or (batch,
+            max_length), or (batch, length) for the new ones alone.
 
     Returns:
         The new cache, the mask that hides all positions after the new ones,
         and the list of the masks given, each (batch, max_length) or None.
     """
     check(cache, cache_index, key)
-    padding = [_spread(mask, cache, cache_index) for mask in padding]
+    padding = [
+        _spread(name, mask, cache, cache_index)
+        for name, mask in zip(("value_mask", "key_mask"), padding, strict=True)
+    ]
     new = {"key": key, "value": value}
     end = ops.cast(cache_index, "int32") + ops.shape(key)[1]
     filled = masks.Lengths(ops.broadcast_to(end, (ops.shape(key)[0],)))
@@ -85,12 +89,12 @@ def check(cache, cache_index, key):
         )
 
 
-def _spread(mask, cache, cache_index):
+def _spread(name, mask, cache, cache_index):
     # Positions that are not new stay visible.
     max_length = cache["key"].shape[1]
     if mask is None or mask.shape[1] == max_length:
         return mask
-    mask = ops.cast(mask, "bool")
+    mask = as_boolean(name, mask)
     everywhere = ops.ones((ops.shape(mask)[0], max_length), dtype="bool")
     return _write(everywhere, mask, cache_index)
 

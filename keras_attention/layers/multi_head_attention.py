@@ -181,18 +181,22 @@ class MultiHeadAttention(HeadProjections):
         cache=None,
         cache_index=None,
     ):
-        key, value = self.project_key_value(value, key)
-        padding, filled = (value_mask, key_mask), None
-        if cache is not None or cache_index is not None:
+        key = value if key is None else key
+        given, filled = (attention_mask, query_mask), None
+        padding = value_mask, key_mask
+        if cache is None and cache_index is None:
+            mask = self._axes.masks(query, key, *given, *padding)
+            query, key, value = self._axes.zero_padding(mask, query, key, value)
+            key, value = self.project_key_value(value, key)
+        else:
+            key, value = self.project_key_value(value, key)
             cache, filled, padding = key_value_cache.step(
                 cache, cache_index, key, value, *padding
             )
             key, value = cache["key"], cache["value"]
-        mask = masks.combine_masks(
-            self._axes.masks(query, key, attention_mask, query_mask, *padding),
-            filled,
-            *self._positional_masks(use_causal_mask, cache_index),
-        )
+            mask = self._axes.masks(query, key, *given, *padding)
+        positional = self._positional_masks(use_causal_mask, cache_index)
+        mask = masks.combine_masks(mask, filled, *positional)
         output, scores = self.attend_projected(
             query, key, value, mask, training, return_attention_scores
         )

@@ -63,6 +63,8 @@ class SelfAttention(SingleHeadAttention):
     TensorShape([2, 3, 11])
     """
 
+    needs_value = False
+
     def __init__(
         self,
         units,

@@ -3,10 +3,12 @@
 import keras
 
 from keras_attention import validation
-from keras_attention.layers.base import MaskCarrier
+from keras_attention.functional import padding
 from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.dropout import child_seed
+from keras_attention.layers.mask_carrier import MaskCarrier
 from keras_attention.layers.multi_head_attention import MultiHeadAttention
+from keras_attention.masks.booleans import as_boolean
 
 
 class TransformerBlock(MaskCarrier, keras.layers.Layer):
@@ -72,6 +74,16 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
                     f"`{name}` must have shape (batch, length, width). "
                     f"Received: {name}.shape={tuple(shape)}."
                 )
+
+    def _without_padding(self, name, inputs, mask):
+        """Returns inputs with zeros at padding, and the mask as booleans.
+
+        NaN at padding would reach the kernels by their gradients.
+        """
+        if mask is None:
+            return inputs, None
+        mask = as_boolean(name, mask)
+        return padding.keep(inputs, mask), mask
 
     def _build_attention(self, name, query_shape, value_shape, **options):
         width = query_shape[-1]

@@ -88,6 +88,10 @@ class TransformerDecoderBlock(TransformerBlock):
         return_attention_scores=False,
         training=None,
     ):
+        inputs, inputs_mask = self._without_padding(
+            "inputs_mask", inputs, inputs_mask
+        )
+
         def attend_to_self(x):
             return self.self_attention(
                 x,
@@ -135,7 +139,8 @@ class TransformerDecoderBlock(TransformerBlock):
         """Returns what a step-by-step pass carries along.
 
         Args:
-            encoded: (batch, source_length, encoded_width).
+            encoded: (batch, source_length, encoded_width), finite at padding
+                too.
             max_length: integer, the number of positions to make room for.
             slots: integer, how many sequences share one source (beams).
 

@@ -78,6 +78,9 @@ class TransformerEncoderBlock(TransformerBlock):
         use_causal_mask=False,
     ):
         scores = None
+        inputs, inputs_mask = self._without_padding(
+            "inputs_mask", inputs, inputs_mask
+        )
 
         def attend(x):
             nonlocal scores

@@ -6,13 +6,33 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.masks import ranges
+from keras_attention.masks.booleans import as_boolean
 
 
 class Mask:
     """Base of all masks: one block of the pattern, and what it rules out.
 
     A new pattern implements `block`; `key_range` and `visible_range` are
-    optional and only ever save work.
+    optional and only ever save work. To be given to a layer it is a frozen
+    dataclass, whose fields are tensors (those of a functional model too),
+    numbers, strings, None, masks, or tuples of them. To be saved in a `.keras`
+    file with a functional model it is registered with Keras.
+
+    Example:
+
+    >>> import dataclasses
+    >>> import keras
+    >>> from keras_attention import masks
+    >>> @keras.saving.register_keras_serializable(package="docs")
+    ... @dataclasses.dataclass(frozen=True, eq=False)
+    ... class EveryOther(masks.Mask):
+    ...     step: int = 2
+    ...     def block(self, query_start, query_length, key_start, key_length):
+    ...         key = key_start + keras.ops.arange(key_length)
+    ...         return (key % self.step == 0)[None]  # (1, S)
+    >>> EveryOther().dense(2, 5).numpy()
+    array([[ True, False,  True, False,  True],
+           [ True, False,  True, False,  True]])
     """
 
     # So that `array & mask` comes here, and is not tried entry by entry.
@@ -108,6 +128,16 @@ class Mask:
                 "Did you swap the query and key axes?",
                 received=validation.shape_of(getattr(self, name)),
             )
+
+    def get_config(self):
+        """Returns the fields by name; Keras registers no class without."""
+        fields = dataclasses.fields(self)
+        return {field.name: getattr(self, field.name) for field in fields}
+
+    @classmethod
+    def from_config(cls, config):
+        """Returns the mask of these fields."""
+        return cls(**config)
 
     def __and__(self, other):
         return And((self, as_mask(other)))
@@ -220,16 +250,18 @@ class Array(Mask):
     Args:
         mask: tensor of shape (query_length, key_length), (batch,
             query_length, key_length) or (batch, num_heads, query_length,
-            key_length), where any size may be 1. Numbers are cast: not 0 =
-            may attend.
+            key_length), where any size may be 1: booleans, or numbers 0 and
+            1, which become booleans.
 
     Raises:
-        ValueError: if `mask` does not have two, three or four axes.
+        ValueError: if `mask` does not have two, three or four axes, or holds
+            a number that is neither 0 nor 1.
     """
 
     mask: object
 
     def __post_init__(self):
+        object.__setattr__(self, "mask", as_boolean("mask", self.mask))
         if len(validation.shape_of(self.mask)) not in (2, 3, 4):
             raise ValueError(
                 "`mask` must have shape (query_length, key_length), (batch, "
@@ -275,9 +307,7 @@ def _array_block(mask, starts, lengths):
     if len(mask.shape) == 3:
         mask = mask[:, None]  # (B, 1, T, S)
     rank = len(mask.shape)
-    return ops.cast(
-        ranges.window(mask, starts[-rank:], lengths[-rank:]), "bool"
-    )
+    return ranges.window(mask, starts[-rank:], lengths[-rank:])
 
 
 def _all(parts):

@@ -81,10 +81,13 @@ class SlidingWindow(Mask):
     def __post_init__(self):
         for name in ("left", "right"):
             size = getattr(self, name)
-            if size is not None and (not isinstance(size, int) or size < 0):
+            if size is None:
+                continue
+            if not validation.is_integer(size) or size < 0:
                 raise validation.invalid(
                     name, "a number of neighbours >= 0 or None", repr(size)
                 )
+            object.__setattr__(self, name, int(size))
 
     def extents(self):
         return _offset_extents(self.offset)

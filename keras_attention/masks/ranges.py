@@ -116,8 +116,8 @@ def hull(flags, length):
     if flags.shape[0] == 1:
         return ops.where(flags[0], 0, length), ops.where(flags[0], length, 0)
     position = ops.arange(ops.shape(flags)[0], dtype="int32")
-    first = ops.min(ops.where(flags, position, length))
-    last = ops.max(ops.where(flags, position + 1, 0))
+    first = ops.min(ops.where(flags, position, length), initial=length)
+    last = ops.max(ops.where(flags, position + 1, 0), initial=0)
     return first, last
 
 

@@ -8,6 +8,7 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.masks import ranges
 from keras_attention.masks.algebra import Mask
+from keras_attention.masks.booleans import as_boolean
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,12 +60,15 @@ class Padding(Mask):
             is what Keras keeps as the mask of an embedded sequence.
 
     Raises:
-        ValueError: if `key_mask` does not have two axes.
+        ValueError: if `key_mask` does not have two axes, or holds a number
+            that is neither 0 nor 1.
     """
 
     key_mask: object
 
     def __post_init__(self):
+        key_mask = as_boolean("key_mask", self.key_mask)
+        object.__setattr__(self, "key_mask", key_mask)
         validation.check_rank(
             "key_mask", self.key_mask, 2, "(batch, key_length)"
         )
@@ -74,7 +78,7 @@ class Padding(Mask):
         return (("key_mask", (batch, 1, 1, key_length)),)
 
     def block(self, query_start, query_length, key_start, key_length):
-        key_mask = ops.cast(self.key_mask, "bool")
+        key_mask = ops.convert_to_tensor(self.key_mask)
         visible = ranges.window(
             key_mask, (None, key_start), (None, key_length)
         )  # (B, S)
@@ -84,10 +88,10 @@ class Padding(Mask):
         return Padding(ranges.row(self.key_mask, index))
 
     def live_keys(self, key_length):
-        return ops.cast(self.key_mask, "bool")
+        return ops.convert_to_tensor(self.key_mask)
 
     def key_range(self, query_start, query_end, key_length):
-        is_real = ops.any(ops.cast(self.key_mask, "bool"), axis=0)  # (S,)
+        is_real = ops.any(ops.convert_to_tensor(self.key_mask), axis=0)  # (S,)
         return ranges.hull(is_real, key_length)
 
 
@@ -99,12 +103,15 @@ class QueryPadding(Mask):
         query_mask: tensor of shape (batch, query_length), True or 1 = real.
 
     Raises:
-        ValueError: if `query_mask` does not have two axes.
+        ValueError: if `query_mask` does not have two axes, or holds a number
+            that is neither 0 nor 1.
     """
 
     query_mask: object
 
     def __post_init__(self):
+        query_mask = as_boolean("query_mask", self.query_mask)
+        object.__setattr__(self, "query_mask", query_mask)
         validation.check_rank(
             "query_mask", self.query_mask, 2, "(batch, query_length)"
         )
@@ -114,14 +121,14 @@ class QueryPadding(Mask):
         return (("query_mask", (batch, 1, query_length, 1)),)
 
     def block(self, query_start, query_length, key_start, key_length):
-        query_mask = ops.cast(self.query_mask, "bool")
+        query_mask = ops.convert_to_tensor(self.query_mask)
         real = ranges.window(
             query_mask, (None, query_start), (None, query_length)
         )  # (B, T)
         return real[:, None, :, None]
 
     def key_range(self, query_start, query_end, key_length):
-        query_mask = ops.cast(self.query_mask, "bool")
+        query_mask = ops.convert_to_tensor(self.query_mask)
         real = ranges.between(query_mask, query_start, query_end)
         return 0, ops.where(ops.any(real), key_length, 0)
 
@@ -129,7 +136,7 @@ class QueryPadding(Mask):
         return QueryPadding(ranges.row(self.query_mask, index))
 
     def live_queries(self, query_length):
-        return ops.cast(self.query_mask, "bool")
+        return ops.convert_to_tensor(self.query_mask)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -59,14 +59,15 @@ class CNNEncoder(Encoder):
         **kwargs,
     ):
         super().__init__(vocabulary_size, units, dropout, seed, **kwargs)
-        self.units = self.output_width = units
+        self.units = self.output_width = self.embedding_dim
         self.num_layers = validation.check_positive_integer(
             "num_layers", num_layers
         )
-        validation.check_positive_integer("kernel_size", kernel_size)
+        self.kernel_size = validation.check_positive_integer(
+            "kernel_size", kernel_size
+        )
         if kernel_size % 2 == 0:
             raise validation.invalid("kernel_size", "odd", kernel_size)
-        self.kernel_size = kernel_size
 
     def build(self, source_shape):
         super().build(source_shape)

@@ -3,9 +3,13 @@
 folder/model.keras               weights and configuration
 folder/source_vocabulary.json    where the model has one
 folder/target_vocabulary.json
-folder/card.json                 what it is, made from what, how good
+folder/card.json                 what it is, made from what, how good; under
+                                 "sha256" the digests of the other files
+
+A folder may come from anybody: `load` looks at each file before Keras does.
 """
 
+import contextlib
 import json
 import pathlib
 
@@ -13,40 +17,91 @@ import keras
 
 from keras_attention import files
 from keras_attention import validation
+from keras_attention.models import strict_json
+from keras_attention.models.digests import check_digest
+from keras_attention.models.digests import digest_of
+from keras_attention.models.finite import check_finite
+from keras_attention.models.model_file import check_model_file
+from keras_attention.models.tracing import parts_of
 
 MODEL, CARD = "model.keras", "card.json"
 VOCABULARIES = ("source_vocabulary", "target_vocabulary")
 # Only a folder that holds these is ever replaced.
 MARKER_FILES = (MODEL, CARD)
+# The card holds the digests of these files under this key.
+DIGESTED_FILES = (MODEL, *(f"{name}.json" for name in VOCABULARIES))
+DIGESTS = "sha256"
+QUANTIZED = keras.dtype_policies.QuantizedDTypePolicy
+# Errors of Keras show whole configurations.
+MESSAGE_LENGTH = 1000
 
 
 def save_folder(model, folder, card, overwrite):
     """See `Seq2Seq.save_folder`."""
+    _check_not_quantized(model)
+    check_finite(model, "saved")
+    _check_card(card)
     with files.whole_folder(folder, MARKER_FILES, overwrite) as new:
-        # A copy was never compiled: it is saved without the state of the
-        # optimizer, which is twice as large as the weights.
-        copy = model.from_config(model.get_config())
-        copy.set_weights(model.get_weights())
-        copy.save(new / MODEL)
+        _without_optimizer(model, new).save(new / MODEL)
         for name in VOCABULARIES:
             vocabulary = getattr(model, name)
             if vocabulary is not None:
                 vocabulary.save(new / f"{name}.json")
+        digests = {name: digest_of(new / name) for name in DIGESTED_FILES}
+        digests = {name: digest for name, digest in digests.items() if digest}
+        card = {**card, DIGESTS: digests}
         text = json.dumps(card, indent=2, ensure_ascii=False)
         (new / CARD).write_text(text + "\n", encoding="utf-8")
 
 
-def load(folder):
+def _check_not_quantized(model):
+    if any(isinstance(part, QUANTIZED) for part in parts_of(model)):
+        raise validation.invalid(
+            "model",
+            "a model of float weights to be saved, since its parts are made "
+            "anew from their configurations, which know nothing of quantize",
+            "one after quantize",
+            "Save it before, and quantize what load returns; or export it "
+            "with weights='int8'.",
+        )
+
+
+def _without_optimizer(model, folder):
+    """Returns a copy that was never compiled.
+
+    The state of an optimizer is twice as large as the weights. The weights
+    go through a file, since that adds those of LoRA to their kernels.
+    """
+    copy = model.from_config(model.get_config())
+    path = folder / "copied.weights.h5"
+    model.save_weights(path)
+    copy.load_weights(path)
+    path.unlink()
+    return copy
+
+
+def load(folder, custom_objects=None):
     """Loads a model that `save_folder` wrote, with its vocabularies.
+
+    The folder need not be trusted. Before anything is built, each file is
+    checked: that it is one of those that were saved together, that it does
+    not unpack to far more than it is, that the configuration names known
+    classes alone, and that the weights are all in it. Known are the classes
+    of this package, those that are registered with Keras in this process,
+    those in `custom_objects`, and those of Keras that read no file and hold
+    no code.
 
     Args:
         folder: path of the folder.
+        custom_objects: dict from names to other classes and functions that
+            the model may hold, as in `keras.saving.load_model`.
 
     Returns:
         A `Seq2Seq`.
 
     Raises:
-        ValueError: if the folder does not hold a model.
+        ValueError: if the folder does not hold a model, or one of its files
+            is damaged, of another model, or might do harm.
 
     Example:
 
@@ -64,31 +119,116 @@ def load(folder):
         raise validation.invalid(
             "folder", f"a folder that holds {MODEL}", repr(str(folder))
         )
-    model = keras.saving.load_model(folder / MODEL)
+    _check_files(folder)
+    with _loading(folder / MODEL):
+        config = check_model_file(folder / MODEL, custom_objects)
+        model = keras.saving.load_model(folder / MODEL, custom_objects)
     if not hasattr(model, "set_vocabularies"):
         raise validation.invalid(
             "folder",
             "the folder of a Seq2Seq",
             f"{str(folder)!r}, which holds a {type(model).__name__}",
         )
-    vocabularies = []
-    for name in VOCABULARIES:
-        path = folder / f"{name}.json"
-        vocabularies.append(_load_vocabulary(path) if path.exists() else None)
-    model.set_vocabularies(*vocabularies)
+    _attach_vocabularies(model, folder, config)
     return model
 
 
 def read_card(folder):
-    """Returns the card of a model folder as a dict; empty if it has none."""
+    """Returns the card of a model folder as a dict; empty if it has none.
+
+    It is what `save_folder` was given; the digests are left out.
+
+    Args:
+        folder: path of the folder.
+
+    Raises:
+        ValueError: if the file is not a JSON object.
+    """
     path = pathlib.Path(folder) / CARD
     if not path.is_file():
         return {}
-    return json.loads(path.read_text(encoding="utf-8"))
+    with _loading(path):
+        card = strict_json.read_object(path)
+    card.pop(DIGESTS, None)
+    return card
 
 
-def _load_vocabulary(path):
+@contextlib.contextmanager
+def _loading(path):
+    """Makes one kind of error of all that a foreign file can cause."""
+    try:
+        yield
+    except Exception as error:
+        fault = _printable(str(error) or type(error).__name__)
+        raise ValueError(
+            f"The file {str(path)!r} cannot be loaded: {fault}"
+        ) from error
+
+
+def _printable(text):
+    """Returns the text without its middle, and safe for a terminal."""
+    if len(text) > MESSAGE_LENGTH:
+        half = MESSAGE_LENGTH // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return "".join(
+        character if character.isprintable() or character == "\n" else "?"
+        for character in text
+    )
+
+
+def _check_card(card):
+    if DIGESTS in card:
+        raise validation.invalid(
+            "card",
+            f"a dict without the key {DIGESTS!r}, where the digests of the "
+            "files are kept",
+            f"one with {DIGESTS!r}",
+            "`read_card` leaves it out.",
+        )
+    strict_json.check_writable("card", card)
+
+
+def _check_files(folder):
+    """Checks that all files are regular, and were saved together."""
+    for name in (*DIGESTED_FILES, CARD):
+        path = folder / name
+        if path.exists() and not path.is_file():
+            raise ValueError(
+                f"The file {str(path)!r} cannot be loaded: it is not a "
+                "regular file"
+            )
+    path = folder / CARD
+    if not path.is_file():
+        return
+    with _loading(path):
+        # Without digests, as the cards of version 0.1, nothing is compared.
+        digests = strict_json.read_object(path, allow_nan=True).get(DIGESTS)
+        if not isinstance(digests, dict | None):
+            raise ValueError(f"{DIGESTS!r} is not an object")
+    for name in DIGESTED_FILES if digests is not None else ():
+        with _loading(folder / name):
+            check_digest(folder / name, digests.get(name))
+
+
+def _attach_vocabularies(model, folder, config):
+    """Sets the vocabularies from their files, and else from `config`."""
+    vocabularies = []
+    for name in VOCABULARIES:
+        path = folder / f"{name}.json"
+        vocabulary = getattr(model, name)
+        if path.is_file():
+            with _loading(path):
+                vocabulary = _read_vocabulary(path, config["config"].get(name))
+        vocabularies.append(vocabulary)
+    with _loading(folder):
+        model.set_vocabularies(*vocabularies)
+
+
+def _read_vocabulary(path, configured):
     # Here and not above: models run without TensorFlow, text does not.
     from keras_attention.text import Vocabulary
 
-    return Vocabulary.load(path)
+    data = strict_json.read_object(path)
+    if configured not in (None, data):
+        raise ValueError(f"it is not the vocabulary that {MODEL} holds")
+    return Vocabulary.from_dict(data)

@@ -61,7 +61,14 @@ class Generator:
         self.functions = TracedFunctions(model)
 
     def generate(
-        self, source, search, max_length, batch_size, jit_compile, verbose
+        self,
+        source,
+        search,
+        max_length,
+        batch_size,
+        jit_compile,
+        verbose,
+        row_seeds=None,
     ):
         """See `Seq2Seq.generate`."""
         validation.check_positive_integer("batch_size", batch_size)
@@ -72,12 +79,13 @@ class Generator:
         is_text = texts is not None
         ids = self._encode(texts) if is_text else self._checked_ids(source)
         run = self._function(search, max_length, jit_compile)
+        seeds = _row_seeds(row_seeds, len(ids))
         batches = _batches(ids, batch_size)
         bar = _progress_bar(len(batches), verbose)
         found = []
         for number, rows in enumerate(batches, start=1):
             padded = _padded(ids[rows], jit_compile)
-            decoded = run(padded, _filled(rows, padded.shape[0]))
+            decoded = run(padded, _filled(seeds[rows], padded.shape[0]))
             found.append([np.asarray(x)[: len(rows)] for x in decoded])
             if bar is not None:
                 bar.update(number)
@@ -203,8 +211,19 @@ def _power_of_two(size):
     return 1 << (size - 1).bit_length()
 
 
-def _filled(rows, size):
-    return np.resize(rows, size).astype("int32")
+def _row_seeds(row_seeds, count):
+    seeds = np.arange(count) if row_seeds is None else np.asarray(row_seeds)
+    if seeds.shape != (count,):
+        raise validation.invalid(
+            "row_seeds",
+            f"one integer for each of the {count} sources",
+            f"an array of shape {seeds.shape}",
+        )
+    return seeds
+
+
+def _filled(seeds, size):
+    return np.resize(seeds, size).astype("int32")
 
 
 def _progress_bar(num_batches, verbose):

@@ -6,6 +6,7 @@ from keras import ops
 from keras_attention import masks
 from keras_attention import validation
 from keras_attention.decoding import gather_slots
+from keras_attention.functional import padding
 from keras_attention.layers.base import SingleHeadAttention
 from keras_attention.models.decoder import Decoder
 from keras_attention.models.decoder import source_mask_of
@@ -207,6 +208,7 @@ class RNNDecoder(Decoder):
             projected keys and its mask have no axis of beams.
         """
         source_mask = source_mask_of(encoded, source_mask)
+        encoded = padding.keep(encoded, source_mask)
         ends = ends_of(encoded, source_mask)  # (B, 2D)
         cells = [
             ops.repeat(bridge(ends)[:, None], beams, axis=1)  # (B, K, U)

@@ -149,6 +149,7 @@ class Seq2Seq(keras.Model):
         batch_size=64,
         jit_compile=False,
         verbose="auto",
+        row_seeds=None,
     ):
         """Generates the target of each source.
 
@@ -166,6 +167,8 @@ class Seq2Seq(keras.Model):
                 number of programs small.
             verbose: 1 shows a progress bar, 0 none, "auto" shows one when
                 there are many batches.
+            row_seeds: for `Sample`, an integer for each source that tells its
+                random bits from another's. Defaults to its index.
 
         Returns:
             For strings a `GeneratedTexts` (texts, scores, lengths,
@@ -180,7 +183,13 @@ class Seq2Seq(keras.Model):
         """
         forking.check_tensorflow()
         return self._generator.generate(
-            source, search, max_length, batch_size, jit_compile, verbose
+            source,
+            search,
+            max_length,
+            batch_size,
+            jit_compile,
+            verbose,
+            row_seeds,
         )
 
     def plot_alignment(self, text, search=Greedy(), max_length=None):  # noqa: B008
@@ -215,11 +224,13 @@ class Seq2Seq(keras.Model):
 
         Args:
             folder: path of the folder; written beside, then renamed.
-            card: dict of facts about the model, kept in `card.json`.
+            card: dict of facts about the model, kept in `card.json`; its key
+                "sha256" is reserved for digests of the other files.
             overwrite: whether to replace an earlier model at this path.
 
         Raises:
-            ValueError: if the folder exists and may not be replaced.
+            ValueError: if the folder exists and may not be replaced, if a
+                weight is NaN or infinite, or a number in the card is.
         """
         folders.save_folder(self, folder, card or {}, overwrite)
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.decoding import PAD
+from keras_attention.functional import padding
 from keras_attention.layers import PositionalEncoding
 from keras_attention.layers import TransformerDecoderBlock
 from keras_attention.layers import decoder_cache
@@ -167,11 +168,12 @@ class TransformerDecoder(Decoder):
 
     def start(self, encoded, source_mask, max_length, beams=1):
         """Returns the state before the first step; see the protocol above."""
+        mask = source_mask_of(encoded, source_mask)
+        encoded = padding.keep(encoded, mask)
         blocks = [
             block.start(encoded, max_length, slots=beams)
             for block in self.blocks
         ]
-        mask = source_mask_of(encoded, source_mask)
         return {"blocks": blocks, "source_mask": mask}
 
     def step(self, tokens, state, index, ancestors=None):

@@ -69,7 +69,7 @@ class TransformerEncoder(Encoder):
         **kwargs,
     ):
         super().__init__(vocabulary_size, units, dropout, seed, **kwargs)
-        self.units = self.output_width = units
+        self.units = self.output_width = self.embedding_dim
         self.num_layers = validation.check_positive_integer(
             "num_layers", num_layers
         )

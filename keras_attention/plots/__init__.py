@@ -8,6 +8,13 @@ when the first picture is drawn.
 from keras_attention.plots.pictures import plot_alignment
 from keras_attention.plots.pictures import plot_heads
 from keras_attention.plots.pictures import plot_mask
-from keras_attention.plots.pictures import save_figure
+from keras_attention.plots.saving import check_path
+from keras_attention.plots.saving import save_figure
 
-__all__ = ["plot_alignment", "plot_heads", "plot_mask", "save_figure"]
+__all__ = [
+    "check_path",
+    "plot_alignment",
+    "plot_heads",
+    "plot_mask",
+    "save_figure",
+]

@@ -1,17 +1,25 @@
 """Labels that every machine can draw.
 
-Characters that no font at hand has are written as Python escapes, and `$` is
-only a dollar sign, so any text can be a label.
+Control characters, and characters that no font at hand has, are written as
+Python escapes, and `$` is only a dollar sign, so any text can be a label. What
+is too long ends in an ellipsis.
 """
 
 import functools
+import textwrap
+import unicodedata
 
 import numpy as np
+
+ELLIPSIS = "…"
+LONGEST_LABEL = 20  # columns; a wide character, such as a Chinese one, takes 2
+TITLE_LINES = 3
 
 # The first of these that is installed draws what DejaVu Sans, the font that
 # comes with matplotlib, cannot.
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
+    "Noto Sans CJK JP",  # what matplotlib finds in Debian's fonts-noto-cjk
     "Noto Sans SC",
     "Source Han Sans SC",
     "WenQuanYi Micro Hei",
@@ -46,23 +54,62 @@ def _labels(name, tokens, length):
             f"of `weights`. Received: {len(tokens)} labels. Cut the padding "
             "off both, or label it, too."
         )
-    return [drawable(token) for token in tokens]
+    return [_shortened(_drawable_letters(token)) for token in tokens]
 
 
-def drawable(text):
-    """Writes as Python escapes what the fonts at hand cannot draw."""
+def title_of(text, columns):
+    """Returns a drawable title, at most three lines of about `columns`."""
+    letters = _drawable_letters(text)
+    if letters == ["␣"]:
+        return "␣"
+    text = "".join(letters)
+    wide = num_columns(text) / max(len(text), 1)
+    return textwrap.fill(
+        text,
+        max(int(columns / max(wide, 1)), 8),
+        max_lines=TITLE_LINES,
+        placeholder=ELLIPSIS,
+        replace_whitespace=False,
+        break_on_hyphens=False,
+    )
+
+
+def num_columns(text):
+    """Returns about how wide a text is, in letters of the Latin alphabet."""
+    return sum(map(_num_columns_of_letter, text))
+
+
+def _num_columns_of_letter(letter):
+    if unicodedata.combining(letter):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+
+
+def _shortened(letters):
+    text = "".join(letters)
+    if num_columns(text) <= LONGEST_LABEL:
+        return text
+    short = ""
+    for letter in letters:
+        if num_columns(short + letter) >= LONGEST_LABEL:
+            return short + ELLIPSIS
+        short += letter
+
+
+def _drawable_letters(text):
+    """Returns the letters, as escapes where the fonts at hand lack them."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", errors="replace")
     text = str(text)
     if text == " ":
-        return "␣"
+        return ["␣"]
     known = _known_characters()
-    return "".join(
+    return [
         letter
         if letter.isprintable() and ord(letter) in known
         else letter.encode("unicode_escape").decode("ascii")
         for letter in text
-    )
+    ]
 
 
 def text_style():
@@ -98,6 +145,6 @@ def import_matplotlib():
     except ImportError as error:
         raise ImportError(
             "Pictures need matplotlib, which is not installed. Install it "
-            "with `pip install keras_attention[plots]`."
+            "with `pip install matplotlib`."
         ) from error
     return matplotlib

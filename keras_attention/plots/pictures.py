@@ -5,19 +5,14 @@ to the caller: no window, no pyplot, nothing to close. matplotlib is imported
 when the first picture is drawn.
 """
 
-import os
-import pathlib
-
 import numpy as np
 
 from keras_attention import validation
 from keras_attention.plots import labels
+from keras_attention.plots import sizes
 
-INCHES_PER_TOKEN = 0.3
-MARGIN_INCHES = 1.6
-SMALLEST_SIDE = 3.0
-LARGEST_SIDE = 30.0
 MOST_GRID_LINES = 64
+INCHES_PER_TITLE_COLUMN = 0.12
 
 
 def plot_alignment(
@@ -25,8 +20,12 @@ def plot_alignment(
 ):
     """Draws one alignment: which source token each target token looked at.
 
-    Characters that no installed font has are written as Python escapes, and
-    `$` is only a dollar sign, so any text can be a label.
+    Any text can be a label. Control characters, and characters that no
+    installed font has, are written as Python escapes. Labels of more than 20
+    columns are cut and end in an ellipsis, the title after three lines; where
+    cells are smaller than the text, only every second, third ... position has
+    its label. matplotlib 3.11 and newer join the letters of right-to-left
+    scripts such as Arabic and put them in order; older ones do not.
 
     Args:
         weights: array `(target_length, source_length)`, each row the weights
@@ -42,8 +41,8 @@ def plot_alignment(
         The matplotlib `Figure` that holds the picture.
 
     Raises:
-        ValueError: `weights` has not two axes, or not one label for each row
-            and column.
+        ValueError: `weights` has not two axes, not one label for each row
+            and column, or more than 1200 of either.
         ImportError: matplotlib is not installed.
 
     Example:
@@ -58,11 +57,12 @@ def plot_alignment(
     )
     own_figure = axes is None
     if own_figure:
-        axes = _new_figure(*weights.shape).subplots()
+        tokens = source_tokens, target_tokens
+        axes = sizes.new_figure("weights", weights.shape, tokens).subplots()
     image = _draw_weights(axes, weights, source_tokens, target_tokens)
     _write_title(axes, title)
     if own_figure:
-        axes.figure.colorbar(image, ax=axes)
+        axes.figure.colorbar(image, ax=axes, aspect=30)
     return axes.figure
 
 
@@ -82,7 +82,8 @@ def plot_heads(
         A matplotlib `Figure`; its first `num_heads` axes are the heads.
 
     Raises:
-        ValueError: a wrong shape, or not one label for each row and column.
+        ValueError: a wrong shape, not one label for each row and column, or
+            more than 1200 cells along a side of the grid.
         ImportError: matplotlib is not installed.
 
     Example:
@@ -100,7 +101,10 @@ def plot_heads(
     num_heads = len(weights)
     columns = min(columns, num_heads)
     rows = -(-num_heads // columns)
-    figure = _new_figure(*weights.shape[1:], rows=rows, columns=columns)
+    tokens = source_tokens, target_tokens
+    figure = sizes.new_figure(
+        "weights", weights.shape[1:], tokens, rows, columns
+    )
     grid = [figure.add_subplot(rows, columns, n + 1) for n in range(num_heads)]
     top = weights.max()
     for head, axes in enumerate(grid):
@@ -108,9 +112,10 @@ def plot_heads(
             axes, weights[head], source_tokens, target_tokens, top
         )
         _write_title(axes, f"head {head}")
-    figure.colorbar(image, ax=grid)
+    figure.colorbar(image, ax=grid, aspect=30)
     if title is not None:
-        figure.suptitle(labels.drawable(title), **labels.text_style())
+        columns = figure.get_figwidth() / INCHES_PER_TITLE_COLUMN
+        figure.suptitle(labels.title_of(title, columns), **labels.text_style())
     return figure
 
 
@@ -127,7 +132,8 @@ def plot_mask(mask, title=None, axes=None):
         The matplotlib `Figure` that holds the picture.
 
     Raises:
-        ValueError: `mask` has not two axes or holds other numbers.
+        ValueError: `mask` has not two axes, more than 1200 cells along one
+            of them, or holds other numbers.
         ImportError: matplotlib is not installed.
 
     Example:
@@ -143,8 +149,9 @@ def plot_mask(mask, title=None, axes=None):
             f"from {mask.min()} to {mask.max()}. Are these scores?"
         )
     if axes is None:
-        axes = _new_figure(*mask.shape).subplots()
-    axes.imshow(mask, cmap="Blues", vmin=0.0, vmax=1.4)
+        tokens = None, None
+        axes = sizes.new_figure("mask", mask.shape, tokens).subplots()
+    _draw_cells(axes, mask, top=1.4)
     axes.set_xlabel("key", **labels.text_style())
     axes.set_ylabel("query", **labels.text_style())
     for axis, length in zip((axes.yaxis, axes.xaxis), mask.shape, strict=True):
@@ -157,70 +164,38 @@ def plot_mask(mask, title=None, axes=None):
     return axes.figure
 
 
-def save_figure(figure, path, dpi=150):
-    """Writes a figure as PNG. A crash leaves the old file or the new one.
-
-    Args:
-        figure: matplotlib `Figure`.
-        path: name of the file, ending in `.png`.
-        dpi: pixels per inch.
-
-    Returns:
-        The path, a `pathlib.Path`.
-
-    Raises:
-        ValueError: `path` does not end in `.png`.
-
-    Example:
-
-    >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> path = pathlib.Path(folder.name) / "causal.png"
-    >>> save_figure(plot_mask([[True, False], [True, True]]), path).name
-    'causal.png'
-    >>> folder.cleanup()
-    """
-    path = pathlib.Path(path)
-    if path.suffix.lower() != ".png":
-        raise validation.invalid("path", "a name in .png", repr(str(path)))
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(beside, format="png", dpi=dpi)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
-
-
 def _draw_weights(axes, weights, source_tokens, target_tokens, top=None):
     """Draws a heat map `(T, S)`: source from left to right, target down."""
     top = weights.max() if top is None else top
-    image = axes.imshow(
-        weights,
-        cmap="Blues",
-        vmin=0.0,
-        vmax=top if top > 0 else 1.0,  # all-zero weights are no error
-        aspect="auto",
-        interpolation="nearest",
-    )
+    # All-zero weights are no error.
+    image = _draw_cells(axes, weights, top if top > 0 else 1.0, aspect="auto")
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_xlabel("source", **labels.text_style())
     axes.set_ylabel("target", **labels.text_style())
-    for axis, tokens in (
-        (axes.xaxis, source_tokens),
-        (axes.yaxis, target_tokens),
+    height, width = sizes.cell_inches(axes, weights.shape)
+    for axis, tokens, cell in (
+        (axes.xaxis, source_tokens, width),
+        (axes.yaxis, target_tokens, height),
     ):
         if tokens is None:
             axis.get_major_locator().set_params(integer=True)
         else:
-            axis.set_ticks(
-                range(len(tokens)), labels=tokens, **labels.text_style()
-            )
-    for label in axes.get_xticklabels() if source_tokens else ():
-        if len(label.get_text()) > 2:  # single letters stay upright
-            label.set_rotation(90)
+            sizes.label_positions(axis, tokens, cell)
     return image
+
+
+def _draw_cells(axes, values, top, aspect="equal"):
+    return axes.imshow(
+        values,
+        cmap="Blues",
+        vmin=0.0,
+        vmax=top,
+        aspect=aspect,
+        interpolation="nearest",
+        # Colours are found for cells, not for the many pixels of the picture.
+        interpolation_stage="rgba",
+    )
 
 
 def _as_array(name, values, meaning):
@@ -248,16 +223,6 @@ def _as_array(name, values, meaning):
 
 def _write_title(axes, title):
     if title is not None:
-        axes.set_title(labels.drawable(title), **labels.text_style())
-
-
-def _new_figure(height, width, rows=1, columns=1):
-    """Returns an empty figure sized for a grid of `(height, width)` cells."""
-    labels.import_matplotlib()
-    from matplotlib.figure import Figure
-
-    sides = []
-    for cells, count in ((width, columns), (height, rows)):
-        side = count * (cells * INCHES_PER_TOKEN + MARGIN_INCHES)
-        sides.append(min(max(side, SMALLEST_SIDE), LARGEST_SIDE))
-    return Figure(figsize=tuple(sides), layout="constrained")
+        inches = axes.get_window_extent().width / axes.figure.dpi
+        columns = inches / INCHES_PER_TITLE_COLUMN
+        axes.set_title(labels.title_of(title, columns), **labels.text_style())

@@ -163,6 +163,20 @@ class Vocabulary(tf.Module):
         ends = tf.one_hot(ids.row_lengths(), length, dtype=tf.int32)  # (B, L)
         return dense + ends * EOS_ID
 
+    def encode_ragged(self, texts):
+        """Returns the ids of `encode` without padding.
+
+        Args:
+            texts: as in `encode`.
+
+        Returns:
+            int32 ragged tensor `(batch, (length))`: each row ends with
+            `<eos>` (2).
+        """
+        pieces = units.split(units.as_text_tensor(texts), self.unit)
+        ids = tf.ragged.map_flat_values(self._table.lookup, pieces)
+        return tf.concat([ids, tf.fill([ids.nrows(), 1], EOS_ID)], axis=1)
+
     def decode(self, ids):
         """Joins the tokens of each row, up to its first `<eos>`.
 

@@ -43,7 +43,7 @@ def capture(callbacks):
             of arrays.
     """
     states, arrays = [], []
-    for callback in callbacks:
+    for callback in _with_state(callbacks):
         state = {}
         for name in remembered(callback):
             value = getattr(callback, name, None)
@@ -65,7 +65,9 @@ def is_valid(states):
 
 
 def match(callbacks, states, arrays, path):
-    """Returns a dict of attributes for each callback; sets nothing.
+    """Returns (callback, dict of its attributes) pairs; sets nothing.
+
+    Callbacks without a state may have come or gone.
 
     Args:
         callbacks: list of callbacks.
@@ -77,10 +79,12 @@ def match(callbacks, states, arrays, path):
         ValueError: if the state is of other callbacks, or names an attribute
             that its callback does not remember.
     """
+    callbacks = _with_state(callbacks)
     if len(states) != len(callbacks):
         raise ValueError(
-            f"`callbacks` must be the {len(states)} of the checkpoint "
-            f"{str(path)!r}. Received: {len(callbacks)} callbacks."
+            f"`callbacks` must be the {len(states)} with a state of the "
+            f"checkpoint {str(path)!r}. Received: {len(callbacks)}, "
+            f"{[type(callback).__name__ for callback in callbacks]}."
         )
     position, found = 0, []
     for callback, state in zip(callbacks, states, strict=True):
@@ -97,13 +101,17 @@ def match(callbacks, states, arrays, path):
                 end = position + value["arrays"]
                 value, position = list(arrays[position:end]), end
             attributes[name] = value
-        found.append(attributes)
+        found.append((callback, attributes))
     if position != len(arrays):
         raise ValueError(
             f"The checkpoint {str(path)!r} must hold {position} arrays of "
             f"callbacks. Received: {len(arrays)}."
         )
     return found
+
+
+def _with_state(callbacks):
+    return [callback for callback in callbacks if remembered(callback)]
 
 
 def _number(callback, name, value):

@@ -129,7 +129,7 @@ class Checkpoints(keras.callbacks.Callback):
         if self._remembered is None:
             return
         states = callback_state.match(self._callbacks, *self._remembered)
-        for callback, state in zip(self._callbacks, states, strict=True):
+        for callback, state in states:
             for name, value in state.items():
                 setattr(callback, name, value)
 

@@ -17,6 +17,7 @@ BYTE_ORDER_MARK = "\ufeff"
 GZIP = ".gz"
 JSON_LINES = (".jsonl", ".ndjson")
 NAMES = ("source", "target")
+MOST_SHOWN = 20  # columns that an error lists
 # First lines that name the columns, and are no pair.
 HEADERS = {NAMES, ("src", "tgt"), ("src", "trg"), ("input", "output")}
 
@@ -173,7 +174,7 @@ def _is_header(row, columns):
 
 def _places(names, header, where):
     cells = [cell.strip() for cell in header]
-    _check_present(names, cells, where)
+    _check_present(names, cells, where, "The first line names the columns.")
     return [cells.index(name) for name in names]
 
 
@@ -201,18 +202,17 @@ def _other_than_two(cells, where):
     return broken(where, fault, fix)
 
 
-def _check_present(columns, present, where):
+def _check_present(columns, present, where, fix=""):
     """Checks that a row, or a header, has the columns that were chosen."""
     for column in columns:
         if column not in present:
-            shown = [_shown(c) for c in (column, *present)]
-            raise broken(
-                where,
-                f"there is no column {shown[0]}, but {', '.join(shown[1:])}",
-                "Choose two of these with columns= (--columns).",
-            )
+            there = ", ".join(map(_shown, present[:MOST_SHOWN]))
+            there += ", ..." if len(present) > MOST_SHOWN else ""
+            fix = f"{fix} Choose two of these with columns= (--columns)."
+            fault = f"there is no column {_shown(column)}, but {there}"
+            raise broken(where, fault, fix.lstrip())
 
 
 def _shown(column):
     """A name in quotes; a number counted from 1, as on the command line."""
-    return repr(column) if isinstance(column, str) else str(column + 1)
+    return f"{column!r:.40}" if isinstance(column, str) else str(column + 1)

@@ -1,7 +1,8 @@
 """From pairs of text to batches of ids, streamed and in a known order.
 
 Pairs are read window by window. A window is shuffled, sorted into buckets of
-like length and cut into batches, whose order is shuffled again. The order
+like length and cut into batches, whose order is shuffled again. Each batch is
+padded when its turn comes, so that a long text widens one batch only. The order
 follows from (seed, epoch) and nothing else, so that a training can stop and
 go on at any step.
 """
@@ -128,7 +129,6 @@ def make_dataset(
         ),
     )
     dataset = dataset.flat_map(cut).skip(rest)
-    dataset = dataset.map(_trimmer(survey.buckets, batch_size))
     remaining = tf.data.INFINITE_CARDINALITY if repeat else steps - step
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(remaining))
     return dataset.prefetch(PREFETCHED_BATCHES)
@@ -172,56 +172,64 @@ def _as_arrays(window):
 
 
 def _cutter(source_vocabulary, target_vocabulary, survey, batch_size):
-    """Returns the function from a window of texts to a dataset of batches."""
+    """Returns the function from a window of texts to a dataset of batches.
+
+    W is the number of pairs in the window. Pair number W is an empty one,
+    which fills up the last batch.
+    """
     boundaries = [
         tf.constant(side) for side in zip(*survey.buckets, strict=True)
     ]
-    widest = survey.buckets[-1]
     vocabularies = (source_vocabulary, target_vocabulary)
+    pad = _padder(survey.buckets, batch_size)
 
     def cut(source, target, turns):
-        missing = -tf.shape(source)[0] % batch_size
         bucket, sides = 0, []
-        for texts, vocabulary, width, limits in zip(
-            (source, target), vocabularies, widest, boundaries, strict=True
+        for texts, vocabulary, limits in zip(
+            (source, target), vocabularies, boundaries, strict=True
         ):
-            ids = vocabulary.encode(texts)  # (W, L)
-            lengths = tf.math.count_nonzero(ids, axis=1, dtype=tf.int32)
+            ids = vocabulary.encode_ragged(texts)  # (W, (length))
+            lengths = tf.cast(ids.row_lengths(), tf.int32)
             bucket = tf.maximum(bucket, tf.searchsorted(limits, lengths))
-            extra = width - tf.shape(ids)[1]
-            sides.append(tf.pad(ids, [[0, missing], [0, extra]]))
+            sides.append(_with_empty_row(ids))  # (W + 1, (length))
         rows = tf.argsort(bucket, stable=True)
-        rows = tf.concat([rows, tf.range(missing) + tf.shape(rows)[0]], 0)
-        bucket = tf.pad(bucket, [[0, missing]])
-        batches = [
-            tf.gather(_in_batches(tf.gather(x, rows), batch_size), turns)
-            for x in (*sides, bucket)
-        ]
-        return tf.data.Dataset.from_tensor_slices(tuple(batches))
+        window_size = tf.shape(rows)[0]
+        filling = tf.fill([-window_size % batch_size], window_size)
+        rows = tf.reshape(tf.concat([rows, filling], 0), [-1, batch_size])
+        rows = tf.gather(rows, turns)  # (batches, B)
+        bucket = tf.gather(tf.pad(bucket, [[0, 1]]), rows)
+        widths = tf.gather(survey.buckets, tf.reduce_max(bucket, axis=1))
+
+        def batch_of(rows, width):
+            source, target = (tf.gather(ids, rows) for ids in sides)
+            return pad(source, target, width)
+
+        batches = tf.data.Dataset.from_tensor_slices((rows, widths))
+        return batches.map(batch_of, num_parallel_calls=tf.data.AUTOTUNE)
 
     return cut
 
 
-def _in_batches(tensor, batch_size):
-    shape = tf.shape(tensor)
-    return tf.reshape(tensor, tf.concat([[-1, batch_size], shape[1:]], 0))
+def _with_empty_row(ids):
+    splits = tf.concat([ids.row_splits, ids.row_splits[-1:]], axis=0)
+    return tf.RaggedTensor.from_row_splits(ids.values, splits, validate=False)
 
 
-def _trimmer(buckets, batch_size):
-    """Returns the function that cuts a batch to the lengths of its bucket."""
-    lengths = tf.constant(buckets)  # (buckets, 2)
+def _padder(buckets, batch_size):
+    """Returns the function from the ids of a batch to what a model takes."""
+    # With several buckets the lengths are not known before the run.
+    source_length, target_length = (
+        buckets[0] if len(buckets) == 1 else (None, None)
+    )
 
-    def trim(source, labels, bucket):
-        width = lengths[tf.reduce_max(bucket)]
-        source = source[:, : width[0]]
-        labels = labels[:, : width[1]]
+    def pad(source, target, width):
+        source = source.to_tensor(shape=(batch_size, width[0]))
+        labels = target.to_tensor(shape=(batch_size, width[1]))
         begins = BOS_ID * tf.cast(labels[:, :1] != 0, tf.int32)
         target = tf.concat([begins, labels[:, :-1]], axis=1)
-        # With several buckets the lengths are not known before the run.
-        known = buckets[0] if len(buckets) == 1 else (None, None)
-        source.set_shape((batch_size, known[0]))
+        source.set_shape((batch_size, source_length))
         for tensor in (target, labels):
-            tensor.set_shape((batch_size, known[1]))
+            tensor.set_shape((batch_size, target_length))
         return {"source": source, "target": target}, labels
 
-    return trim
+    return pad

@@ -1,12 +1,15 @@
 """The model in git: it answers without Keras, and its card is true to it."""
 
 import pathlib
+import re
 
 import pytest
 from g2p_pages import check_page
 
 from keras_attention import export
 from keras_attention.examples import g2p
+from keras_attention.examples.g2p_card import write_page
+from keras_attention.export import guide
 from keras_attention.models import read_card
 
 pytestmark = pytest.mark.tensorflow_only
@@ -35,3 +38,19 @@ def test_committed_model_is_small_good_and_described():
     assert sum(path.stat().st_size for path in paths) < 11 * 2**20
     size = (COMMITTED / "model" / "model.keras").stat().st_size
     assert size < 4.4 * card["weights"]  # no state of an optimizer
+
+
+def test_pages_in_git_are_those_of_the_code(tmp_path, monkeypatch):
+    page = (COMMITTED / "README.md").read_text(encoding="utf-8")
+    sample = re.search("`xylophone` -> `(.*)`", page)[1]
+    output = pathlib.Path("saved_models/g2p")
+    monkeypatch.chdir(tmp_path)
+    output.mkdir(parents=True)
+    write_page(output, read_card(COMMITTED / "model"), sample)
+    assert (output / "README.md").read_text(encoding="utf-8") == page
+    # What a model does not decide is in its guide word for word.
+    fixed = [
+        line for line in guide.GUIDE.template.split("\n") if "$" not in line
+    ]
+    text = (COMMITTED / "1" / "README.md").read_text(encoding="utf-8")
+    assert [line for line in fixed if line not in text.split("\n")] == []

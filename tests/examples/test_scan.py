@@ -1,5 +1,6 @@
 """SCAN: the grammar, the splits, and a model that learns some of it."""
 
+import pathlib
 from collections import Counter
 
 import pytest
@@ -128,7 +129,34 @@ def test_command_line_prints_a_table(tmp_path, monkeypatch, capsys):
     assert "99.8 (LSTM 2x200)" in printed
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "gru"], "argument --model: must be one of transformer,"),
+        (["--split", "lenght"], "Did you mean length?"),
+        (["--dropout", "2"], "must be a number at least 0 and below 1"),
+        (["--epoch", "2"], "no option '--epoch'. Did you mean --epochs?"),
+    ],
+)
+def test_command_line_refuses_in_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        scan.main(arguments)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("scan: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.tensorflow_only
-def test_command_line_names_a_bad_kind(tmp_path, capsys):
-    assert scan.main(["--model", "gru", "--output", str(tmp_path)]) == 2
-    assert "scan: error: `kind` must be one of" in capsys.readouterr().err
+def test_command_line_hands_defaults_and_options_on(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(scan, "run", lambda **options: calls.append(options))
+    assert scan.main([]) == 0
+    temporary = calls[0].pop("output")
+    assert calls.pop() == scan.DEFAULTS
+    assert not pathlib.Path(temporary).exists()
+    kept = ["--output", str(tmp_path), "--units", "7", "--cell", "gru"]
+    assert scan.main(kept) == 0
+    given = {"output": str(tmp_path), "units": 7, "cell": "gru"}
+    assert calls.pop() == {**scan.DEFAULTS, **given}

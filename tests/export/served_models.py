@@ -127,6 +127,12 @@ def requests_of(model):
     wild = [[-1, 99, 2, 0], [0, 0, 0, 0]]
     asked["tokens wild"] = ask("tokens", ids=wild)
     asked["tokens tame"] = ask("tokens", ids=[[3, 3, 2, 0], [0, 0, 0, 0]])
+    ids = {"no length": [[5], [4]], "no rows": []}
+    for name, rows in ids.items():
+        no_source = [[] for _ in rows]
+        asked[f"decode_step of {name}"] = ask(
+            "decode_step", encoded=no_source, source_mask=no_source, ids=rows
+        )
     return asked
 
 

@@ -50,7 +50,7 @@ def predict_request(name, inputs):
 
 def inputs_of_signatures(loaded, texts):
     """Inputs of each signature, made from the same texts, as tensors."""
-    text = tf.constant(texts)
+    text = tf.constant(texts, tf.string)
     ids = np.zeros((len(texts), 13), "int32")
     for row, characters in enumerate(texts):
         ids[row, : len(characters) + 1] = [
@@ -154,6 +154,16 @@ def test_requests_joined_are_answered_as_requests_apart(loaded, name):
             if output != "encoded":  # its padding is hidden by source_mask
                 found[inside] = b"" if found.dtype == "O" else 0
                 assert not np.any(found), output
+
+
+@pytest.mark.parametrize("texts", [[], ["", ""]], ids=["no_row", "empty"])
+@pytest.mark.parametrize("name", signatures.NAMES)
+def test_requests_of_nothing_are_answered(loaded, name, texts):
+    inputs = inputs_of_signatures(loaded, texts)[name]
+    for output, tensor in loaded.signatures[name](**inputs).items():
+        assert tensor.shape[0] == len(texts), output
+        if tensor.dtype.is_floating:
+            assert not np.isnan(tensor).any(), output
 
 
 # --- the guide ---------------------------------------------------------------

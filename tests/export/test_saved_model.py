@@ -1,11 +1,13 @@
 """A SavedModel answers what `generate` answers, without keras and XLA."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
 import served_models
 import tensorflow as tf
+from memory import peak_growth
 
 import keras_attention as ka
 from keras_attention import export
@@ -124,6 +126,15 @@ def test_rows_without_a_token_have_an_answer(model):
     assert np.isfinite(told["scores"]).all()
 
 
+def test_decode_step_answers_a_source_of_no_length(model):
+    told = model["answers"]["decode_step of no length"]
+    assert np.isfinite(told["log_probabilities"]).all()
+    assert np.shape(told["log_probabilities"])[0] == 2
+    assert told["alignment"] == [[], []]
+    none = model["answers"]["decode_step of no rows"]
+    assert none == {"log_probabilities": [], "alignment": [], "text": []}
+
+
 def test_compiled_is_refused_where_xla_is_disabled(model):
     assert re.search("XLA|Xla", model["answers"]["compiled"])
 
@@ -225,8 +236,42 @@ def test_decode_step_answers_ids_of_no_vocabulary_and_leaves_others(loaded):
         told["log_probabilities"][0], alone["log_probabilities"][0], atol=1e-5
     )
     assert told["text"][0] == alone["text"][0]
-    long = step(**encoded, ids=tf.tile(tf.constant(ids), [1, 100]))
-    assert np.isfinite(long["log_probabilities"]).all()
+
+
+def test_decode_step_reads_no_more_than_the_model_says_and_hears(loaded):
+    texts = tf.constant(["abad", "h"])
+    encoded = loaded.signatures["encode"](text=texts)
+    random = np.random.default_rng(5)
+    wide = {
+        "encoded": np.pad(encoded["encoded"], [(0, 0), (0, 53), (0, 0)]),
+        "source_mask": np.pad(
+            encoded["source_mask"], [(0, 0), (0, 53)], constant_values=True
+        ),
+        "ids": random.integers(4, 9, (2, 59), "int32"),
+    }
+    lengths = dict.fromkeys(wide, served_models.MAX_SOURCE_LENGTH)
+    lengths["ids"] = served_models.MAX_LENGTH
+    told, expected = (
+        loaded.signatures["decode_step"](
+            **{n: tf.constant(array) for n, array in inputs.items()}
+        )
+        for inputs in (
+            wide,
+            {n: array[:, : lengths[n]] for n, array in wide.items()},
+        )
+    )
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(told[name], tensor)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("name", ["text", "target"])
+def test_a_long_text_costs_no_memory(loaded, name):
+    """Split as a whole, these 4 MB would take 150 MiB."""
+    texts = {"text": tf.constant(["ab"]), "target": tf.constant(["a b"])}
+    texts[name] = tf.constant([b"a b " * 10**6])
+    grown = peak_growth(lambda: loaded.signatures["score"](**texts))
+    assert grown < 30
 
 
 def test_the_guide_names_every_signature_and_the_search(model):
@@ -237,6 +282,20 @@ def test_the_guide_names_every_signature_and_the_search(model):
     batching = (model["folder"] / "batching_parameters.txt").read_text()
     sizes = re.findall(r"allowed_batch_sizes: (\d+)", batching)
     assert f"max_batch_size {{ value: {sizes[-1]} }}" in batching
+
+
+def test_the_guide_says_how_much_of_a_text_is_read(served):
+    guide = (served["half"]["folder"] / "README.md").read_text(encoding="utf-8")
+    guide = " ".join(guide.split())
+    # 23 characters of the source, 7 words of the target.
+    assert "a source 92 bytes are read (4 for each token) and" in guide
+    assert "the target of `score` 448." in guide
+
+
+def test_the_guide_opens_ports_for_this_machine_alone(model):
+    guide = (model["folder"] / "README.md").read_text(encoding="utf-8")
+    ports = re.findall(r"-p (\S+:\d+)", guide)
+    assert ports == ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
 
 
 def test_check_saved_model_answers(served):
@@ -279,6 +338,20 @@ def small_model(**options):
 def test_export_refuses_arguments(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         export.export_saved_model(small_model(), tmp_path / "1", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf], ids=str)
+@pytest.mark.parametrize("weights", [None, "float16", "int8"], ids=str)
+def test_export_refuses_weights_that_are_not_finite(tmp_path, weights, value):
+    model = small_model()
+    kernel = model.decoder.logit_dense.kernel
+    kernel.assign(np.full(kernel.shape, value))
+    message = (
+        "finite weights to be exported.*'.*logits/kernel' holds NaN or inf"
+    )
+    with pytest.raises(ValueError, match=message):
+        export.export_saved_model(model, tmp_path / "1", weights=weights)
     assert list(tmp_path.iterdir()) == []
 
 

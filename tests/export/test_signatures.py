@@ -1,10 +1,14 @@
 """The parts of the signatures that need no exported model."""
 
+import random
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_attention as ka
+from keras_attention.export import bounds
+from keras_attention.export import shapes
 from keras_attention.export import signatures
 
 
@@ -21,7 +25,7 @@ from keras_attention.export import signatures
 )
 def test_padding_to_powers_of_two_repeats_the_first_row(shape, padded):
     source = np.arange(1, 1 + np.prod(shape), dtype="int32").reshape(shape)
-    found = signatures._pad_to_powers_of_two(tf.constant(source)).numpy()
+    found = shapes.pad_to_powers_of_two(tf.constant(source)).numpy()
     expected = np.zeros(padded, "int32")
     expected[:, : shape[1]] = source[0] if shape[0] else 2  # EOS
     expected[: shape[0], : shape[1]] = source
@@ -55,3 +59,54 @@ def test_row_seeds_depend_on_the_row_alone():
 def test_searches_for_the_best_and_for_several(search, best, several):
     assert signatures.best_of(search) == best
     assert signatures.several_of(search) == several
+
+
+# A character of 1, 2, 3 and 4 bytes, and bytes that are not UTF-8.
+PIECES = [b"a", "é".encode(), "中".encode(), "😀".encode(), b"\x80", b"\xe4"]
+
+
+def random_bytes_of_text(count, pieces):
+    draw = random.Random(7)
+    return [
+        b"".join(draw.choices(pieces, k=draw.randint(0, 13)))
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("limit", [4, 7, 11])
+def test_a_cut_text_is_a_prefix_of_whole_characters(limit):
+    texts = random_bytes_of_text(307, PIECES[:4])
+    for text, cut in zip(
+        texts, bounds.cut_to_bytes(texts, limit).numpy(), strict=True
+    ):
+        expected = text[:limit].decode(errors="ignore").encode()
+        assert cut == expected
+
+
+def test_broken_text_is_cut_too():
+    texts = [b"\x80" * 53, b"\xe4" * 53, b"a" + b"\x80" * 53, b"\x80" * 11]
+    lengths = [len(t) for t in bounds.cut_to_bytes(texts, 11).numpy()]
+    assert lengths == [11, 11, 11, 11]
+    assert bounds.cut_to_bytes(tf.zeros([0], tf.string), 11).shape == (0,)
+
+
+def test_the_cut_leaves_the_first_characters_as_they_were():
+    """However many bytes a character has, none of the first 4 is lost."""
+    vocabulary = ka.Vocabulary.build(["aé中😀"])
+    texts = random_bytes_of_text(307, PIECES)
+    with pytest.warns(UserWarning, match="were cut off"):
+        cut = signatures.ids_of(tf.constant(texts), vocabulary, 5)
+        expected = vocabulary.encode(texts, max_length=5)
+    np.testing.assert_array_equal(cut, expected)
+
+
+@pytest.mark.parametrize("unit", ["words", "symbols"])
+def test_words_within_the_bound_are_all_read(unit):
+    vocabulary = ka.Vocabulary.build(["a b"], unit=unit)
+    longest = 5 * bounds.BYTES_PER_TOKEN[unit]  # 4 tokens and EOS
+    texts = [
+        "x" * 150 + " " * 150 + " a b" + " " * (longest - 304),
+        "x" * 150 + " " * 170 + "a b",
+    ]
+    found = signatures.ids_of(tf.constant(texts), vocabulary, 5).numpy()
+    assert found.tolist() == [[3, 4, 5, 2], [3, 2, 0, 0]]

@@ -54,6 +54,26 @@ def test_numbers_and_structure_tell_programs_apart():
     assert len(traced) == 3
 
 
+def test_numpy_float_is_a_number_like_any_other():
+    # np.float64 is a subclass of float, which no other NumPy number is.
+    scale, traced = counted(lambda x, number: x * number)
+    for number in (3.0, np.float64(3.0)):
+        assert scale(tf.constant(2.0), number).numpy() == 6
+    assert len(traced) == 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KeywordPair:
+    one: object
+    other: object
+
+
+def test_dataclass_of_keywords_alone_is_put_together_again():
+    subtract, _ = counted(lambda pair: pair.one - pair.other)
+    one, other = tf.constant(7.0), tf.constant(5.0)
+    assert subtract(KeywordPair(other=other, one=one)).numpy() == 2
+
+
 def test_what_cannot_be_taken_apart_runs_as_it_is():
     class Opaque:
         scale = 3.0

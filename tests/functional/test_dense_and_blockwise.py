@@ -1,8 +1,8 @@
 """Dense and blockwise `attend` agree on whatever may be asked of them.
 
-Hypothesis draws the question: sizes from one position to more than a block,
-masks of every kind and what `&` and `|` make of them, and all options at
-once. Only the public API is used.
+Hypothesis draws the question: sizes from no position to more than a block,
+masks of every kind and what `&` and `|` make of them, biases that hide keys,
+and all options at once. Only the public API is used.
 """
 
 import hypothesis
@@ -23,7 +23,7 @@ if IS_TENSORFLOW:
     DTYPES.append("float64")  # JAX has none by default
 # JAX compiles each example for long.
 EXAMPLES = 16 if IS_TENSORFLOW else 4
-SHORT = strategies.integers(1, 40)
+SHORT = strategies.integers(0, 40)
 LENGTHS = strategies.tuples(SHORT, SHORT)  # of queries and keys
 if IS_TENSORFLOW:
     LENGTHS |= strategies.sampled_from([(257, 3), (5, 1031), (257, 521)])
@@ -131,6 +131,9 @@ def questions(draw):
     }
     random = np.random.default_rng(draw(strategies.integers(0, 99)))
     arrays = {name: random.normal(size=s) for name, s in shapes.items()}
+    if bias == "tensor":
+        hidden = draw(strategies.sampled_from([0.0, 0.2, 1.0]))
+        arrays["bias"][random.random(shapes["bias"]) < hidden] = -np.inf
     return arrays, settings
 
 

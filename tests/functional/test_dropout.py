@@ -216,3 +216,14 @@ def test_numpy_integer_is_the_seed_that_it_counts():
     given = np.asarray(functional.random_bits(np.int64(7), np.arange(5)))
     wanted = np.asarray(functional.random_bits(7, np.arange(5)))
     np.testing.assert_array_equal(given, wanted)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_numpy_rate_is_the_number_that_it_counts(kind):
+    # Above 4,096 weights dropout is compiled for its rate.
+    weights = ops.ones((2, 3, 37, 41))
+    rate = Dropout(kind(0.25), seed=7)
+    assert type(rate.rate) is float
+    np.testing.assert_array_equal(
+        rate.apply(weights), Dropout(0.25, seed=7).apply(weights)
+    )

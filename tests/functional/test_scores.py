@@ -7,6 +7,7 @@ import pytest
 from keras import ops
 
 from keras_attention import functional
+from keras_attention import masks
 from keras_attention.functional import AdditiveScore
 from keras_attention.functional import DotProductScore
 
@@ -197,3 +198,27 @@ def test_grouped_keys_serve_consecutive_heads():
     for score in (DotProductScore(), AdditiveScore(np.ones(1, "float32"))):
         weights = np.asarray(weights_of(query, key, score=score))[0, :, 0]
         assert weights.argmax(axis=-1).tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.int32])
+def test_numpy_numbers_are_numbers(kind):
+    # Long enough to be blockwise and compiled, for these numbers.
+    random = np.random.default_rng(3)
+    tensors = {
+        name: random.normal(size=(1, 1031, 1, 3)).astype("float32")
+        for name in ("query", "key", "value")
+    }
+
+    def run(kind):
+        score = DotProductScore(scale=kind(2))
+        return functional.attend(
+            **tensors, score=score, logit_soft_cap=kind(5), mask=masks.Causal()
+        )
+
+    np.testing.assert_array_equal(run(kind), run(float))
+
+
+def test_scale_that_is_no_number_is_refused():
+    message = "`scale` must be a number. Received: scale=nan."
+    with pytest.raises(ValueError, match=message):
+        DotProductScore(scale=float("nan"))

@@ -1,5 +1,7 @@
 """The call that the single-head layers share: masks, dropout, bad input."""
 
+import json
+
 import keras
 import numpy as np
 import numpy_reference
@@ -11,6 +13,8 @@ from layer_checks import mask_of
 
 from keras_attention import AdditiveAttention
 from keras_attention import DotProductAttention
+from keras_attention import MultiHeadAttention
+from keras_attention import SelfAttention
 from keras_attention import masks
 
 BATCH, QUERIES, KEYS, WIDTH, VALUE_WIDTH = 2, 3, 7, 5, 13
@@ -513,3 +517,140 @@ def test_bad_dropout_is_an_error(rate):
     message = r"`dropout` must be (in|a number in) \[0, 1\). Received: dropout"
     with pytest.raises(ValueError, match=message):
         DotProductAttention(dropout=rate)
+
+
+@pytest.mark.parametrize(
+    "make, arguments",
+    [
+        (AdditiveAttention, {"units": np.int64(11), "dropout": np.float64(0)}),
+        (DotProductAttention, {"scale": np.float32(0.5)}),
+        (
+            MultiHeadAttention,
+            {
+                "num_heads": np.int32(6),
+                "key_dim": np.int64(5),
+                "output_shape": np.int64(7),
+                "sliding_window": np.int8(3),
+                "dropout": np.float16(0.25),
+                "num_key_value_heads": np.int64(3),
+                "logit_soft_cap": np.float64(2),
+            },
+        ),
+    ],
+)
+def test_numpy_numbers_are_kept_as_numbers_of_python(make, arguments):
+    config = make(**arguments).get_config()
+    plain = {name: value.item() for name, value in arguments.items()}
+    assert config == {**make(**plain).get_config(), "name": config["name"]}
+    assert json.loads(json.dumps(config))["name"] == config["name"]
+
+
+PADDED = np.arange(KEYS) >= np.array([[4], [7]])
+WITH_PADDING = {
+    **LAYERS,
+    "general": lambda **kwargs: DotProductAttention("general", **kwargs),
+    "self": lambda **kwargs: SelfAttention(11, **kwargs),
+    "multi head": lambda **kwargs: MultiHeadAttention(3, 5, **kwargs),
+    "gated": lambda: MultiHeadAttention(3, 5, use_gate=True),
+}
+MASK_ARGUMENTS = {
+    "value mask": {"value_mask": ~PADDED},
+    "key mask": {"key_mask": ~PADDED},
+    "attention mask": {"attention_mask": masks.Padding(~PADDED)},
+}
+
+
+def slopes_with(layer, garbage, **arguments):
+    """Output and gradients where padded keys and values hold `garbage`."""
+    arrays = inputs()
+    for name in ("key", "value"):
+        arrays[name][PADDED] = garbage
+    output, weights = run(layer, arrays, **arguments)
+    slopes = loss_gradients(layer, arrays, np.ones(output.shape), **arguments)
+    return {**slopes, "output": output, "weights": weights}
+
+
+@pytest.mark.parametrize("masked", MASK_ARGUMENTS.values(), ids=MASK_ARGUMENTS)
+@pytest.mark.parametrize("make", WITH_PADDING.values(), ids=WITH_PADDING)
+def test_nan_at_padding_reaches_no_output_and_no_weight(make, masked):
+    layer = make()
+    run(layer, inputs())
+    found, expected = (slopes_with(layer, x, **masked) for x in (np.nan, 0.0))
+    for name, slope in expected.items():
+        np.testing.assert_array_equal(found[name], slope, err_msg=name)
+        assert np.isfinite(slope).all(), name
+
+
+@pytest.mark.parametrize("make", WITH_PADDING.values(), ids=WITH_PADDING)
+def test_nan_at_padded_queries_reaches_no_weight(make):
+    layer = make()
+    run(layer, inputs())
+    mask = np.array([[True] * QUERIES, [True, False, True]])
+    results = []
+    for garbage in (np.nan, 0.0):
+        arrays = inputs()
+        arrays["query"][~mask] = garbage
+        output, _ = run(layer, arrays, query_mask=mask)
+        results.append(
+            loss_gradients(
+                layer, arrays, np.ones(output.shape), query_mask=mask
+            )
+        )
+    for name, slope in results[1].items():
+        np.testing.assert_array_equal(results[0][name], slope, err_msg=name)
+        assert np.isfinite(slope).all(), name
+
+
+# --- calls that other layers take --------------------------------------------
+
+NAMES = {
+    "attention_mask": (BATCH, QUERIES, KEYS),
+    "query_mask": (BATCH, QUERIES),
+    "value_mask": (BATCH, KEYS),
+    "key_mask": (BATCH, KEYS),
+}
+
+
+@pytest.mark.parametrize("make", [LAYERS["additive"], WITH_PADDING["gated"]])
+@pytest.mark.parametrize("name", NAMES)
+def test_mask_that_is_added_to_scores_is_refused(name, make):
+    added = np.zeros(NAMES[name], "float32")
+    added[0, -1] = -1e9
+    message = f"`{name}` must hold only booleans.*pass `{name} == 0`"
+    with pytest.raises(ValueError, match=message):
+        run(make(), **{name: added})
+
+
+@pytest.mark.parametrize("axes", [None, (1, 2)])
+def test_mask_that_is_added_is_refused_whatever_the_axes(axes):
+    layer = MultiHeadAttention(3, 5, attention_axes=axes)
+    x = np.ones((2, 3, 5, 7) if axes else (2, 3, 7), "float32")
+    size = x[0, ..., 0].size if axes else 3
+    mask = np.full((3, 5, 3, 5) if axes else (size, size), -1e9)
+    with pytest.raises(ValueError, match="`attention_mask` must hold only"):
+        layer(x, x, attention_mask=mask)
+
+
+@pytest.mark.parametrize("symbolic", [False, True])
+@pytest.mark.parametrize("make", WITH_PADDING.values(), ids=WITH_PADDING)
+def test_list_of_inputs_is_refused(make, symbolic):
+    x = keras.Input((7, WIDTH)) if symbolic else np.ones((2, 7, WIDTH))
+    message = "`query` must be one tensor.*a list of 2.*query, value"
+    with pytest.raises(ValueError, match=message):
+        make()([x, x])
+    with pytest.raises(ValueError, match=message):
+        make()(query=[x, x])
+
+
+@pytest.mark.parametrize("make", WITH_PADDING.values(), ids=WITH_PADDING)
+def test_sequential_model_takes_self_attention_alone(make):
+    layer = make()
+    if isinstance(layer, SelfAttention):
+        model = keras.Sequential([keras.Input((7, WIDTH)), layer])
+        assert model.output_shape == (None, 7, 11)
+        return
+    message = r"`value` must be given.*Sequential.*functional API.*SelfAttent"
+    with pytest.raises(ValueError, match=message):
+        keras.Sequential([keras.Input((7, WIDTH)), layer])
+    with pytest.raises(ValueError, match=message):
+        keras.Sequential([make()])(np.ones((2, 7, WIDTH)))

@@ -785,3 +785,13 @@ def test_scores_of_the_fast_path_are_refused():
     layer = MultiHeadAttention(HEADS, 5, flash_attention=True)
     with pytest.raises(ValueError, match="scores is not supported when flash"):
         layer(QUERY, VALUE, return_attention_scores=True)
+
+
+@pytest.mark.parametrize("lengths", [(0, 7), (5, 0), (0, 0)])
+@pytest.mark.parametrize("flash_attention", [None, True, False])
+def test_length_of_zero_is_a_length(flash_attention, lengths):
+    layer = MultiHeadAttention(3, 5, flash_attention=flash_attention)
+    query, value = (np.ones((2, length, 11), "float32") for length in lengths)
+    output = layer(query, value, use_causal_mask=True)
+    assert output.shape == (2, lengths[0], 11)
+    assert not np.any(output)  # no query, or the bias of the output: zero

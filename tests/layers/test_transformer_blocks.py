@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 from layer_checks import as_float64
 from layer_checks import assert_all_close
+from layer_checks import loss_gradients
 from layer_checks import run_layer_checks
 
 from keras_attention import TransformerDecoderBlock
@@ -478,3 +479,36 @@ def test_wrong_rank_is_refused(block_class):
     ]
     with pytest.raises(ValueError, match=r"`inputs` must have shape \(batch, "):
         block_class(2, 7)(*arrays)
+
+
+@pytest.mark.parametrize("normalize_first", [True, False])
+def test_nan_at_padding_reaches_no_weight_of_a_block(normalize_first):
+    """A padded position of a batch may hold anything, in both blocks."""
+    mask = np.array([[True, True, True, True, False], [True] * 5])
+    source_mask = np.array([[True] * 7, [True] * 3 + [False] * 4])
+    blocks = {
+        "encoder": TransformerEncoderBlock,
+        "decoder": TransformerDecoderBlock,
+    }
+    for name, block_class in blocks.items():
+        block = block_class(2, 11, normalize_first=normalize_first)
+        results = []
+        for garbage in (np.nan, 0.0):
+            generator = np.random.default_rng(3)
+            arrays = {"inputs": generator.normal(size=(2, 5, 14))}
+            masks_given = {"inputs_mask": mask}
+            arrays["inputs"][~mask] = garbage
+            if name == "decoder":
+                arrays["encoded"] = generator.normal(size=(2, 7, 13))
+                arrays["encoded"][~source_mask] = garbage
+                masks_given["encoded_mask"] = source_mask
+            arrays = {k: a.astype("float32") for k, a in arrays.items()}
+            output = np.array(block(**arrays, **masks_given))
+            seen = np.broadcast_to(mask[..., None], output.shape)
+            slopes = loss_gradients(
+                block, arrays, seen.astype("float32"), **masks_given
+            )
+            results.append({**slopes, "output": output})
+        for what, slope in results[1].items():
+            np.testing.assert_array_equal(results[0][what], slope, what)
+            assert np.isfinite(slope).all(), what

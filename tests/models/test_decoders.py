@@ -190,6 +190,24 @@ PARENTS = [
 
 
 @each_decoder
+def test_nan_at_padding_of_the_source_reaches_no_logit(name):
+    decoder = built_decoder(name)
+    results = []
+    for garbage in (np.nan, 0.0):
+        encoded = random_encoded()
+        encoded[~SOURCE_MASK] = garbage
+        forced = decoder(target_ids(), encoded, encoded_mask=SOURCE_MASK)
+        state = decoder.start(encoded, SOURCE_MASK, max_length=3, beams=2)
+        tokens = ops.full((len(encoded), 2), BOS, dtype="int32")
+        index = ops.convert_to_tensor(0, "int32")
+        logits, _, alignment = decoder.step(tokens, state, index)
+        results.append((forced, logits, alignment))
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+        assert np.isfinite(np.asarray(expected)).all()
+
+
+@each_decoder
 def test_beams_that_swap_parents_keep_their_own_history(name):
     decoder = built_decoder(name)
     encoded = random_encoded()

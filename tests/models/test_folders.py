@@ -1,5 +1,6 @@
 """Model folders: whole or not there at all."""
 
+import hashlib
 import json
 
 import keras
@@ -71,7 +72,7 @@ def test_vocabulary_of_another_model_is_noticed(model, tmp_path):
     model.save_folder(tmp_path / "model")
     other = ka.Vocabulary.build(["abc"])
     other.save(tmp_path / "model" / "source_vocabulary.json")
-    with pytest.raises(ValueError, match="vocabulary of another model"):
+    with pytest.raises(ValueError, match=r"source_vocabulary\.json' .*another"):
         ka.load(tmp_path / "model")
 
 
@@ -86,6 +87,26 @@ def test_state_of_the_optimizer_is_left_out(model, tmp_path):
         for name in ("plain", "trained")
     )
     assert trained < 1.1 * plain
+
+
+def test_lora_is_saved_with_its_kernels(tmp_path):
+    model = small_model("cnn", "luong", max_length=6)
+    model.decoder.logit_dense.enable_lora(2)
+    for weight in model.decoder.logit_dense.trainable_weights:
+        weight.assign(keras.ops.ones(weight.shape) / 7)
+    model.save_folder(tmp_path / "model")
+    loaded = ka.load(tmp_path / "model")
+    np.testing.assert_allclose(outputs_of(loaded), outputs_of(model), 1e-5)
+    names = ["card.json", "model.keras"]
+    assert names_in(tmp_path / "model") == names
+
+
+def test_quantized_model_is_not_saved(tmp_path):
+    model = small_model("cnn", "luong", max_length=6)
+    model.decoder.logit_dense.quantize("int8")
+    with pytest.raises(ValueError, match="one after quantize. Save it before"):
+        model.save_folder(tmp_path / "model")
+    assert names_in(tmp_path) == []
 
 
 def test_card_comes_back(model, tmp_path):
@@ -157,4 +178,35 @@ def test_load_refuses_another_kind_of_model(tmp_path):
 def test_card_is_json_for_people(model, tmp_path):
     model.save_folder(tmp_path / "model", card={"kind": "luong"})
     text = (tmp_path / "model" / folders.CARD).read_text(encoding="utf-8")
-    assert text == json.dumps({"kind": "luong"}, indent=2) + "\n"
+    content = (tmp_path / "model" / "model.keras").read_bytes()
+    digests = {"model.keras": hashlib.sha256(content).hexdigest()}
+    card = {"kind": "luong", "sha256": digests}
+    assert text == json.dumps(card, indent=2) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("card", "entry"),
+    [
+        ({"loss": float("nan")}, r"nan at card\['loss'\]"),
+        ({"a": [5, {"b": float("-inf")}]}, r"-inf at card\['a'\]\[1\]\['b'\]"),
+    ],
+)
+def test_card_of_infinite_numbers_is_refused(model, card, entry, tmp_path):
+    with pytest.raises(ValueError, match=f"`card` must be .*{entry}"):
+        model.save_folder(tmp_path / "model", card=card)
+    assert names_in(tmp_path) == []
+
+
+def test_key_of_the_digests_is_refused_in_cards(model, tmp_path):
+    with pytest.raises(ValueError, match="`card` must be .*without.*'sha256'"):
+        model.save_folder(tmp_path / "model", card={"sha256": {}})
+    assert names_in(tmp_path) == []
+
+
+def test_infinite_weights_are_not_saved(tmp_path):
+    model = small_model("cnn", "luong", max_length=6)
+    weight = model.trainable_variables[-1]
+    weight.assign(np.full(weight.shape, np.nan))
+    with pytest.raises(ValueError, match="finite weights to be saved"):
+        model.save_folder(tmp_path / "new" / "model")
+    assert names_in(tmp_path) == []

@@ -67,3 +67,16 @@ def test_a_bar_is_shown_for_long_lists(verbose, count, shown, capsys):
     source = source_ids((1,) * count)
     model.generate(source, batch_size=1, verbose=verbose)
     assert (f"{count}/{count}" in capsys.readouterr().out) is shown
+
+
+def test_row_seeds_tell_samples_apart_whatever_the_batch():
+    model = ka.build_seq2seq("luong", 11, 13, units=3, max_length=7)
+    source = np.array([[5, 4, 2]] * 5)
+    search = ka.Sample(temperature=3.0, seed=2)
+    by_index = model.generate(source, search).tokens
+    seeds = [4, 3, 2, 1, 0]
+    by_seed = model.generate(source, search, batch_size=2, row_seeds=seeds)
+    np.testing.assert_array_equal(by_seed.tokens, by_index[::-1])
+    assert len(np.unique(by_index, axis=0)) > 1
+    with pytest.raises(ValueError, match="one integer for each of the 5"):
+        model.generate(source, search, row_seeds=[1, 2])

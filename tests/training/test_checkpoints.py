@@ -386,8 +386,17 @@ def test_state_must_be_numbers_or_arrays(tmp_path):
 
 
 def test_checkpoint_of_other_callbacks_is_refused(checkpoints):
-    with pytest.raises(ValueError, match="`callbacks` must be the 0 of the"):
+    with pytest.raises(ValueError, match=r"the 0 with a state.*\['Remember"):
         fit(small_model(), checkpoints, 4, callbacks=[Remembering()])
+
+
+def test_callbacks_without_a_state_may_come_and_go(checkpoints):
+    callbacks = [Counted(), StopAfterEpoch()]
+    assert fit(small_model(), checkpoints, 4, callbacks=callbacks) == (
+        2,
+        0,
+        False,
+    )
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):

@@ -101,6 +101,9 @@ def test_csv_has_quotes_commas_and_line_ends_in_a_text(tmp_path):
     assert list(read_pairs(path)) == [('a, "b"', "c\nd"), ("e", "f")]
 
 
+KEYS_A_B = '{"b": "HH AH", "a": "hello"}\n{"a": "köln", "b": "K OE"}'
+
+
 @pytest.mark.parametrize(
     ("name", "content", "columns"),
     [

@@ -3,10 +3,12 @@
 import gzip
 import itertools
 import random
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
+from memory import peak_growth
 
 from keras_attention import Vocabulary
 from keras_attention.training import Survey
@@ -192,6 +194,23 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_long_line_widens_its_own_batch_only():
+    """Padding the window of 64 batches to it would take 195 MiB a tensor."""
+    pairs = [*random_pairs(1023), ("a" * 50_000, " ".join("B" * 53))]
+    survey = survey_pairs(pairs, SOURCE, TARGET)
+    widths = []
+
+    def read():
+        dataset = make_dataset(
+            pairs, SOURCE, TARGET, batch_size=16, survey=survey
+        )
+        widths.extend(inputs["source"].shape[1] for inputs, _ in dataset)
+
+    assert peak_growth(read) < 150
+    assert sorted(widths)[-2:] == [12, 50_001]
 
 
 def test_broken_pairs_fail_before_the_first_batch(tmp_path):

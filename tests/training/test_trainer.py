@@ -1,7 +1,6 @@
 """train(): from pairs to a folder, and everything that may go wrong."""
 
 import inspect
-import json
 import shutil
 import types
 
@@ -12,6 +11,7 @@ import pytest
 import keras_attention as ka
 from keras_attention import files
 from keras_attention.models import build_seq2seq
+from keras_attention.models import read_card
 from keras_attention.training import GenerationMetrics
 from keras_attention.training import train
 from keras_attention.training.identity import SETTINGS
@@ -66,8 +66,7 @@ def test_train_saves_the_best_epoch_with_its_card(tmp_path, capsys):
     ):
         np.testing.assert_array_equal(ours.numpy(), best)
         np.testing.assert_array_equal(theirs.numpy(), best)
-    written = json.loads((tmp_path / "model" / "card.json").read_text())
-    assert written == card
+    assert read_card(tmp_path / "model") == card
     assert card["kind"] == "cnn-rnn"
     assert card["options"] == {"cell": "gru", "units": 5, "dropout": 0.0}
     assert card["data"]["pairs"] == 48 and card["data"]["held_out"] == 7

@@ -1,0 +1,159 @@
+"""What the commands do; `generate` has a module of its own."""
+
+import contextlib
+import json
+import pathlib
+import shutil
+import stat
+import sys
+import tempfile
+
+from keras_attention.cli import train_options
+from keras_attention.cli.models import answers
+from keras_attention.cli.models import given
+from keras_attention.cli.models import load
+from keras_attention.cli.models import search_of
+from keras_attention.cli.startup import import_tensorflow
+from keras_attention.cli.terminal import NOT_IN_A_LINE
+from keras_attention.cli.terminal import escaped
+from keras_attention.cli.terminal import shown
+from keras_attention.cli.terminal import standard_input
+from keras_attention.cli.values import STANDARD_INPUT
+
+
+def train(options):
+    """Trains a model."""
+    with (
+        _files(options.pairs) as pairs,
+        _files(options.validation_pairs) as validation_pairs,
+    ):
+        import_tensorflow()
+        from keras_attention import training
+
+        training.train(
+            pairs,
+            options.out,
+            validation_pairs=validation_pairs,
+            kind=options.model,
+            initial_folder=options.initial_folder,
+            resume=bool(options.resume),
+            overwrite=bool(options.overwrite),
+            verbose=_verbosity(options),
+            **given(options, [*train_options.NAMES, "columns"]),
+        )
+
+
+def evaluate(options):
+    """Prints the rates of errors on pairs."""
+    model = load(options.folder)
+    from keras_attention import files
+    from keras_attention import training
+
+    references = {}
+    with _files(options.pairs) as pairs:
+        for source, target in training.read_pairs(pairs, options.columns):
+            references.setdefault(source, []).append(target)
+    found = answers(model, list(references), search_of(options), options)
+    texts = [texts[0] for texts, *_ in found]
+    wanted = list(references.values())
+    unit = model.target_vocabulary.unit
+    rates = {
+        "sources": len(wanted),
+        "exact_match": training.exact_match(wanted, texts, unit),
+        "error_rate": training.error_rate(wanted, texts, unit=unit),
+    }
+    if options.hypotheses is not None:
+        lines = [
+            "\t".join(escaped(text, NOT_IN_A_LINE) for text in pair)
+            for pair in zip(references, texts, strict=True)
+        ]
+        text = "".join(f"{line}\n" for line in lines)
+        files.write_text(options.hypotheses, text)
+    print(json.dumps(rates, indent=2))
+
+
+def export(options):
+    """Writes a SavedModel."""
+    model = load(options.folder)
+    from keras_attention import export as exporting
+
+    warm_up = None
+    if options.warm_up is not None:
+        warm_up = exporting.WarmUp(_bytes(options.warm_up).splitlines())
+    folder = exporting.export_saved_model(
+        model,
+        options.saved_model,
+        search=search_of(options),
+        max_length=options.max_length,
+        overwrite=bool(options.overwrite),
+        weights=options.weights,
+        warm_up=warm_up,
+        **given(options, ["max_source_length"]),
+    )
+    if not options.quiet:
+        guide = shown(str(folder / "README.md"))
+        print(f"Wrote {shown(str(folder))}; {guide} says how to serve it.")
+
+
+def plot(options):
+    """Draws an alignment."""
+    model = load(options.folder)
+    from keras_attention import plots
+
+    figure = model.plot_alignment(
+        options.text, search=search_of(options), max_length=options.max_length
+    )
+    path = plots.save_figure(figure, options.out)
+    if not options.quiet:
+        print(shown(str(path)))
+
+
+def _verbosity(options):
+    """0 nothing, 1 a bar that redraws its line, 2 a line for each epoch."""
+    if options.quiet:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
+
+
+def _bytes(name):
+    if name == STANDARD_INPUT:
+        return standard_input().read()
+    return pathlib.Path(name).read_bytes()
+
+
+@contextlib.contextmanager
+def _files(names):
+    """Yields the names as files that can be read again and again.
+
+    Standard input and pipes are copied to files in a temporary folder.
+    """
+    if names is None or all(map(_is_stored, names)):
+        yield names
+        return
+    with tempfile.TemporaryDirectory(prefix="keras-attention-") as folder:
+        paths = []
+        for number, name in enumerate(names, start=1):
+            if _is_stored(name):
+                paths.append(name)
+                continue
+            is_input = name == STANDARD_INPUT
+            label = "standard-input" if is_input else pathlib.Path(name).name
+            path = pathlib.Path(folder) / str(number) / label
+            path.parent.mkdir()
+            with open(path, "wb") as copy:
+                with _opened(name) as file:
+                    shutil.copyfileobj(file, copy)
+            paths.append(path)
+        yield paths
+
+
+def _is_stored(name):
+    if name == STANDARD_INPUT:
+        return False
+    return stat.S_ISREG(pathlib.Path(name).stat().st_mode)
+
+
+def _opened(name):
+    if name == STANDARD_INPUT:
+        return contextlib.nullcontext(standard_input())
+    return open(name, "rb")

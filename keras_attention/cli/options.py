@@ -1,0 +1,200 @@
+"""What may be said on the command line."""
+
+import keras_attention
+from keras_attention import choices
+from keras_attention.cli import train_options
+from keras_attention.cli import values
+from keras_attention.cli.generate_options import add_generate
+from keras_attention.cli.parser import Parser
+from keras_attention.cli.shared_options import add_columns
+from keras_attention.cli.shared_options import add_command
+from keras_attention.cli.shared_options import add_folder
+from keras_attention.cli.shared_options import add_search
+from keras_attention.cli.values import integer
+
+PROGRAM = "keras-attention"
+FILES_HELP = """\
+A file of pairs has one pair a line: source, tab, target, in UTF-8. Names in
+.csv are read as CSV, in .jsonl and .ndjson as JSON lines, and .gz after it is
+unpacked; - is standard input."""
+
+
+def make_parser():
+    """Returns the parser of the whole command line."""
+    parser = Parser(
+        prog=PROGRAM,
+        description="Sequence-to-sequence models on files of pairs.",
+        epilog=f"{PROGRAM} COMMAND --help explains a command.",
+    )
+    parser.add_option(
+        "--version",
+        action="version",
+        version=f"{PROGRAM} {keras_attention.__version__}",
+        help="print the version",
+    )
+    commands = parser.add_commands()
+    _add_train(commands)
+    add_generate(commands)
+    _add_evaluate(commands)
+    _add_export(commands)
+    _add_plot(commands)
+    return parser
+
+
+def _add_train(commands):
+    parser = add_command(
+        commands,
+        "train",
+        "commands",
+        "train a model on pairs",
+        check=_check_train,
+        epilog=FILES_HELP,
+    )
+    parser.set_defaults(
+        if_interrupted="the same command with --resume goes on from the last "
+        "checkpoint"
+    )
+    parser.add_argument(
+        "pairs",
+        nargs="+",
+        type=values.input_file,
+        metavar="PAIRS",
+        help="files of pairs",
+    )
+    parser.add_option(
+        "--out",
+        required=True,
+        type=values.output_folder,
+        metavar="DIR",
+        help="folder of the model to make",
+    )
+    parser.add_option(
+        "--model",
+        type=values.choice(choices.KINDS),
+        metavar="KIND",
+        default="transformer",
+        help=f"kind of model: {', '.join(choices.SHORT_NAMES)} or "
+        f"ENCODER-DECODER of {', '.join(choices.ENCODERS)} and "
+        f"{', '.join(choices.DECODERS)}",
+    )
+    parser.add_option(
+        "--initial-folder",
+        type=values.model_folder,
+        metavar="DIR",
+        help="go on from this model (fine-tuning)",
+    )
+    parser.add_option(
+        "--resume", action="store_true", help="go on after an interruption"
+    )
+    parser.add_option(
+        "--overwrite", action="store_true", help="replace the model at --out"
+    )
+    groups = {
+        title: parser.add_argument_group(title)
+        for title in train_options.GROUPS
+    }
+    parser.add_option(
+        "--validation-pairs",
+        nargs="+",
+        type=values.input_file,
+        metavar="FILE",
+        default="every twentieth source, at most 2000",
+        group=groups["data"],
+        help="files of pairs to choose the best epoch by",
+    )
+    add_columns(parser, groups["data"])
+    for title, options in train_options.GROUPS.items():
+        for option in options:
+            option.add_to(parser, groups[title])
+
+
+def _add_evaluate(commands):
+    parser = add_command(
+        commands,
+        "evaluate",
+        "commands",
+        "count the errors on files of pairs",
+        epilog=FILES_HELP,
+    )
+    add_folder(parser)
+    parser.add_argument(
+        "pairs",
+        nargs="+",
+        type=values.input_file,
+        metavar="PAIRS",
+        help="files of pairs",
+    )
+    add_columns(parser)
+    parser.add_option(
+        "--hypotheses",
+        type=values.output_file,
+        metavar="FILE",
+        help="write each source, a tab and its target to this file",
+    )
+    add_search(parser)
+
+
+def _add_export(commands):
+    parser = add_command(
+        commands,
+        "export",
+        "commands",
+        "write a SavedModel for TensorFlow Serving",
+    )
+    add_folder(parser)
+    parser.add_argument(
+        "saved_model",
+        type=values.output_folder,
+        metavar="SAVED_MODEL",
+        help="folder to write",
+    )
+    parser.add_option(
+        "--overwrite", action="store_true", help="replace the SavedModel there"
+    )
+    parser.add_option(
+        "--max-source-length",
+        type=integer(at_least=1),
+        metavar="N",
+        default=512,
+        help="cut longer sources, in tokens with the end",
+    )
+    formats = choices.WEIGHT_FORMATS
+    parser.add_option(
+        "--weights",
+        type=values.choice(formats),
+        metavar="FORMAT",
+        default="unchanged",
+        help=f"how to store the weights: {', '.join(formats)}",
+    )
+    parser.add_option(
+        "--warm-up",
+        type=values.input_file,
+        metavar="FILE",
+        help="lines that a server answers while it loads the model",
+    )
+    add_search(parser)
+
+
+def _add_plot(commands):
+    parser = add_command(
+        commands,
+        "plot",
+        "commands",
+        "draw which source each target token came from",
+    )
+    add_folder(parser)
+    parser.add_argument("text", metavar="TEXT", help="a source text")
+    parser.add_option(
+        "--out",
+        required=True,
+        type=values.picture_file,
+        metavar="FILE",
+        help=f"picture to write: {', '.join(choices.PICTURE_SUFFIXES)}",
+    )
+    add_search(parser)
+
+
+def _check_train(options):
+    sources = [*options.pairs, *(options.validation_pairs or [])]
+    if sources.count(values.STANDARD_INPUT) > 1:
+        raise ValueError("- can stand for one file only")

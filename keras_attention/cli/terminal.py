@@ -1,0 +1,69 @@
+"""What is written to the terminal, and what must not reach it raw."""
+
+import json
+import re
+import sys
+
+# Control characters but the tab (an ESC begins a command to the terminal), what
+# turns the direction of writing, line separators, halves of surrogate pairs.
+UNSAFE = re.compile(
+    "[\x00-\x08\n-\x1f\x7f-\x9f"
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# What a line of a file cannot hold.
+NOT_IN_A_LINE = re.compile("[\n\r\ud800-\udfff]")
+
+
+def escaped(text, pattern=UNSAFE):
+    r"""Returns the text with unsafe characters as Python writes them.
+
+    >>> print(escaped("a\x1b[2J"))
+    a\x1b[2J
+    """
+    return pattern.sub(_escape, text)
+
+
+def standard_input():
+    """Returns the standard input, a binary file."""
+    if sys.stdin is None:
+        raise ValueError("standard input is closed")
+    return sys.stdin.buffer
+
+
+def shown(text):
+    """Returns a text for standard output, on one line.
+
+    A terminal gets no unsafe character; a file or a pipe gets the text as it
+    is, but for line ends inside it.
+    """
+    return escaped(text, UNSAFE if sys.stdout.isatty() else NOT_IN_A_LINE)
+
+
+def json_text(value):
+    """Returns JSON on one line, safe for a terminal and without loss."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+class Complaints:
+    """Lines on standard error, each `program: kind: message`."""
+
+    def __init__(self, program):
+        self._program = program
+        self._shown_warnings = set()
+
+    def tell(self, kind, message=None):
+        """Writes one line, without unsafe characters."""
+        words = kind if message is None else f"{kind}: {message}"
+        line = escaped(" ".join(words.split()))
+        print(f"{self._program}: {line}", file=sys.stderr)
+
+    def show_warning(self, message, *_, **__):
+        """Shows each warning once; for `warnings.showwarning`."""
+        if str(message) not in self._shown_warnings:
+            self._shown_warnings.add(str(message))
+            self.tell("warning", message)
+
+
+def _escape(match):
+    return match[0].encode("unicode_escape").decode("ascii")

@@ -1,0 +1,49 @@
+"""Masks of numbers, read as booleans: 1 = may attend, 0 = hidden."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def as_boolean(name, mask):
+    """Returns a mask of 0 and 1 as booleans; one of booleans is not read.
+
+    Args:
+        name: argument that the mask was, for the error.
+        mask: array, nested list or tensor. A symbolic input of a functional
+            model stays: the model reads what it is called with.
+
+    Raises:
+        ValueError: if a number is neither 0 nor 1. Where a graph is traced
+            no number is known, and all but 1 is hidden.
+    """
+    if not hasattr(mask, "dtype"):
+        mask = np.asarray(mask)
+    is_symbolic = isinstance(mask, keras.KerasTensor)
+    if is_symbolic or keras.backend.standardize_dtype(mask.dtype) == "bool":
+        return mask
+    values = _values(mask)
+    if values is not None:
+        _check(name, values)
+    if isinstance(mask, np.ndarray):
+        return mask == 1
+    return ops.equal(mask, 1)
+
+
+def _values(mask):
+    """Returns the numbers of a tensor; None where it is being traced."""
+    try:
+        return np.asarray(mask)
+    except (NotImplementedError, TypeError):  # of TensorFlow and of JAX
+        return None
+
+
+def _check(name, values):
+    is_boolean = (values == 0) | (values == 1)
+    if not is_boolean.all():
+        raise ValueError(
+            f"`{name}` must hold only booleans, or 0 and 1 (1 = may attend). "
+            f"Received: {name} with {values[~is_boolean].flat[0]}. If it is "
+            f"to be added to the scores (0 = may attend), pass `{name} == 0`, "
+            f"or pass it to `functional.attend` as `bias`."
+        )

@@ -1,0 +1,177 @@
+"""train, evaluate, export, plot: what they do and write."""
+
+import io
+import json
+import os
+import sys
+import warnings
+
+import pytest
+
+from keras_attention import cli
+from keras_attention import training
+from keras_attention.training import read_pairs
+
+pytestmark = pytest.mark.tensorflow_only
+
+
+def run(*arguments, status=0):
+    assert cli.main(list(map(str, arguments))) == status
+
+
+@pytest.fixture
+def train_calls(monkeypatch):
+    """What `training.train` is called with, and the pairs it could read."""
+    calls = []
+
+    def train(pairs, folder, columns=None, **options):
+        twice = [list(read_pairs(pairs, columns)) for _ in range(2)]
+        assert twice[0] == twice[1]
+        calls.append((twice[0], folder, options))
+
+    monkeypatch.setattr(training, "train", train)
+    return calls
+
+
+def test_train_writes_a_model_folder_and_plain_lines(trained):
+    folder, printed = trained
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "model.keras",
+        "source_vocabulary.json",
+        "target_vocabulary.json",
+        "card.json",
+    } <= names
+    assert "Epoch 2/2\n" in printed
+    assert not set(printed) & set("\r\b\x1b")
+
+
+def test_train_hands_on_what_is_given(
+    train_calls, pairs_file, model_folder, tmp_path
+):
+    out = tmp_path / "out"
+    run("train", pairs_file, "--out", out)
+    pairs, folder, options = train_calls.pop()
+    assert pairs == list(read_pairs(pairs_file))
+    assert folder == str(out)
+    assert options == {
+        "validation_pairs": None,
+        "kind": None,
+        "initial_folder": None,
+        "resume": False,
+        "overwrite": False,
+        "verbose": 2,  # plain lines, where there is no terminal
+    }
+    arguments = ["--model", "rnn-luong", "--no-input-feeding", "--dropout"]
+    arguments += ["0.25", "--decay", "linear", "--warmup-steps", 0, "--quiet"]
+    arguments += ["--resume", "--validation-pairs", pairs_file]
+    arguments += ["--initial-folder", model_folder]
+    run("train", pairs_file, "--out", out, *arguments)
+    assert train_calls.pop()[2] == {
+        "validation_pairs": [str(pairs_file)],
+        "kind": "rnn-luong",
+        "initial_folder": str(model_folder),
+        "resume": True,
+        "overwrite": False,
+        "verbose": 0,
+        "input_feeding": False,
+        "dropout": 0.25,
+        "decay": "linear",
+        "warmup_steps": 0,
+    }
+
+
+def test_train_reads_columns_standard_input_and_pipes(
+    train_calls, tmp_path, monkeypatch
+):
+    content = b"1\ta\tA\n2\tb\tB\n"
+    plain, out = tmp_path / "pairs.tsv", tmp_path / "out"
+    plain.write_bytes(content)
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(copies))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    read_end, write_end = os.pipe()
+    os.write(write_end, content)
+    os.close(write_end)
+    names = [plain, "-", f"/dev/fd/{read_end}"]
+    run("train", *names, "--out", out, "--columns", "2,3")
+    os.close(read_end)
+    assert train_calls.pop()[0] == [("a", "A"), ("b", "B")] * 3
+    assert list(copies.iterdir()) == []
+
+
+def test_train_says_how_to_go_on_after_an_interruption(
+    pairs_file, tmp_path, monkeypatch, capsys
+):
+    def train(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", train)
+    run("train", pairs_file, "--out", tmp_path / "out", status=130)
+    assert capsys.readouterr().err == (
+        "keras-attention: interrupted: the same command with --resume goes "
+        "on from the last checkpoint\n"
+    )
+
+
+def test_evaluate_prints_rates_and_writes_hypotheses(
+    model_folder, pairs_file, tmp_path, capsys
+):
+    file, more = tmp_path / "said.tsv", tmp_path / "more.csv"
+    more.write_text("x,ab,A\nx,ab,A B\n", encoding="utf-8")
+    run("evaluate", model_folder, pairs_file, "--hypotheses", file)
+    rates = json.loads(capsys.readouterr().out)
+    assert rates["sources"] == 6
+    assert 0 <= rates["exact_match"] <= 1
+    assert rates["error_rate"] >= 0
+    lines = file.read_text(encoding="utf-8").splitlines()
+    said = [line.split("\t")[1] for line in lines]
+    pairs = list(read_pairs(pairs_file))
+    assert [line.split("\t")[0] for line in lines] == [s for s, _ in pairs]
+    targets = [target for _, target in pairs]
+    rate = training.error_rate(targets, said, unit="symbols")
+    assert rates["error_rate"] == pytest.approx(rate)
+    run("evaluate", model_folder, more, "--columns", "2,3")
+    assert json.loads(capsys.readouterr().out)["sources"] == 1
+
+
+def test_a_header_is_noticed_in_one_line_and_quiet_is_quiet(
+    model_folder, tmp_path, capsys
+):
+    file = tmp_path / "pairs.tsv"
+    file.write_text("source\ttarget\nab\tA B\n", encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        run("evaluate", model_folder, file)
+        (line,) = capsys.readouterr().err.splitlines()
+        run("evaluate", model_folder, file, "--quiet")
+    assert line.startswith(f"keras-attention: warning: {file}, line 1: ")
+    assert capsys.readouterr().err == ""
+
+
+def test_export_writes_a_saved_model_once(model_folder, tmp_path, capsys):
+    target, texts = tmp_path / "1", tmp_path / "texts"
+    texts.write_bytes(b"ab\n\xff\n")
+    arguments = ["export", model_folder, target, "--beam", 1]
+    arguments += ["--max-source-length", 11, "--weights", "bfloat16"]
+    run(*arguments, "--warm-up", texts)
+    assert str(target / "README.md") in capsys.readouterr().out
+    assert (target / "saved_model.pb").is_file()
+    guide = (target / "README.md").read_text(encoding="utf-8")
+    assert "Longer sources than 11\n" in guide
+    assert "- Weights: stored as bfloat16," in guide
+    assert "- Warm-up: up to 2 texts at once for `serving_default`," in guide
+    assert (target / "assets.extra" / "tf_serving_warmup_requests").is_file()
+    run(*arguments, status=2)
+    assert "--overwrite" in capsys.readouterr().err
+    texts.write_bytes(b"")
+    run(*arguments, "--overwrite", "--warm-up", texts, status=2)
+    assert "`texts` must be a list of at least one" in capsys.readouterr().err
+
+
+def test_plot_writes_a_picture(model_folder, tmp_path, capsys):
+    picture = tmp_path / "picture.png"
+    run("plot", model_folder, "abba", "--out", picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == f"{picture}\n"

@@ -17,6 +17,7 @@ import keras
 
 from keras_attention import files
 from keras_attention import validation
+from keras_attention.models import forking
 from keras_attention.models import strict_json
 from keras_attention.models.digests import check_digest
 from keras_attention.models.digests import digest_of
@@ -113,6 +114,7 @@ def load(folder, custom_objects=None):
     ...     ka.load(f"{parent}/model").max_length
     128
     """
+    forking.check_tensorflow()
     folder = pathlib.Path(folder)
     files.recover(folder)
     if not (folder / MODEL).is_file():

@@ -1,7 +1,8 @@
 """Forked processes, which TensorFlow's threads do not follow into.
 
-An operation that waits for one of these threads waits without end. Linux
-tells the names of the threads of a process; elsewhere nothing is noticed.
+An operation that waits for one of these threads waits without end. Whether
+they run is told by their names on Linux, which recent releases of TensorFlow
+set, and otherwise by whether a model was made in the process.
 """
 
 import os
@@ -9,12 +10,18 @@ import pathlib
 
 import keras
 
-_threads = {"ran before the fork": False, "lost": False}
+_tensorflow = {"runs": False, "lost its threads": False}
 
 
 def check_tensorflow():
-    """Raises a RuntimeError where TensorFlow lost its threads in a fork."""
-    if _threads["lost"] and keras.config.backend() == "tensorflow":
+    """Must be called before a model runs TensorFlow.
+
+    Raises:
+        RuntimeError: if TensorFlow lost its threads in a fork.
+    """
+    if keras.config.backend() != "tensorflow":
+        return
+    if _tensorflow["lost its threads"]:
         raise RuntimeError(
             "TensorFlow does not run in this process, which was forked from "
             "one where it had run: its threads do not survive a fork, and "
@@ -22,10 +29,10 @@ def check_tensorflow():
             "multiprocessing.get_context('spawn'), or fork before TensorFlow "
             "runs and load the model in the child."
         )
+    _tensorflow["runs"] = True
 
 
-def _tensorflow_has_threads():
-    """Whether TensorFlow has run an operation in this process."""
+def _has_named_threads():
     names = pathlib.Path("/proc/self/task").glob("*/comm")
     return any(_read(name).startswith("tf_") for name in names)
 
@@ -38,11 +45,11 @@ def _read(path):
 
 
 def _before_fork():
-    _threads["ran before the fork"] = _tensorflow_has_threads()
+    _tensorflow["runs"] = _tensorflow["runs"] or _has_named_threads()
 
 
 def _after_fork_in_child():
-    _threads["lost"] |= _threads["ran before the fork"]
+    _tensorflow["lost its threads"] = _tensorflow["runs"]
 
 
 if hasattr(os, "register_at_fork"):

@@ -269,6 +269,8 @@ def _check_inputs(inputs):
                 validation.check_rank(name, ids, 2, f"(batch, {name}_length)")
             return
         received = f"a dict with the keys {list(inputs)}"
+    elif hasattr(inputs, "shape"):
+        received = f"a tensor of shape {validation.shape_of(inputs)}"
     else:
         received = f"a {type(inputs).__name__}"
     raise validation.invalid(

@@ -48,8 +48,8 @@ class TransformerDecoderBlock(TransformerBlock):
 
     Masking:
         A position sees real target positions up to itself, and real source
-        positions; a padded one sees nothing. The Keras mask of `inputs` is
-        passed on.
+        positions; a padded one sees nothing and is read as zeros, whatever
+        it holds. The Keras mask of `inputs` is passed on.
 
     Raises:
         ValueError: if the width does not divide by `num_heads`.

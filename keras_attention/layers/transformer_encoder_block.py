@@ -41,8 +41,8 @@ class TransformerEncoderBlock(TransformerBlock):
         weights (batch, num_heads, length, length).
 
     Masking:
-        Padded positions are not attended to and attend to nothing. The Keras
-        mask is passed on.
+        Padded positions are not attended to and attend to nothing; they are
+        read as zeros, whatever they hold. The Keras mask is passed on.
 
     Raises:
         ValueError: if the width does not divide by `num_heads`.

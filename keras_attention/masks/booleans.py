@@ -17,7 +17,9 @@ def as_boolean(name, mask):
         ValueError: if a number is neither 0 nor 1. Where a graph is traced
             no number is known, and all but 1 is hidden.
     """
-    if not hasattr(mask, "dtype"):
+    if isinstance(mask, keras.Variable):
+        mask = ops.convert_to_tensor(mask)
+    elif not hasattr(mask, "dtype"):
         mask = np.asarray(mask)
     is_symbolic = isinstance(mask, keras.KerasTensor)
     if is_symbolic or keras.backend.standardize_dtype(mask.dtype) == "bool":
@@ -32,9 +34,12 @@ def as_boolean(name, mask):
 
 def _values(mask):
     """Returns the numbers of a tensor; None where it is being traced."""
+    is_tensorflow = keras.backend.backend() == "tensorflow"
+    if is_tensorflow and ops.is_tensor(mask) and not hasattr(mask, "numpy"):
+        return None
     try:
         return np.asarray(mask)
-    except (NotImplementedError, TypeError):  # of TensorFlow and of JAX
+    except TypeError:  # of JAX
         return None
 
 

@@ -1,4 +1,4 @@
-"""What the commands do; `generate` has a module of its own."""
+"""What the commands do, but for `generate`: see `generation`."""
 
 import contextlib
 import json

@@ -8,9 +8,9 @@ from keras_attention.cli.values import integer
 from keras_attention.cli.values import number
 
 OUTPUT_HELP = """\
-Each answer is one line, printed as soon as it is there. On a terminal control
+Each answer is one line, printed at once. On a terminal control
 characters are shown as Python writes them (\\x1b); files and pipes get the text
-as it is, but for line ends in it."""
+unchanged, except that line ends in it are escaped."""
 
 
 def add_generate(commands):

@@ -1,4 +1,4 @@
-"""`generate`: lines in, answers out, each as soon as it is there."""
+"""`generate`: lines in, answers out, each printed at once."""
 
 import contextlib
 import math

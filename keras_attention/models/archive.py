@@ -21,7 +21,7 @@ MAX_RATIO = 20
 FREE_BYTES = 64 * 2**20
 CHUNK = 2**20
 IF_TRUSTED = (
-    "If you trust whoever made the file, load it with keras.saving.load_model."
+    "If you trust the source of the file, load it with keras.saving.load_model."
 )
 
 

@@ -25,7 +25,7 @@ DTYPES = frozenset(
     """.split()
 )
 WAY_OUT = (
-    "If you trust whoever made the file, give the class in `custom_objects`, "
+    "If you trust the source of the file, give the class in `custom_objects`, "
     "register it with keras.saving.register_keras_serializable, or load the "
     "file with keras.saving.load_model."
 )

@@ -46,10 +46,10 @@ LAYERS = frozenset(
     """.split()
 )
 REFUSED_LAYERS = {
-    "FlaxLayer": "it runs code of its own",
+    "FlaxLayer": "it runs code",
     "InputSpec": "it is not a layer",
     "IntegerLookup": "it reads a vocabulary from any file",
-    "JaxLayer": "it runs code of its own",
+    "JaxLayer": "it runs code",
     "Lambda": "it holds code",
     "Layer": "it does nothing",
     "StringLookup": "it reads a vocabulary from any file",

@@ -223,7 +223,7 @@ class Seq2Seq(keras.Model):
         """Saves the model, its vocabularies and its card in one folder.
 
         Args:
-            folder: path of the folder; written beside, then renamed.
+            folder: path of the folder; it appears when it is whole.
             card: dict of facts about the model, kept in `card.json`; its key
                 "sha256" is reserved for digests of the other files.
             overwrite: whether to replace an earlier model at this path.

@@ -120,7 +120,7 @@ class Checkpoints(keras.callbacks.Callback):
     def restore_callbacks(self):
         """Sets the callbacks to what the restored checkpoint remembers.
 
-        `fit` does so by itself; call it where no epoch is left to train.
+        `fit` does this; call it where no epoch is left to train.
 
         Raises:
             ValueError: if the checkpoint is of other callbacks, or names an
@@ -245,7 +245,7 @@ def _variables(model):
 
 
 def _check_state(state, path):
-    """Checks the kinds of all that a checkpoint says besides its arrays."""
+    """Checks what a checkpoint says of position, callbacks and facts."""
     position = state.get("position")
     is_whole = (
         isinstance(state.get("facts"), dict)

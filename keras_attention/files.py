@@ -38,8 +38,9 @@ def whole_file(path):
     """Opens a file for writing bytes; it appears at `path` when it is whole.
 
     Args:
-        path: path of the file, in a folder that exists. What is there is
-            replaced at the end of the `with` block, unless it raises.
+        path: path of the file, in a folder that exists. What is there, or
+            where a symbolic link there leads, is replaced at the end of the
+            `with` block, unless it raises.
 
     Yields:
         A binary file to write to; it can be read and sought in, too.
@@ -55,7 +56,7 @@ def whole_file(path):
     ...     os.listdir(folder)
     ['a.txt']
     """
-    path = pathlib.Path(path)
+    path = resolved(path)
     with _temporary_folder(path) as temporary:
         with open(temporary / NEW, "w+b") as file:
             yield file
@@ -91,7 +92,7 @@ def whole_folder(folder, marker_files, overwrite):
     Raises:
         ValueError: if `folder` may not be written.
     """
-    folder = pathlib.Path(folder)
+    folder = resolved(folder)
     check_free(folder, overwrite, marker_files)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _temporary_folder(folder) as temporary:
@@ -109,8 +110,16 @@ def check_free(folder, overwrite, marker_files):
     Raises:
         ValueError: if something is at `folder` that may not be replaced.
     """
-    folder = pathlib.Path(folder)
+    folder = resolved(folder)
     recover(folder)
+    if os.path.ismount(folder):
+        raise validation.invalid(
+            "folder",
+            "a path that can be renamed, which the root of a file system "
+            "cannot",
+            repr(str(folder)),
+            "Name a folder inside it.",
+        )
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not overwrite:
@@ -130,6 +139,11 @@ def check_free(folder, overwrite, marker_files):
         )
 
 
+def resolved(path):
+    """Returns the absolute path, symbolic links followed."""
+    return pathlib.Path(os.path.realpath(path))
+
+
 def remove_folder(folder):
     """Deletes a folder; a crash leaves all of it at `folder` or nothing."""
     folder = pathlib.Path(folder)
@@ -146,11 +160,14 @@ def recover(path):
     put back.
     """
     path = pathlib.Path(path)
-    if not path.parent.is_dir():
+    try:
+        names = os.listdir(path.parent)
+    except OSError:  # no folder, or one that may be read but not listed
         return
-    for temporary in path.parent.iterdir():
-        if not temporary.name.startswith(_prefix(path)):
+    for name in names:
+        if not name.startswith(_prefix(path)):
             continue
+        temporary = path.parent / name
         try:
             held = Lock(temporary / LOCK)
         except OSError:  # its process lives, or another one cleans up

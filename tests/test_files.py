@@ -245,3 +245,32 @@ def test_lock_whose_file_was_deleted_is_no_lock(tmp_path):
     (tmp_path / "lock").unlink()
     with held, files.Lock(tmp_path / "lock") as other:
         assert other.is_locked
+
+
+def test_file_and_folder_go_where_a_link_leads(tmp_path):
+    for name in ("file", "folder"):
+        (tmp_path / f"link_to_{name}").symlink_to(tmp_path / name)
+    for content in ("old", "new"):
+        files.write_text(tmp_path / "link_to_file", content)
+        write(tmp_path / "link_to_folder", content)
+        assert (tmp_path / "file").read_text() == content
+        assert content_of(tmp_path / "folder") == content
+    assert (tmp_path / "link_to_folder").is_symlink()
+    assert len(names_in(tmp_path)) == 4
+
+
+def test_root_of_a_file_system_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path)
+    with pytest.raises(ValueError, match="Name a folder inside it"):
+        write(tmp_path, "new")
+
+
+def test_folder_that_may_not_be_listed_is_left_alone(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / ".model.tmp-1").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refuse)
+        files.recover(tmp_path / "model")
+    assert names_in(tmp_path) == [".model.tmp-1"]

@@ -8,6 +8,8 @@ from keras_attention import plots
 from keras_attention.plots import labels
 
 pytest.importorskip("matplotlib")
+# Chinese labels are drawn with the fonts of the machine, or as escapes.
+pytestmark = pytest.mark.filterwarnings("ignore:No installed font has")
 
 HEADS, TARGET, SOURCE = 5, 3, 7
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -42,6 +44,15 @@ def test_alignment_shows_the_weights_with_their_labels():
     assert axes.get_title() == "words"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("source", "target")
     assert colour_bar.get_ylim() == pytest.approx((0, weights.max()))
+
+
+def test_missing_font_is_named(monkeypatch):
+    latin = frozenset(range(0x250))
+    monkeypatch.setattr(labels, "_known_characters", lambda: latin)
+    with pytest.warns(UserWarning, match="'安'.* fonts-noto-cjk"):
+        figure = plots.plot_alignment([[1.0, 0.0]], "a安", ["哥"])
+    assert texts_of(figure.axes[0].xaxis) == ["a", r"\u5b89"]
+    plots.plot_alignment([[1.0, 0.0]], "aé", ["A"])  # warns of nothing
 
 
 def test_alignment_reads_downwards():

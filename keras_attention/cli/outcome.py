@@ -29,7 +29,9 @@ def exit_status_of(work, program, *, if_interrupted=None, quiet=False):
         mend; 130 after an interruption.
     """
     complaints = Complaints(program)
-    if hasattr(sys.stdout, "reconfigure"):  # as where the locale is not UTF-8
+    if sys.stdout is None:  # it was closed: nobody wants to read it
+        sys.stdout = open(os.devnull, "w")
+    if hasattr(sys.stdout, "reconfigure"):  # the C locale cannot print all
         sys.stdout.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.showwarning = complaints.show_warning

@@ -44,7 +44,7 @@ def _kept_back():
         os.dup2(kept.fileno(), error)
         try:
             yield
-        except ImportError:
+        except BaseException:
             kept.seek(0)
             os.write(original, kept.read())
             raise

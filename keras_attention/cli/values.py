@@ -132,6 +132,8 @@ def output_file(text):
     path = pathlib.Path(text)
     if path.is_dir():
         raise ArgumentTypeError(f"{text!r} is a folder: name a file")
+    if path.exists() and not path.is_file():
+        raise ArgumentTypeError(f"{text!r} is a device or a pipe: name a file")
     if not path.parent.is_dir():
         raise ArgumentTypeError(f"there is no folder {str(path.parent)!r}")
     _check_writable(path.parent)
@@ -150,7 +152,13 @@ def picture_file(text):
 @_of_path
 def output_folder(text):
     """A folder that exists or can be made."""
-    folder = pathlib.Path(text).absolute()
+    if not text:
+        raise ArgumentTypeError("is empty: name a folder")
+    folder = pathlib.Path(os.path.realpath(text))
+    if os.path.ismount(folder):
+        raise ArgumentTypeError(
+            f"{text!r} is the root of a file system: name a folder inside it"
+        )
     if folder.exists() and not folder.is_dir():
         raise ArgumentTypeError(f"{text!r} is a file: name a folder")
     parent = folder.parent  # where the folder is made, or replaced as a whole

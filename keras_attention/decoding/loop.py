@@ -14,6 +14,7 @@ from keras_attention.decoding.constraints import force_prefix
 from keras_attention.decoding.search import Beam
 from keras_attention.decoding.search import Greedy
 from keras_attention.decoding.search import Sample
+from keras_attention.masks.booleans import as_boolean
 
 ALGORITHMS = {Greedy: Chains, Sample: Chains, Beam: BeamSearch}
 
@@ -126,7 +127,7 @@ def _algorithm(search, source_mask, max_length, row_seeds):
     validation.check_rank(
         "source_mask", source_mask, 2, "(batch, source_length)"
     )
-    source_mask = ops.cast(source_mask, "bool")
+    source_mask = ops.cast(as_boolean("source_mask", source_mask), "bool")
     if row_seeds is None:
         row_seeds = ops.arange(ops.shape(source_mask)[0], dtype="int32")
     validation.check_rank("row_seeds", row_seeds, 1, "(batch,)")

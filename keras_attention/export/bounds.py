@@ -10,17 +10,19 @@ import tensorflow as tf
 
 # No character of UTF-8 has more than 4 bytes. The other tokens may be of any
 # length; 64 bytes for each leave room for long words and wide spaces.
-BYTES_PER_TOKEN = {"characters": 4, "words": 64, "symbols": 64}
+BYTES_PER_TOKEN = {"characters": 4}
+BYTES_PER_OTHER_TOKEN = 64
 
 
 def bytes_read(unit, max_tokens):
     """Returns how many bytes of a text are read for `max_tokens` tokens.
 
     Args:
-        unit: of the vocabulary, `"characters"`, `"words"` or `"symbols"`.
+        unit: of the vocabulary, such as `"characters"`; None if it names
+            none.
         max_tokens: the most ids of a text, EOS counted.
     """
-    return BYTES_PER_TOKEN[unit] * max_tokens
+    return BYTES_PER_TOKEN.get(unit, BYTES_PER_OTHER_TOKEN) * max_tokens
 
 
 def cut_to_bytes(texts, limit):

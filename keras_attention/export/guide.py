@@ -216,8 +216,8 @@ class Facts:
     search: Search
     max_length: int
     max_source_length: int
-    source_unit: str  # of the vocabularies
-    target_unit: str
+    source_unit: str | None  # of the vocabularies
+    target_unit: str | None
     weights: str | None  # how they are stored
     warm_up: WarmUp | None
     sample: str  # a text of the source language

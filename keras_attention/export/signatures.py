@@ -244,7 +244,7 @@ def several_of(search):
 
 def ids_of(text, vocabulary, max_length):
     """text (B,) -> at most `max_length` ids each, EOS counted, (B, length)."""
-    limit = bounds.bytes_read(vocabulary.unit, max_length)
+    limit = bounds.bytes_read(getattr(vocabulary, "unit", None), max_length)
     text = bounds.cut_to_bytes(text, limit)
     return vocabulary.encode(text, max_length=max_length)
 

@@ -230,7 +230,7 @@ def mask_for(
         ("key_mask", key_mask, key_length),
     ):
         if tensor is not None:
-            _check_sequence_mask(name, tensor, (batch, length))
+            check_sequence_mask(name, tensor, (batch, length))
     return masks.combine_masks(
         _padding(masks.QueryPadding, "query_mask", query_mask),
         _padding(masks.Padding, "value_mask", value_mask),
@@ -287,7 +287,9 @@ def _padding(kind, name, mask):
     return None if mask is None else kind(as_boolean(name, mask))
 
 
-def _check_sequence_mask(name, mask, expected):
+def check_sequence_mask(name, mask, expected):
+    """Raises a ValueError unless the mask has the shape (batch, length)."""
+    expected = tuple(expected)
     shape = validation.shape_of(mask)
     fits = len(shape) == 2 and all(
         size == wanted or None in (size, wanted)

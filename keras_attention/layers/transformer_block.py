@@ -4,6 +4,7 @@ import keras
 
 from keras_attention import validation
 from keras_attention.functional import padding
+from keras_attention.layers.base import check_sequence_mask
 from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.dropout import child_seed
 from keras_attention.layers.mask_carrier import MaskCarrier
@@ -82,6 +83,7 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         """
         if mask is None:
             return inputs, None
+        check_sequence_mask(name, mask, inputs.shape[:2])
         mask = as_boolean(name, mask)
         return padding.keep(inputs, mask), mask
 

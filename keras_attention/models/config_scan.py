@@ -16,7 +16,7 @@ VALUES = frozenset(
     __bytes__ __ellipsis__ __keras_tensor__ __numpy__ __slice__ __tensor__
     """.split()
 )
-# "S1000000000" would be a type of NumPy, too.
+# A free name could ask for 1 GB for each entry: "S1000000000".
 DTYPES = frozenset(
     """
     bfloat16 bool complex64 complex128 float8_e4m3fn float8_e5m2 float16

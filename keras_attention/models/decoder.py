@@ -18,7 +18,9 @@ from keras_attention import validation
 from keras_attention.decoding import EOS
 from keras_attention.decoding import PAD
 from keras_attention.layers import Dropout
+from keras_attention.layers.base import check_sequence_mask
 from keras_attention.layers.dropout import child_seed
+from keras_attention.masks.booleans import as_boolean
 
 
 class Decoder(keras.layers.Layer):
@@ -155,4 +157,5 @@ def source_mask_of(encoded, encoded_mask):
     """Returns `encoded_mask` as a boolean (B, S); None means all are real."""
     if encoded_mask is None:
         return ops.ones(ops.shape(encoded)[:2], dtype="bool")
-    return ops.cast(encoded_mask, "bool")
+    check_sequence_mask("encoded_mask", encoded_mask, encoded.shape[:2])
+    return ops.cast(as_boolean("encoded_mask", encoded_mask), "bool")

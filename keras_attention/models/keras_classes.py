@@ -51,12 +51,12 @@ REFUSED_LAYERS = {
     "IntegerLookup": "it reads a vocabulary from any file",
     "JaxLayer": "it runs code",
     "Lambda": "it holds code",
-    "Layer": "it does nothing",
+    "Layer": "it is an abstract base class",
     "StringLookup": "it reads a vocabulary from any file",
     "TFSMLayer": "it runs the graph of a SavedModel",
     "TextVectorization": "it reads a vocabulary from any file",
     "TorchModuleWrapper": "it unpickles code",
-    "Wrapper": "it does nothing",
+    "Wrapper": "it is an abstract base class",
 }
 
 # All public classes of these modules, and the functions of some.

@@ -42,16 +42,20 @@ def check_model_file(path, custom_objects=None):
 
 
 def _check_layers(config, arrays):
-    """Checks that the parts have no more layers than there are arrays."""
-    for part in ("encoder", "decoder"):
-        found = config
-        for key in ("config", part, "config", "num_layers"):
-            found = found.get(key) if isinstance(found, dict) else None
-        if isinstance(found, int) and found > arrays:
-            raise ValueError(
-                f"its {part} has {found:,} layers, and the file {arrays:,} "
-                "arrays"
-            )
+    """Checks that no part has more layers than there are arrays."""
+    entries = [config]
+    while entries:
+        entry = entries.pop()
+        if isinstance(entry, dict):
+            number = entry.get("num_layers")
+            if isinstance(number, (int, float)) and number > arrays:
+                raise ValueError(
+                    f"a part of it has {number:,} layers, and the file "
+                    f"{arrays:,} arrays"
+                )
+            entries += entry.values()
+        elif isinstance(entry, list):
+            entries += entry
 
 
 def _numbers_of(config, custom_objects):

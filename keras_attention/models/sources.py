@@ -15,8 +15,8 @@ def texts_of(source):
         source: list, tuple, array, tensor or pandas series of one axis.
 
     Raises:
-        ValueError: if `source` is a single string, strings in more than one
-            axis, or a mixture of strings and ids.
+        ValueError: if `source` is a single string, or a mixture of strings
+            and ids.
     """
     if isinstance(source, (str, bytes)):
         raise _not_a_list(source)

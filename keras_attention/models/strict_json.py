@@ -6,7 +6,7 @@ import math
 from keras_attention import validation
 
 # Some twenty times as many bytes of memory may be needed to parse it.
-MAX_BYTES = 32 * 2**20
+MAX_BYTES = 64 * 2**20
 
 
 def read_object(path, allow_nan=False):

@@ -6,8 +6,10 @@ is too long ends in an ellipsis.
 """
 
 import functools
+import itertools
 import textwrap
 import unicodedata
+import warnings
 
 import numpy as np
 
@@ -37,10 +39,12 @@ CHINESE_FONTS = (
 def labels_of(shape, source_tokens, target_tokens):
     """Returns the labels of columns and rows as drawable str, or None."""
     target_length, source_length = shape
-    return (
+    labels = (
         _labels("source_tokens", source_tokens, source_length),
         _labels("target_tokens", target_tokens, target_length),
     )
+    _warn_without_font(source_tokens, target_tokens)
+    return labels
 
 
 def _labels(name, tokens, length):
@@ -55,6 +59,23 @@ def _labels(name, tokens, length):
             "off both, or label it, too."
         )
     return [_shortened(_drawable_letters(token)) for token in tokens]
+
+
+def _warn_without_font(*sides):
+    """Says how to get the font that Chinese, Japanese and Korean need."""
+    known = _known_characters()
+    given = [side for side in sides if side is not None]
+    text = "".join(map(_as_text, itertools.chain(*given)))
+    for letter in text:
+        is_wide = unicodedata.east_asian_width(letter) in "WF"
+        if is_wide and letter.isalpha() and ord(letter) not in known:
+            warnings.warn(
+                f"No installed font has {letter!r}: it is drawn as an escape. "
+                "Install a font such as Noto Sans CJK (Debian: apt install "
+                "fonts-noto-cjk).",
+                stacklevel=4,
+            )
+            return
 
 
 def title_of(text, columns):
@@ -98,9 +119,7 @@ def _shortened(letters):
 
 def _drawable_letters(text):
     """Returns the letters, as escapes where the fonts at hand lack them."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", errors="replace")
-    text = str(text)
+    text = _as_text(text)
     if text == " ":
         return ["␣"]
     known = _known_characters()
@@ -110,6 +129,12 @@ def _drawable_letters(text):
         else letter.encode("unicode_escape").decode("ascii")
         for letter in text
     ]
+
+
+def _as_text(token):
+    if isinstance(token, bytes):
+        return token.decode("utf-8", errors="replace")
+    return str(token)
 
 
 def text_style():

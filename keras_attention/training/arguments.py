@@ -1,7 +1,6 @@
 """The arguments of `train`: checked before any work is done."""
 
 import inspect
-import pathlib
 
 import numpy as np
 
@@ -47,7 +46,7 @@ def checked(args):
             "jit_compile", "'auto', True or False", repr(args.jit_compile)
         )
     args.callbacks = list(args.callbacks)
-    args.folder = pathlib.Path(args.folder).absolute()
+    args.folder = files.resolved(args.folder)
     args.workspace = Workspace(args.folder)
     _check_folders(args)
     return args

@@ -173,14 +173,17 @@ class KeepBest(keras.callbacks.Callback):
 
 
 class StopWhenNonFinite(keras.callbacks.Callback):
-    """Ends the training at the step that made the weights NaN or infinite.
+    """Ends a training whose weights have become NaN or infinite.
 
+    It ends at the first step whose loss shows it, which is the step after the
+    one that spoiled the weights where only the gradient was not finite.
     Unlike `keras.callbacks.TerminateOnNaN` it looks at the weights, so a loss
     of NaN that a loss scale (float16) has kept from them does not end the
     training. Where weights and loss are finite, a step costs nothing.
 
     Attributes:
-        step: number of the step since the training began, None before.
+        step: number of the step at which it ended, counted since the
+            training began; None where all is well.
         epoch: number of its epoch, from 1.
         weight: path of the first weight that is not finite.
 

@@ -89,7 +89,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._position = Position()
         self._remembered = None  # of the callbacks, from a checkpoint
         self._ends_epoch = False
-        self._is_whole = False  # the last epoch
+        self._is_whole = False  # whether the last epoch ran all its steps
         self._skipped = 0  # steps of the epoch, before this run
         self._has_begun = False  # the first epoch of this run
         self._resumed = self._position
@@ -221,7 +221,8 @@ class Checkpoints(keras.callbacks.Callback):
     def _check_facts(self, facts, path):
         for name in {**self._facts, **facts}:  # in this order
             was, now = facts.get(name), self._facts.get(name)
-            if name in self._may_grow and was is not None and now > was:
+            is_number = isinstance(was, int) and isinstance(now, int)
+            if name in self._may_grow and is_number and now > was:
                 warnings.warn(
                     f"`{name}` was {was} and is {now} now. What follows from "
                     "it, such as the schedule of the learning rate, changes "
@@ -251,6 +252,7 @@ def _check_state(state, path):
         isinstance(state.get("facts"), dict)
         and isinstance(position, list)
         and list(map(type, position)) == [int, int, bool]
+        and min(position) >= 0
         and callback_state.is_valid(state.get("callbacks"))
     )
     if not is_whole:

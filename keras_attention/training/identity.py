@@ -5,8 +5,12 @@ only with the same data, in the same order, and the same settings.
 """
 
 import hashlib
+import pathlib
 
 import keras
+
+from keras_attention.models import folders
+from keras_attention.models.digests import digest_of
 
 # Arguments of `train` that change the result and are kept as they are given.
 # Not among them: what only says where, how long and how loudly.
@@ -49,9 +53,16 @@ def facts_of(args, data):
         "validation_pairs": _described(data.held_out),
         "vocabularies": _digest(tokens),
         **{name: getattr(args, name) for name in SETTINGS},
+        "initial_model": _initial_model(args.initial_folder),
         "search": repr(args.search),
         "dtype_policy": keras.config.dtype_policy().name,
     }
+
+
+def _initial_model(folder):
+    if folder is None:
+        return None
+    return digest_of(pathlib.Path(folder) / folders.MODEL)
 
 
 def _described(pairs):

@@ -21,10 +21,10 @@ def read_pairs(pairs, columns=None):
     - `.jsonl`, `.ndjson`: `{"source": ..., "target": ...}` or an array.
     - any other, such as `.tsv` and `.txt`: `source<TAB>target`.
 
-    `.gz` after it is a gzip archive of the same. Blank lines, line ends of
-    any system and a byte order mark are left out, and so is, with a warning,
-    a first line that says "source" and "target" (or src and tgt, input and
-    output).
+    `.gz` after it is a gzip archive of the same. Blank lines, line ends
+    (`\\n` or `\\r\\n`) and a byte order mark are left out, and so is, with a
+    warning, a first line that says "source" and "target" (or src and tgt,
+    input and output).
 
     Args:
         pairs: path of a file, list of paths, or list of (source, target).

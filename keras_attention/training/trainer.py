@@ -91,8 +91,8 @@ def train(
     that a training without interruption ends at. The random seeds of Keras are
     set.
 
-    A training whose weights turn NaN or infinite ends at that step; the best
-    epoch before it is saved, with a warning.
+    A training whose weights turn NaN or infinite ends at the first step whose
+    loss shows it; the best epoch before it is saved, with a warning.
 
     Args:
         pairs: path, list of paths or list of (source, target); see
@@ -188,7 +188,7 @@ def train(
 
 def _finished(args):
     if args.verbose:
-        print(f"{args.folder} is finished: nothing to go on with.")
+        print(f"{str(args.folder)!r} is finished: nothing to go on with.")
     return Trained(folders.load(args.folder), folders.read_card(args.folder))
 
 
@@ -253,7 +253,7 @@ def _fit(args, data, model):
         steps_per_epoch=steps_per_epoch(data.survey, args.batch_size),
         validation_data=held_out,
         callbacks=[checkpoints, *chosen],
-        shuffle=False,  # it is
+        shuffle=False,  # make_dataset has shuffled
         verbose=args.verbose,
     )
     return best, finite
@@ -293,7 +293,7 @@ def _save(args, data, model, best, finite):
     model.save_folder(args.folder, card=card, overwrite=overwrite)
     args.workspace.remove()
     if args.verbose:
-        print(f"The best epoch is saved in {args.folder}.")
+        print(f"The best epoch is saved in {str(args.folder)!r}.")
     return Trained(model, card)
 
 
@@ -301,7 +301,7 @@ def _check_epoch_before(args, best, finite):
     """Warns that the training turned non-finite, or fails if all of it did."""
     what = (
         f"The training ended at step {finite.step:,}, in epoch {finite.epoch}: "
-        f"it made the weight {finite.weight!r} NaN or infinite."
+        f"the weight {finite.weight!r} became NaN or infinite."
     )
     fix = "A lower learning rate or a smaller clip_norm may help."
     if best.best is None:

@@ -36,13 +36,14 @@ class Workspace:
         Raises:
             ValueError: if something else is there.
         """
-        files.recover(self.path)
-        files.recover(self.model_folder)
+        for path in (self.path, self.model_folder, self.checkpoints):
+            files.recover(path)
         if not self.path.exists() or self.has_begun():
             return
-        if not self.path.is_dir() or {p.name for p in self.path.iterdir()} - {
-            LOCK
-        }:
+        ours = {LOCK, self.best.name}
+        if not self.path.is_dir() or not ours.issuperset(
+            path.name for path in self.path.iterdir()
+        ):
             raise validation.invalid(
                 "folder",
                 "a path with nothing at FOLDER-training, where the training "
@@ -54,7 +55,7 @@ class Workspace:
     def locked(self):
         """Keeps other processes from training the same folder.
 
-        What has not begun leaves nothing behind.
+        The folder is removed again if no training has begun in it.
 
         Raises:
             ValueError: if another process trains it, or nothing can be
@@ -82,6 +83,7 @@ class Workspace:
                 yield
             finally:
                 if self.path.is_dir() and not self.has_begun():
+                    self.best.unlink(missing_ok=True)
                     (self.path / LOCK).unlink(missing_ok=True)
                     with contextlib.suppress(OSError):  # not empty
                         self.path.rmdir()

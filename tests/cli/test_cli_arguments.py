@@ -251,6 +251,9 @@ def test_paths_are_checked_before_the_work(tmp_path, capsys):
         (["export", tmp_path, "/proc/x/y"], "cannot write to '/proc'"),
         (["evaluate", tmp_path, file, "--hypotheses", none / "x"], "no folder"),
         (["evaluate", tmp_path, file, "--hypotheses", "/proc/x"], "'/proc'"),
+        (["evaluate", tmp_path, file, "--hypotheses", "/dev/null"], "a device"),
+        (["train", file, "--out", ""], "is empty: name a folder"),
+        (["train", file, "--out", "/"], "the root of a file system"),
         (["plot", tmp_path, "x", "--out", none / "x.png"], "no folder"),
         (["plot", tmp_path, "x", "--out", "x.bmp"], ".png, .pdf, .svg, not"),
     ):

@@ -27,6 +27,15 @@ def failure(capsys, *arguments, status=2):
     return output.err
 
 
+def test_closed_output_is_no_error(model_folder, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    texts = types.SimpleNamespace(buffer=io.BytesIO(b"ab\n"))
+    texts.isatty = lambda: False
+    monkeypatch.setattr(sys, "stdin", texts)
+    assert cli.main(["generate", str(model_folder)]) == 0
+    sys.stdout.close()  # what took its place
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -103,10 +103,14 @@ def test_the_cut_leaves_the_first_characters_as_they_were():
 @pytest.mark.parametrize("unit", ["words", "symbols"])
 def test_words_within_the_bound_are_all_read(unit):
     vocabulary = ka.Vocabulary.build(["a b"], unit=unit)
-    longest = 5 * bounds.BYTES_PER_TOKEN[unit]  # 4 tokens and EOS
+    longest = bounds.bytes_read(unit, 5)  # 4 tokens and EOS
     texts = [
         "x" * 150 + " " * 150 + " a b" + " " * (longest - 304),
         "x" * 150 + " " * 170 + "a b",
     ]
     found = signatures.ids_of(tf.constant(texts), vocabulary, 5).numpy()
     assert found.tolist() == [[3, 4, 5, 2], [3, 2, 0, 0]]
+
+
+def test_tokens_of_an_unknown_kind_have_room():
+    assert bounds.bytes_read(None, 3) == bounds.bytes_read("words", 3) == 192

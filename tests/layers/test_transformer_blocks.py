@@ -66,6 +66,13 @@ def other_weights(*names):
     return shapes
 
 
+def test_mask_of_another_length_is_named():
+    block = TransformerEncoderBlock(HEADS, HIDDEN)
+    x = np.zeros((2, 5, 4 * HEADS), "float32")
+    with pytest.raises(ValueError, match="`inputs_mask` must have shape"):
+        block(x, inputs_mask=np.ones((2, 3), "bool"))
+
+
 def test_encoder_block_passes_the_layer_checks(tmp_path):
     run_layer_checks(
         TransformerEncoderBlock,

@@ -545,3 +545,17 @@ def test_wrong_rank_is_refused(name, target_shape, encoded_shape):
     target, encoded = np.ones(target_shape, int), np.ones(encoded_shape)
     with pytest.raises(ValueError, match=r"`target` must have shape \(batch, "):
         DECODERS[name]()(target, encoded)
+
+
+@pytest.mark.parametrize("name", ["bahdanau", "transformer-moved"])
+def test_source_mask_is_checked(name):
+    decoder = DECODERS[name]()
+    encoded = np.zeros((2, 5, 4), "float32")
+    target = np.ones((2, 3), "int32")
+    added = np.array([[0.0, 0.0, 0.0, -1e9, -1e9]] * 2)
+    with pytest.raises(ValueError, match="`encoded_mask` must hold only bool"):
+        decoder(target, encoded, encoded_mask=added)
+    with pytest.raises(ValueError, match="`encoded_mask` must hold only bool"):
+        decoder.start(encoded, added, max_length=3)
+    with pytest.raises(ValueError, match=r"shape \(batch, length\)=\(2, 5\)"):
+        decoder(target, encoded, encoded_mask=np.ones((2, 3), "bool"))

@@ -260,6 +260,7 @@ def test_damaged_checkpoint_is_passed_over(checkpoints):
         {"position": [1, 2, False], "callbacks": [["x"]], "facts": {}},
         {"position": [1, 2, False], "callbacks": [], "facts": 7},
         {"position": [1, 2, 0], "callbacks": [], "facts": {}},
+        {"position": [-1, 2, False], "callbacks": [], "facts": {}},
     ],
 )
 def test_archive_that_is_no_checkpoint_is_passed_over(checkpoints, facts):

@@ -229,14 +229,16 @@ def test_other_data_or_settings_are_no_way_to_go_on(unfinished, changed, name):
 
 def test_every_argument_is_a_setting_or_known_not_to_matter():
     arguments = set(inspect.signature(train).parameters)
-    digested = {"pairs", "validation_pairs", "search"}
-    free = {"folder", "columns", "initial_folder", "max_minutes"}
+    digested = {"pairs", "validation_pairs", "search", "initial_folder"}
+    free = {"folder", "columns", "max_minutes"}
     free |= {"checkpoint_every", "resume", "overwrite", "callbacks", "verbose"}
     assert arguments == {*SETTINGS} | digested | free
 
 
 def test_digest_tells_apart_where_pairs_begin():
-    args = types.SimpleNamespace(search=None, **dict.fromkeys(SETTINGS))
+    args = types.SimpleNamespace(
+        search=None, initial_folder=None, **dict.fromkeys(SETTINGS)
+    )
     vocabulary = ka.Vocabulary.build(["abc"])
 
     def facts(pairs):
@@ -248,6 +250,21 @@ def test_digest_tells_apart_where_pairs_begin():
     cases = [("ab", "c")], [("a", "bc")], [("c", "ab")]
     assert len({facts(pairs) for pairs in cases}) == 3
     assert facts([("ab", "c")]).startswith("1 pairs, SHA-256 ")
+
+
+def test_another_initial_model_is_another_training(tmp_path):
+    args = types.SimpleNamespace(search=None, **dict.fromkeys(SETTINGS))
+    vocabulary = ka.Vocabulary.build(["abc"])
+    sides = dict.fromkeys(
+        ["source_vocabulary", "target_vocabulary"], vocabulary
+    )
+    data = types.SimpleNamespace(pairs=[], held_out=[], **sides)
+    found = set()
+    for content in (None, b"one", b"another"):
+        args.initial_folder = None if content is None else tmp_path
+        (tmp_path / "model.keras").write_bytes(content or b"")
+        found.add(facts_of(args, data)["initial_model"])
+    assert len(found) == 3
 
 
 def test_more_epochs_are_a_way_to_go_on(unfinished, tmp_path):
@@ -334,6 +351,20 @@ def test_last_weights_never_stand_in_for_the_best(
     with pytest.raises(ValueError, match="The weights of epoch ., the best"):
         train(PAIRS, tmp_path / "model", **again)
     assert contents(tmp_path / "model") == before
+
+
+def test_killed_while_forgetting_a_training_another_one_begins(
+    unfinished, tmp_path, monkeypatch
+):
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    workspace = Workspace(tmp_path / "model")
+    workspace.best.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+        files.remove_folder(workspace.checkpoints)
+    assert len(list(workspace.path.iterdir())) == 3
+    train(PAIRS, tmp_path / "model", **SMALL, epochs=1, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 class Spoil(keras.callbacks.Callback):

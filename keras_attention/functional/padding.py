@@ -4,7 +4,43 @@ A weight of zero is no protection: zero times NaN is NaN, in the output and in
 the gradient of whatever made the padding.
 """
 
+import dataclasses
+
 from keras import ops
+
+from keras_attention.masks import Mask
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Zeroed(Mask):
+    """A mask whose padding was zeroed before, so that `attend` need not.
+
+    Layers put zeros at padding before they project: what a projection makes
+    of zeros is finite. The mask hides as before, and says no more what is
+    padding.
+    """
+
+    mask: Mask
+
+    def block(self, query_start, query_length, key_start, key_length):
+        return self.mask.block(query_start, query_length, key_start, key_length)
+
+    def key_range(self, query_start, query_end, key_length):
+        return self.mask.key_range(query_start, query_end, key_length)
+
+    def visible_range(self, query_start, query_end, key_length):
+        return self.mask.visible_range(query_start, query_end, key_length)
+
+    def row(self, index):
+        return Zeroed(self.mask.row(index))
+
+    def check(self, target):
+        self.mask.check(target)
+
+
+def zeroed(mask):
+    """Returns `Zeroed(mask)`, or None for None."""
+    return None if mask is None else Zeroed(mask)
 
 
 def zero_padding(mask, query, key, value):
@@ -21,10 +57,11 @@ def zero_padding(mask, query, key, value):
         return query, key, value
     live_queries = mask.live_queries(ops.shape(query)[1])
     live_keys = mask.live_keys(ops.shape(key)[1])
+    kept = keep(key, live_keys)
     return (
         keep(query, live_queries),
-        keep(key, live_keys),
-        keep(value, live_keys),
+        kept,
+        kept if value is key else keep(value, live_keys),
     )
 
 

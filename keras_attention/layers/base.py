@@ -7,6 +7,7 @@ from keras_attention import validation
 from keras_attention.functional import Dropout
 from keras_attention.functional import attend
 from keras_attention.functional.padding import zero_padding
+from keras_attention.functional.padding import zeroed
 from keras_attention.layers.mask_carrier import MaskCarrier
 from keras_attention.masks import packing
 from keras_attention.masks.booleans import as_boolean
@@ -120,6 +121,7 @@ class SingleHeadAttention(AttentionLayer):
             use_causal_mask=use_causal_mask,
         )
         query, key, value = zero_padding(mask, query, key, value)
+        mask = zeroed(mask)
         output, weights = self.attend_projected(
             query,
             self.project_key(key),

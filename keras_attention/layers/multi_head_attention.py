@@ -4,6 +4,7 @@ import keras
 
 from keras_attention import masks
 from keras_attention import validation
+from keras_attention.functional.padding import zeroed
 from keras_attention.layers import key_value_cache
 from keras_attention.layers.head_projections import HeadProjections
 from keras_attention.layers.head_projections import one_or_all
@@ -187,6 +188,7 @@ class MultiHeadAttention(HeadProjections):
         if cache is None and cache_index is None:
             mask = self._axes.masks(query, key, *given, *padding)
             query, key, value = self._axes.zero_padding(mask, query, key, value)
+            mask = zeroed(mask)
             key, value = self.project_key_value(value, key)
         else:
             key, value = self.project_key_value(value, key)

@@ -310,7 +310,9 @@ class RNNDecoder(Decoder):
             query,
             state["key"],
             state["source"],
-            mask=masks.Padding(state["source_mask"]),
+            # `start` has put zeros at padding: `Padding` would do it again
+            # in each step.
+            mask=masks.Array(state["source_mask"][:, None, None]),
             return_attention_scores=True,
         )
 

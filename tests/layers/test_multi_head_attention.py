@@ -442,8 +442,10 @@ def test_keras_bug_window_builds_a_matrix(monkeypatch):
     attend = Attend(monkeypatch)
     layer = MultiHeadAttention(HEADS, 5, sliding_window=3)
     layer(QUERY, VALUE, use_causal_mask=True, value_mask=KEY_MASK)
-    kinds = [type(mask) for mask in attend.calls[0]["mask"].masks]
-    assert kinds == [masks.Padding, masks.Causal, masks.SlidingWindow]
+    padding, *positional = attend.calls[0]["mask"].masks
+    assert type(padding.mask) is masks.Padding
+    kinds = [type(mask) for mask in positional]
+    assert kinds == [masks.Causal, masks.SlidingWindow]
 
 
 def test_keras_bug_causal_is_top_left_only():

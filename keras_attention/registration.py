@@ -17,7 +17,7 @@ MODULES = (f"{PACKAGE}.layers", f"{PACKAGE}.models")
 
 
 def register():
-    """Registers the classes with Keras, now or as soon as it is imported."""
+    """Registers the classes with Keras, now or right after its import."""
     if _keras_is_imported():
         _import_modules()
     else:

@@ -19,6 +19,7 @@ from keras_attention import files
 from keras_attention import validation
 from keras_attention.models import forking
 from keras_attention.models import strict_json
+from keras_attention.models import vocabularies
 from keras_attention.models.digests import check_digest
 from keras_attention.models.digests import digest_of
 from keras_attention.models.finite import check_finite
@@ -26,11 +27,10 @@ from keras_attention.models.model_file import check_model_file
 from keras_attention.models.tracing import parts_of
 
 MODEL, CARD = "model.keras", "card.json"
-VOCABULARIES = ("source_vocabulary", "target_vocabulary")
 # Only a folder that holds these is ever replaced.
 MARKER_FILES = (MODEL, CARD)
 # The card holds the digests of these files under this key.
-DIGESTED_FILES = (MODEL, *(f"{name}.json" for name in VOCABULARIES))
+DIGESTED_FILES = (MODEL, *(f"{name}.json" for name in vocabularies.NAMES))
 DIGESTS = "sha256"
 QUANTIZED = keras.dtype_policies.QuantizedDTypePolicy
 # Errors of Keras show whole configurations.
@@ -44,7 +44,7 @@ def save_folder(model, folder, card, overwrite):
     _check_card(card)
     with files.whole_folder(folder, MARKER_FILES, overwrite) as new:
         _without_optimizer(model, new).save(new / MODEL)
-        for name in VOCABULARIES:
+        for name in vocabularies.NAMES:
             vocabulary = getattr(model, name)
             if vocabulary is not None:
                 vocabulary.save(new / f"{name}.json")
@@ -214,16 +214,16 @@ def _check_files(folder):
 
 def _attach_vocabularies(model, folder, config):
     """Sets the vocabularies from their files, and else from `config`."""
-    vocabularies = []
-    for name in VOCABULARIES:
+    found = []
+    for name in vocabularies.NAMES:
         path = folder / f"{name}.json"
         vocabulary = getattr(model, name)
         if path.is_file():
             with _loading(path):
                 vocabulary = _read_vocabulary(path, config["config"].get(name))
-        vocabularies.append(vocabulary)
+        found.append(vocabulary)
     with _loading(folder):
-        model.set_vocabularies(*vocabularies)
+        model.set_vocabularies(*found)
 
 
 def _read_vocabulary(path, configured):

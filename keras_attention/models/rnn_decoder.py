@@ -7,15 +7,15 @@ from keras_attention import masks
 from keras_attention import validation
 from keras_attention.decoding import gather_slots
 from keras_attention.functional import padding
-from keras_attention.layers.base import SingleHeadAttention
+from keras_attention.layers.attention.base import SingleHeadAttention
+from keras_attention.layers.recurrent.recurrence import CELLS
+from keras_attention.layers.recurrent.recurrence import ends_of
+from keras_attention.layers.recurrent.recurrence import join_steps
+from keras_attention.layers.recurrent.recurrence import no_weights
+from keras_attention.layers.recurrent.recurrence import run_cells
+from keras_attention.layers.recurrent.recurrence import scan
 from keras_attention.models.decoder import Decoder
 from keras_attention.models.decoder import source_mask_of
-from keras_attention.models.recurrence import CELLS
-from keras_attention.models.recurrence import ends_of
-from keras_attention.models.recurrence import join_steps
-from keras_attention.models.recurrence import no_weights
-from keras_attention.models.recurrence import run_cells
-from keras_attention.models.recurrence import scan
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

@@ -3,8 +3,8 @@
 import keras
 
 from keras_attention import validation
+from keras_attention.layers.recurrent.recurrence import CELLS
 from keras_attention.models.encoder import Encoder
-from keras_attention.models.recurrence import CELLS
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

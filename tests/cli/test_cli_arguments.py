@@ -153,7 +153,7 @@ def test_options_are_arguments_of_the_functions():
 
 @pytest.mark.tensorflow_only
 def test_choices_are_those_of_the_code():
-    from keras_attention.models.recurrence import CELLS
+    from keras_attention.layers.recurrent.recurrence import CELLS
     from keras_attention.training.arguments import MONITORS
 
     assert choices.CELLS == tuple(CELLS)

@@ -11,7 +11,7 @@ from layer_checks import run_layer_checks
 
 from keras_attention import masks
 from keras_attention.layers import MultiHeadAttention
-from keras_attention.layers import attention_axes
+from keras_attention.layers.attention import axes as attention_axes
 
 Theirs = keras.layers.MultiHeadAttention
 BATCH, QUERIES, KEYS, HEADS = 2, 7, 5, 3

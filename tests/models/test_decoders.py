@@ -33,7 +33,7 @@ from keras_attention.decoding import Beam
 from keras_attention.decoding import Suppress
 from keras_attention.decoding import decode
 from keras_attention.decoding import slots
-from keras_attention.models.recurrence import scan
+from keras_attention.layers.recurrent.recurrence import scan
 
 # JAX compiles each loop anew when it runs eagerly: there, a few of them.
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"

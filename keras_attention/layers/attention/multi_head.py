@@ -6,8 +6,8 @@ from keras_attention import masks
 from keras_attention import validation
 from keras_attention.functional.padding import zeroed
 from keras_attention.layers import key_value_cache
-from keras_attention.layers.head_projections import HeadProjections
-from keras_attention.layers.head_projections import one_or_all
+from keras_attention.layers.attention.head_projections import HeadProjections
+from keras_attention.layers.attention.head_projections import one_or_all
 
 IMPLEMENTATION = {None: "auto", True: "blockwise", False: "dense"}
 

@@ -4,11 +4,11 @@ import keras
 
 from keras_attention import validation
 from keras_attention.functional import padding
-from keras_attention.layers.base import check_sequence_mask
+from keras_attention.layers.attention.base import check_sequence_mask
+from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.dropout import child_seed
 from keras_attention.layers.mask_carrier import MaskCarrier
-from keras_attention.layers.multi_head_attention import MultiHeadAttention
 from keras_attention.masks.booleans import as_boolean
 
 

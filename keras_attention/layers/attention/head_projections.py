@@ -6,9 +6,9 @@ import string
 import keras
 
 from keras_attention import validation
-from keras_attention.layers.attention_axes import AttentionAxes
-from keras_attention.layers.attention_axes import checked_axes
-from keras_attention.layers.base import AttentionLayer
+from keras_attention.layers.attention.axes import AttentionAxes
+from keras_attention.layers.attention.axes import checked_axes
+from keras_attention.layers.attention.base import AttentionLayer
 
 
 class HeadProjections(AttentionLayer):
@@ -214,7 +214,7 @@ def projection_equation(free_axes, bound_axes, output_axes):
 
     Example:
 
-    >>> from keras_attention.layers import head_projections
+    >>> from keras_attention.layers.attention import head_projections
     >>> head_projections.projection_equation(2, 1, 2)
     ('abc,cde->abde', 'de')
     """

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers import decoder_cache
-from keras_attention.layers.transformer_block import TransformerBlock
+from keras_attention.layers.transformer.block import TransformerBlock
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

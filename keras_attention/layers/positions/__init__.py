@@ -1,0 +1,1 @@
+"""Positions: what tells a sequence's entries apart."""

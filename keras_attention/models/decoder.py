@@ -18,7 +18,7 @@ from keras_attention import validation
 from keras_attention.decoding import EOS
 from keras_attention.decoding import PAD
 from keras_attention.layers import Dropout
-from keras_attention.layers.attention.base import check_sequence_mask
+from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.dropout import child_seed
 from keras_attention.masks.booleans import as_boolean
 

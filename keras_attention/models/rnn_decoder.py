@@ -7,7 +7,7 @@ from keras_attention import masks
 from keras_attention import validation
 from keras_attention.decoding import gather_slots
 from keras_attention.functional import padding
-from keras_attention.layers.attention.base import SingleHeadAttention
+from keras_attention.layers.attention.mechanism import SingleHeadAttention
 from keras_attention.layers.recurrent.recurrence import CELLS
 from keras_attention.layers.recurrent.recurrence import ends_of
 from keras_attention.layers.recurrent.recurrence import join_steps

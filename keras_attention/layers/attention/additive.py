@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import AdditiveScore
-from keras_attention.layers.attention.base import SingleHeadAttention
+from keras_attention.layers.attention.mechanism import SingleHeadAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

@@ -16,7 +16,7 @@ from keras_attention import masks
 from keras_attention import validation
 from keras_attention.functional import attend
 from keras_attention.functional import padding
-from keras_attention.layers.attention.base import mask_for
+from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.masks.booleans import as_boolean
 
 

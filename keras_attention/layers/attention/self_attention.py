@@ -4,7 +4,7 @@ import keras
 
 from keras_attention import validation
 from keras_attention.functional import DotProductScore
-from keras_attention.layers.attention.base import SingleHeadAttention
+from keras_attention.layers.attention.mechanism import SingleHeadAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

@@ -4,7 +4,7 @@ import keras
 
 from keras_attention import validation
 from keras_attention.functional import padding
-from keras_attention.layers.attention.base import check_sequence_mask
+from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.dropout import child_seed

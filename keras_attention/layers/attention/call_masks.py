@@ -1,0 +1,92 @@
+"""The masks of a layer's call: checked, and joined into one."""
+
+from keras_attention import masks
+from keras_attention import validation
+from keras_attention.masks import packing
+from keras_attention.masks.booleans import as_boolean
+
+
+def mask_for(
+    scores_shape,
+    *,
+    query_mask=None,
+    value_mask=None,
+    key_mask=None,
+    attention_mask=None,
+    use_causal_mask=False,
+):
+    """Returns the AND of all the masks of a layer's call, or None.
+
+    Args:
+        scores_shape: (batch, num_heads, query_length, key_length), with None
+            for sizes not known.
+        query_mask: (batch, query_length); padded queries see nothing.
+        value_mask: (batch, key_length).
+        key_mask: (batch, key_length).
+        attention_mask: a tensor, as `masks.Array` takes it, or a packed mask.
+        use_causal_mask: whether key <= query is asked for, top-left aligned.
+
+    Raises:
+        ValueError: if the shape of a mask does not fit.
+    """
+    if isinstance(attention_mask, dict):
+        attention_mask = packing.unpack(attention_mask)
+    elif attention_mask is not None:
+        attention_mask = _checked_array(attention_mask, scores_shape)
+    if attention_mask is not None:
+        attention_mask.check(scores_shape)
+    batch, _, query_length, key_length = scores_shape
+    for name, tensor, length in (
+        ("query_mask", query_mask, query_length),
+        ("value_mask", value_mask, key_length),
+        ("key_mask", key_mask, key_length),
+    ):
+        if tensor is not None:
+            check_sequence_mask(name, tensor, (batch, length))
+    return masks.combine_masks(
+        _padding(masks.QueryPadding, "query_mask", query_mask),
+        _padding(masks.Padding, "value_mask", value_mask),
+        _padding(masks.Padding, "key_mask", key_mask),
+        attention_mask,
+        masks.Causal() if use_causal_mask else None,
+    )
+
+
+def _checked_array(mask, scores_shape):
+    rank = len(validation.shape_of(mask))
+    if rank not in (2, 3, 4):
+        raise ValueError(
+            f"`attention_mask` must broadcast to {validation.SCORE_AXES}="
+            f"{tuple(scores_shape)}. Received: "
+            f"attention_mask.shape={validation.shape_of(mask)}."
+        )
+    array = masks.Array(as_boolean("attention_mask", mask))
+    ((_, shape),) = array.extents()
+    validation.check_broadcasts(
+        "attention_mask",
+        shape,
+        scores_shape,
+        validation.SCORE_AXES,
+        "Did you swap the query and key axes?",
+        received=validation.shape_of(mask),
+    )
+    return array
+
+
+def _padding(kind, name, mask):
+    return None if mask is None else kind(as_boolean(name, mask))
+
+
+def check_sequence_mask(name, mask, expected):
+    """Raises a ValueError unless the mask has the shape (batch, length)."""
+    expected = tuple(expected)
+    shape = validation.shape_of(mask)
+    fits = len(shape) == 2 and all(
+        size == wanted or None in (size, wanted)
+        for size, wanted in zip(shape, expected, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"`{name}` must have shape (batch, length)={expected}. "
+            f"Received: {name}.shape={shape}."
+        )

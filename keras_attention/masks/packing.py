@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_attention import masks
 from keras_attention import validation
-from keras_attention.masks.algebra import Mask
+from keras_attention.masks.base import Mask
 
 # What JSON keeps; a tuple becomes a list, and a list of numbers a tensor.
 PLAIN = (bool, int, float, str)

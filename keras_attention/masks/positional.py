@@ -6,8 +6,10 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.masks import ranges
-from keras_attention.masks.algebra import Mask
 from keras_attention.masks.algebra import Or
+from keras_attention.masks.base import Integer
+from keras_attention.masks.base import Mask
+from keras_attention.masks.base import Tensor
 from keras_attention.masks.rows import Lengths
 
 
@@ -29,7 +31,7 @@ class Causal(Mask):
            [ True,  True, False]])
     """
 
-    offset: object = 0
+    offset: Integer | Tensor = 0
 
     def extents(self):
         return _offset_extents(self.offset)
@@ -74,9 +76,9 @@ class SlidingWindow(Mask):
            [False,  True,  True]])
     """
 
-    left: object
-    right: object
-    offset: object = 0
+    left: int | None
+    right: int | None
+    offset: Integer | Tensor = 0
 
     def __post_init__(self):
         for name in ("left", "right"):
@@ -141,8 +143,8 @@ class PrefixLM(Mask):
         ValueError: if `prefix_lengths` does not have one axis.
     """
 
-    prefix_lengths: object
-    offset: object = 0
+    prefix_lengths: Tensor
+    offset: Integer | Tensor = 0
 
     def __post_init__(self):
         validation.check_rank(

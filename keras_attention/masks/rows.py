@@ -7,7 +7,8 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.masks import ranges
-from keras_attention.masks.algebra import Mask
+from keras_attention.masks.base import Mask
+from keras_attention.masks.base import Tensor
 from keras_attention.masks.booleans import as_boolean
 
 
@@ -24,7 +25,7 @@ class Lengths(Mask):
         ValueError: if `lengths` does not have one axis.
     """
 
-    lengths: object
+    lengths: Tensor
 
     def __post_init__(self):
         validation.check_rank("lengths", self.lengths, 1, "(batch,)")
@@ -64,7 +65,7 @@ class Padding(Mask):
             that is neither 0 nor 1.
     """
 
-    key_mask: object
+    key_mask: Tensor
 
     def __post_init__(self):
         key_mask = as_boolean("key_mask", self.key_mask)
@@ -107,7 +108,7 @@ class QueryPadding(Mask):
             that is neither 0 nor 1.
     """
 
-    query_mask: object
+    query_mask: Tensor
 
     def __post_init__(self):
         query_mask = as_boolean("query_mask", self.query_mask)
@@ -153,8 +154,8 @@ class Segments(Mask):
         ValueError: if the ids do not have two axes.
     """
 
-    query_ids: object
-    key_ids: object = None
+    query_ids: Tensor
+    key_ids: Tensor | None = None
 
     def __post_init__(self):
         validation.check_rank(

@@ -5,7 +5,6 @@ There the key of a packed mask is a text. An eager call never needs it.
 """
 
 import json
-from typing import Any
 
 import keras
 
@@ -34,12 +33,11 @@ def savable(packed: dict) -> dict:
     return {_text(json.dumps(_describe(structure)), structure): tensors}
 
 
-def is_from_file(value: Any) -> bool:
+def is_from_file(value: dict) -> bool:
     """Whether `value` is a packed mask as a saved model holds it."""
-    if not (isinstance(value, dict) and len(value) == 1):
-        return False
-    (key,) = value
-    return type(key) is str and key.startswith(OPENING)
+    return len(value) == 1 and all(
+        type(key) is str and key.startswith(OPENING) for key in value
+    )
 
 
 def from_file(packed: dict) -> dict:

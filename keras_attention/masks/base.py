@@ -8,10 +8,9 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.masks import ranges
-
-Tensor = Any  # of the backend, symbolic, or an array
-Integer = Any  # a Python integer or a scalar integer tensor
-Range = tuple[Integer, Integer]  # (first, last): first <= position < last
+from keras_attention.masks.ranges import Integer
+from keras_attention.masks.ranges import Range
+from keras_attention.masks.ranges import Tensor
 
 
 class Mask:

@@ -7,9 +7,9 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.masks import ranges
 from keras_attention.masks.algebra import Or
-from keras_attention.masks.base import Integer
 from keras_attention.masks.base import Mask
-from keras_attention.masks.base import Tensor
+from keras_attention.masks.ranges import Integer
+from keras_attention.masks.ranges import Tensor
 from keras_attention.masks.rows import Lengths
 
 

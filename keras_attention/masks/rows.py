@@ -8,8 +8,8 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.masks import ranges
 from keras_attention.masks.base import Mask
-from keras_attention.masks.base import Tensor
 from keras_attention.masks.booleans import as_boolean
+from keras_attention.masks.ranges import Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The masks of a layer's call: checked, and joined into one."""
+"""The masks of a layer's call: each checked once, and joined into one."""
 
 from keras_attention import masks
 from keras_attention import validation
@@ -23,7 +23,8 @@ def mask_for(
         query_mask: (batch, query_length); padded queries see nothing.
         value_mask: (batch, key_length).
         key_mask: (batch, key_length).
-        attention_mask: a tensor, as `masks.Array` takes it, or a packed mask.
+        attention_mask: a `masks.Mask`, packed by `MaskCarrier` or not, or a
+            tensor as `masks.Array` takes it.
         use_causal_mask: whether key <= query is asked for, top-left aligned.
 
     Raises:
@@ -31,6 +32,7 @@ def mask_for(
     """
     if isinstance(attention_mask, dict):
         attention_mask = packing.unpack(attention_mask)
+    if isinstance(attention_mask, masks.Mask):
         attention_mask.check(scores_shape)
     elif attention_mask is not None:
         attention_mask = _checked_array(attention_mask, scores_shape)

@@ -408,23 +408,23 @@ def test_row_skips_by_its_own_numbers():
 
 @hypothesis.settings(max_examples=EXAMPLES)
 @hypothesis.given(any_mask())
-def test_what_is_not_live_takes_no_part(mask):
+def test_padding_takes_no_part(mask):
     seen = dense_mask(mask, SHAPE)
-    keys, queries = mask.live_keys(KEYS), mask.live_queries(QUERIES)
+    keys, queries = mask.key_padding(KEYS), mask.query_padding(QUERIES)
     if keys is not None:
-        live = np.broadcast_to(keys, (BATCH, KEYS))
-        assert not (seen & ~live[:, None, None, :]).any()
+        real = np.broadcast_to(keys, (BATCH, KEYS))
+        assert not (seen & ~real[:, None, None, :]).any()
     if queries is not None:
-        live = np.broadcast_to(queries, (BATCH, QUERIES))
-        assert not (seen & ~live[:, None, :, None]).any()
+        real = np.broadcast_to(queries, (BATCH, QUERIES))
+        assert not (seen & ~real[:, None, :, None]).any()
 
 
-def test_padding_masks_say_what_is_live():
+def test_padding_masks_say_what_is_real():
     mask = masks.Padding([[1, 1, 0]]) & masks.QueryPadding([[1, 0], [0, 1]])
     mask = mask & masks.Causal() & masks.Lengths([3, 1])
-    assert draw(mask.live_keys(3)) == ["xx.", "x.."]
-    assert draw(mask.live_queries(2)) == ["x.", ".x"]
-    assert masks.Causal().live_keys(3) is None
+    assert draw(mask.key_padding(3)) == ["xx.", "x.."]
+    assert draw(mask.query_padding(2)) == ["x.", ".x"]
+    assert masks.Causal().key_padding(3) is None
 
 
 @pytest.mark.parametrize(

@@ -56,25 +56,25 @@ def zero_padding(mask: Mask | None, query, key, value) -> tuple:
     """
     if mask is None or isinstance(mask, Zeroed):
         return query, key, value
-    live_queries = mask.live_queries(ops.shape(query)[1])
-    live_keys = mask.live_keys(ops.shape(key)[1])
-    kept = keep(key, live_keys)
+    query_padding = mask.query_padding(ops.shape(query)[1])
+    key_padding = mask.key_padding(ops.shape(key)[1])
+    kept = keep(key, key_padding)
     return (
-        keep(query, live_queries),
+        keep(query, query_padding),
         kept,
-        kept if value is key else keep(value, live_keys),
+        kept if value is key else keep(value, key_padding),
     )
 
 
-def keep(tensor, live):
-    """Returns `tensor` with zeros where `live` is False; None keeps all.
+def keep(tensor, real):
+    """Returns `tensor` with zeros where `real` is False; None keeps all.
 
     Args:
         tensor: tensor (batch, length, ...).
-        live: boolean tensor (batch or 1, length or 1), or None.
+        real: boolean tensor (batch or 1, length or 1), or None.
     """
-    if live is None:
+    if real is None:
         return tensor
-    missing = len(tensor.shape) - len(live.shape)
-    live = ops.expand_dims(live, axis=[-1 - axis for axis in range(missing)])
-    return ops.where(live, tensor, ops.zeros((), tensor.dtype))
+    missing = len(tensor.shape) - len(real.shape)
+    real = ops.expand_dims(real, axis=[-1 - axis for axis in range(missing)])
+    return ops.where(real, tensor, ops.zeros((), tensor.dtype))

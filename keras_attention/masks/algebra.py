@@ -19,11 +19,11 @@ class And(Mask):
     def row(self, index):
         return And(tuple(mask.row(index) for mask in self.masks))
 
-    def live_keys(self, key_length):
-        return _all(mask.live_keys(key_length) for mask in self.masks)
+    def key_padding(self, key_length):
+        return _all(mask.key_padding(key_length) for mask in self.masks)
 
-    def live_queries(self, query_length):
-        return _all(mask.live_queries(query_length) for mask in self.masks)
+    def query_padding(self, query_length):
+        return _all(mask.query_padding(query_length) for mask in self.masks)
 
     def check(self, target):
         for mask in self.masks:

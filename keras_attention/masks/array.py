@@ -40,7 +40,7 @@ class Array(Mask):
                 f"Received: mask.shape={validation.shape_of(self.mask)}."
             )
 
-    def extents(self):
+    def broadcast_shapes(self):
         shape = validation.shape_of(self.mask)
         if len(shape) == 3:
             shape = (shape[0], 1, *shape[1:])  # (B, 1, T, S)

@@ -121,7 +121,7 @@ class Mask:
         """
         return _Row(self, index)
 
-    def live_keys(self, key_length: Integer) -> Tensor | None:
+    def key_padding(self, key_length: Integer) -> Tensor | None:
         """Returns which keys are real: boolean (batch or 1, key_length).
 
         None where the mask does not say. The others are padding: no query
@@ -129,7 +129,7 @@ class Mask:
         """
         return None
 
-    def live_queries(self, query_length: Integer) -> Tensor | None:
+    def query_padding(self, query_length: Integer) -> Tensor | None:
         """Returns which queries are real: boolean (batch or 1, query_length).
 
         None where the mask does not say. The others are padding: they see no
@@ -137,7 +137,7 @@ class Mask:
         """
         return None
 
-    def extents(self) -> Iterable[tuple[str, tuple]]:
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         """Returns (field, shape) of each tensor held, aligned with the scores.
 
         Each shape has four sizes that must broadcast to (batch, num_heads,
@@ -152,7 +152,7 @@ class Mask:
             target: (batch, num_heads, query_length, key_length); None for a
                 size not known.
         """
-        for name, shape in self.extents():
+        for name, shape in self.broadcast_shapes():
             validation.check_broadcasts(
                 name,
                 shape,

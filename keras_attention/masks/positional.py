@@ -33,8 +33,8 @@ class Causal(Mask):
 
     offset: Integer | Tensor = 0
 
-    def extents(self):
-        return _offset_extents(self.offset)
+    def broadcast_shapes(self):
+        return _offset_shapes(self.offset)
 
     def block(self, query_start, query_length, key_start, key_length):
         query, key = ranges.positions(
@@ -91,8 +91,8 @@ class SlidingWindow(Mask):
                 )
             object.__setattr__(self, name, int(size))
 
-    def extents(self):
-        return _offset_extents(self.offset)
+    def broadcast_shapes(self):
+        return _offset_shapes(self.offset)
 
     def block(self, query_start, query_length, key_start, key_length):
         query, key = ranges.positions(
@@ -151,10 +151,10 @@ class PrefixLM(Mask):
             "prefix_lengths", self.prefix_lengths, 1, "(batch,)"
         )
 
-    def extents(self):
+    def broadcast_shapes(self):
         (rows,) = validation.shape_of(self.prefix_lengths)
         prefix = ("prefix_lengths", (rows, 1, 1, 1))
-        return (prefix, *_offset_extents(self.offset))
+        return (prefix, *_offset_shapes(self.offset))
 
     def _parts(self):
         return Or((Causal(self.offset), Lengths(self.prefix_lengths)))
@@ -182,6 +182,6 @@ class PrefixLM(Mask):
         )
 
 
-def _offset_extents(offset):
+def _offset_shapes(offset):
     shape = validation.shape_of(offset)
     return (("offset", (*shape, 1, 1, 1)),) if shape else ()

@@ -121,7 +121,7 @@ def _is_integer(number):
     return isinstance(number, int)
 
 
-def hull(flags: Tensor, length: Integer) -> Range:
+def span_of(flags: Tensor, length: Integer) -> Range:
     """Returns (first, last) around the True entries of `flags` (length,).
 
     A single flag holds for every position.

@@ -56,7 +56,7 @@ def _checked_array(mask, scores_shape):
             f"{tuple(scores_shape)}. Received: attention_mask.shape={shape}."
         )
     array = masks.Array(as_boolean("attention_mask", mask))
-    ((_, aligned),) = array.extents()
+    ((_, aligned),) = array.broadcast_shapes()
     validation.check_broadcasts(
         "attention_mask",
         aligned,

@@ -1,3 +1,6 @@
+import dataclasses
+import json
+
 import hypothesis
 import keras
 import numpy as np
@@ -7,6 +10,7 @@ from numpy_reference import dense_mask
 
 from keras_attention import masks
 from keras_attention.masks import packing
+from keras_attention.masks import saving
 
 BATCH, HEADS, QUERIES, KEYS = SHAPE = (2, 3, 5, 7)
 
@@ -404,23 +408,23 @@ def test_row_skips_by_its_own_numbers():
 
 @hypothesis.settings(max_examples=EXAMPLES)
 @hypothesis.given(any_mask())
-def test_what_is_not_live_takes_no_part(mask):
+def test_padding_takes_no_part(mask):
     seen = dense_mask(mask, SHAPE)
-    keys, queries = mask.live_keys(KEYS), mask.live_queries(QUERIES)
+    keys, queries = mask.key_padding(KEYS), mask.query_padding(QUERIES)
     if keys is not None:
-        live = np.broadcast_to(keys, (BATCH, KEYS))
-        assert not (seen & ~live[:, None, None, :]).any()
+        real = np.broadcast_to(keys, (BATCH, KEYS))
+        assert not (seen & ~real[:, None, None, :]).any()
     if queries is not None:
-        live = np.broadcast_to(queries, (BATCH, QUERIES))
-        assert not (seen & ~live[:, None, :, None]).any()
+        real = np.broadcast_to(queries, (BATCH, QUERIES))
+        assert not (seen & ~real[:, None, :, None]).any()
 
 
-def test_padding_masks_say_what_is_live():
+def test_padding_masks_say_what_is_real():
     mask = masks.Padding([[1, 1, 0]]) & masks.QueryPadding([[1, 0], [0, 1]])
     mask = mask & masks.Causal() & masks.Lengths([3, 1])
-    assert draw(mask.live_keys(3)) == ["xx.", "x.."]
-    assert draw(mask.live_queries(2)) == ["x.", ".x"]
-    assert masks.Causal().live_keys(3) is None
+    assert draw(mask.key_padding(3)) == ["xx.", "x.."]
+    assert draw(mask.query_padding(2)) == ["x.", ".x"]
+    assert masks.Causal().key_padding(3) is None
 
 
 @pytest.mark.parametrize(
@@ -520,6 +524,113 @@ def test_packing_round_trip_keeps_the_pattern(mask):
     np.testing.assert_array_equal(
         dense_mask(rebuilt, SHAPE), dense_mask(mask, SHAPE)
     )
+
+
+@hypothesis.settings(max_examples=EXAMPLES)
+@hypothesis.given(any_mask())
+def test_packed_mask_survives_a_file(mask):
+    packed = saving.savable(packing.pack(mask))
+    ((key, tensors),) = packed.items()
+    ((text, _),) = json.loads(json.dumps({key: None})).items()
+    assert saving.is_from_file({text: tensors})
+    loaded = saving.from_file({text: tensors})
+    # JAX traces a call anew where the key of a dict has changed.
+    assert list(loaded) == list(packed)
+    for one in (packed, loaded):
+        np.testing.assert_array_equal(
+            dense_mask(packing.unpack(one), SHAPE), dense_mask(mask, SHAPE)
+        )
+
+
+def test_packed_mask_of_version_0_1_is_read():
+    causal = '{"mask": "Causal", "fields": {"offset": 1}}'
+    lengths = '{"mask": "Lengths", "fields": {"lengths": {"tensor": 0}}}'
+    window = (
+        '{"mask": "SlidingWindow", "fields": '
+        '{"left": 0, "right": null, "offset": 0}}'
+    )
+    masks_of = f'"fields": {{"masks": [{causal}, {window}, {lengths}]}}'
+    packed = {f'{{"mask": "And", {masks_of}}}': [np.array([2, 4])]}
+    mask = packing.unpack(saving.from_file(packed))
+    assert picture(mask, 3, 5) == [
+        ["xx...", ".x...", "....."],
+        ["xx...", ".xx..", "..xx."],
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, {"key": 1, "value": 2}, {'{"mask": "A"': 1, "b": 2}, {3: 4}],
+)
+def test_other_dicts_are_no_masks_from_a_file(value):
+    assert not saving.is_from_file(value)
+
+
+def structure(mask):
+    (key,) = packing.pack(mask)
+    return key
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Numbers(masks.Mask):
+    number: object
+    tensor: object = None
+
+
+def test_structures_are_equal_where_tensors_alone_differ():
+    one, other = (
+        masks.Causal(i) & Numbers((2, "a"), np.full((3,), i)) for i in (2, 2)
+    )
+    assert structure(one) == structure(other)
+    assert hash(structure(one)) == hash(structure(other))
+    assert structure(masks.Lengths([1, 2])) == structure(masks.Lengths([3]))
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        (masks.Causal(1), masks.Causal(2)),
+        (masks.And((masks.Causal(),)), masks.Or((masks.Causal(),))),
+        (Numbers(1), Numbers(1.0)),
+        (Numbers(1), Numbers(True)),
+        (Numbers((0,)), Numbers((False,))),
+        (Numbers(None), Numbers(np.ones(3))),
+        (Numbers(None, np.ones(3)), Numbers(None, np.ones(3, "int32"))),
+    ],
+)
+def test_structures_differ_where_masks_differ(one, other):
+    assert structure(one) != structure(other)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_packed_floats_are_cast_by_no_one(dtype, shape):
+    if dtype == "float64" and keras.backend.backend() == "jax":
+        dtype = "float32"  # the widest that JAX has
+    given = keras.ops.convert_to_tensor(np.full(shape, 1234.5), dtype=dtype)
+    packed = packing.pack(Numbers(3, given))
+    (leaf,) = keras.tree.flatten(packed)
+    assert not keras.backend.is_float_dtype(leaf.dtype)
+    found = packing.unpack(packed).tensor
+    assert keras.backend.standardize_dtype(found.dtype) == dtype
+    np.testing.assert_array_equal(
+        keras.ops.cast(found, "float32"), keras.ops.cast(given, "float32")
+    )
+
+
+def test_config_of_a_mask_makes_it_again():
+    @dataclasses.dataclass(frozen=True, eq=False)
+    class Derived(masks.Mask):
+        size: int
+        double: int = dataclasses.field(init=False)
+
+        def __post_init__(self):
+            object.__setattr__(self, "double", 2 * self.size)
+
+    mask = Derived(3)
+    assert mask.get_config() == {"size": 3}
+    assert Derived.from_config(mask.get_config()).double == 6
+    assert packing.unpack(packing.pack(mask)).double == 6
 
 
 def test_packing_lists_every_tensor_once_and_in_order():

@@ -143,12 +143,12 @@ def is_small(query, key, mask=None):
         key: (B, S, K, U).
         mask: a `Mask` or None; positions that it calls padding do not count.
     """
-    live_queries = live_keys = None
+    query_padding = key_padding = None
     if mask is not None:
-        live_queries = mask.live_queries(ops.shape(query)[1])
-        live_keys = mask.live_keys(ops.shape(key)[1])
+        query_padding = mask.query_padding(ops.shape(query)[1])
+        key_padding = mask.key_padding(ops.shape(key)[1])
     return ops.logical_and(
-        _all_small(query, live_queries), _all_small(key, live_keys)
+        _all_small(query, query_padding), _all_small(key, key_padding)
     )
 
 

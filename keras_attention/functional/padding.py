@@ -13,11 +13,11 @@ from keras_attention.masks import Mask
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Zeroed(Mask):
-    """A mask whose padding was zeroed before, so that `attend` need not.
+    """A mask that a layer has checked and whose padding it has zeroed.
 
     Layers put zeros at padding before they project: what a projection makes
-    of zeros is finite. The mask hides as before, and says no more what is
-    padding.
+    of zeros is finite. The mask hides as before; `attend` neither zeroes the
+    padding nor checks the shapes again.
     """
 
     mask: Mask
@@ -35,45 +35,46 @@ class Zeroed(Mask):
         return Zeroed(self.mask.row(index))
 
     def check(self, target):
-        self.mask.check(target)
+        """Nothing is left to check."""
 
 
-def zeroed(mask):
+def zeroed(mask: Mask | None) -> Zeroed | None:
     """Returns `Zeroed(mask)`, or None for None."""
     return None if mask is None else Zeroed(mask)
 
 
-def zero_padding(mask, query, key, value):
+def zero_padding(mask: Mask | None, query, key, value) -> tuple:
     """Returns query, key and value with zeros where the mask says padding.
 
     Args:
-        mask: a `Mask` or None. Without one, and where it does not say which
-            positions are real, the tensors themselves come back.
+        mask: a `Mask` or None. Without one, where it does not say which
+            positions are real, and where they are `Zeroed`, the tensors
+            themselves come back.
         query: tensor (batch, query_length, ...).
         key: tensor (batch, key_length, ...).
         value: tensor (batch, key_length, ...).
     """
-    if mask is None:
+    if mask is None or isinstance(mask, Zeroed):
         return query, key, value
-    live_queries = mask.live_queries(ops.shape(query)[1])
-    live_keys = mask.live_keys(ops.shape(key)[1])
-    kept = keep(key, live_keys)
+    query_padding = mask.query_padding(ops.shape(query)[1])
+    key_padding = mask.key_padding(ops.shape(key)[1])
+    kept = keep(key, key_padding)
     return (
-        keep(query, live_queries),
+        keep(query, query_padding),
         kept,
-        kept if value is key else keep(value, live_keys),
+        kept if value is key else keep(value, key_padding),
     )
 
 
-def keep(tensor, live):
-    """Returns `tensor` with zeros where `live` is False; None keeps all.
+def keep(tensor, real):
+    """Returns `tensor` with zeros where `real` is False; None keeps all.
 
     Args:
         tensor: tensor (batch, length, ...).
-        live: boolean tensor (batch or 1, length or 1), or None.
+        real: boolean tensor (batch or 1, length or 1), or None.
     """
-    if live is None:
+    if real is None:
         return tensor
-    missing = len(tensor.shape) - len(live.shape)
-    live = ops.expand_dims(live, axis=[-1 - axis for axis in range(missing)])
-    return ops.where(live, tensor, ops.zeros((), tensor.dtype))
+    missing = len(tensor.shape) - len(real.shape)
+    real = ops.expand_dims(real, axis=[-1 - axis for axis in range(missing)])
+    return ops.where(real, tensor, ops.zeros((), tensor.dtype))

@@ -13,11 +13,11 @@ Letters in the shape comments: B batch, N heads, T query length, S key length.
 """
 
 from keras_attention.masks.algebra import And
-from keras_attention.masks.algebra import Array
-from keras_attention.masks.algebra import Mask
 from keras_attention.masks.algebra import Or
-from keras_attention.masks.algebra import as_mask
 from keras_attention.masks.algebra import combine_masks
+from keras_attention.masks.array import Array
+from keras_attention.masks.array import as_mask
+from keras_attention.masks.base import Mask
 from keras_attention.masks.positional import Causal
 from keras_attention.masks.positional import PrefixLM
 from keras_attention.masks.positional import SlidingWindow

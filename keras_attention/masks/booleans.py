@@ -1,21 +1,23 @@
 """Masks of numbers, read as booleans: 1 = may attend, 0 = hidden."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 
-def as_boolean(name, mask):
-    """Returns a mask of 0 and 1 as booleans; one of booleans is not read.
+def as_boolean(name: str, mask: Any) -> Any:
+    """Returns a mask of 0 and 1 as booleans; a boolean mask is not read.
 
     Args:
-        name: argument that the mask was, for the error.
+        name: name of the argument, for the error.
         mask: array, nested list or tensor. A symbolic input of a functional
-            model stays: the model reads what it is called with.
+            model is returned unchanged: its values come with each call.
 
     Raises:
-        ValueError: if a number is neither 0 nor 1. Where a graph is traced
-            no number is known, and all but 1 is hidden.
+        ValueError: if a number is neither 0 nor 1. While a graph is traced
+            the numbers are unknown, and everything but 1 is hidden.
     """
     if isinstance(mask, keras.Variable):
         mask = ops.convert_to_tensor(mask)

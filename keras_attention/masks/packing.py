@@ -1,98 +1,106 @@
-"""Masks as nests of tensors, the one form in which Keras carries tensors."""
+"""Masks as nests of tensors, the one form in which Keras carries tensors.
+
+Keras looks for tensors in nested lists and dicts, not inside objects, and
+refuses to mix tensors with other leaves. So a mask travels as a dict of one
+entry: its `Structure` is the key, its tensors are the value.
+"""
 
 import dataclasses
-import json
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_attention import masks
 from keras_attention import validation
-from keras_attention.masks.algebra import Mask
+from keras_attention.masks.base import Mask
 
-# What JSON keeps; a tuple becomes a list, and a list of numbers a tensor.
+# What a structure holds as it is.
 PLAIN = (bool, int, float, str)
+# Keras casts floats to the compute dtype of the layer, and nothing else: a
+# float field travels as an integer with the same bits.
+BITS = {
+    "float16": "int16",
+    "bfloat16": "int16",
+    "float32": "int32",
+    "float64": "int64",
+}
 
 
-class Pattern(str):
-    """A mask without its tensors, in JSON, and the classes that it names.
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """The place of a tensor: which one, and its dtype if it is a float."""
 
-    A model that is saved keeps the text alone. One that is called has the
-    classes at hand, so that any class may be called.
+    index: int
+    dtype: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    """A number, a string or None; 1, 1.0 and True are not the same."""
+
+    kind: type
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """A mask without its tensors.
+
+    Two masks that differ in their tensors alone have equal structures: JAX
+    and TensorFlow compare the keys of a dict to know whether they have traced
+    a call before.
+
+    Args:
+        kind: class of the mask.
+        fields: (name, part) of each argument of its constructor, where a part
+            is a `Slot`, a `Plain`, a `Structure` or a tuple of parts.
     """
 
-    classes: dict
+    kind: type
+    fields: tuple
 
 
-def pack(mask):
-    """Returns `mask` as a dict with its tensors as leaves, for Keras to carry.
-
-    Keras looks for tensors in nested lists and dicts, not inside objects, and
-    refuses to mix tensors with other leaves; so the pattern is the key and
-    the tensors are the value. `unpack` is the inverse.
+def pack(mask: Mask) -> dict:
+    """Returns `mask` as a dict with its tensors as leaves; see `unpack`.
 
     Raises:
         ValueError: if a mask is no dataclass, or has a field of another kind
             than a tensor, a number, a string, a mask, None or a tuple.
     """
-    tensors, classes = [], {}
+    tensors = []
 
     def describe(name, part):
         if isinstance(part, Mask):
-            kind = type(part)
-            classes[_name(kind)] = kind
-            fields = {n: describe(n, getattr(part, n)) for n in _fields(part)}
-            return {"mask": _name(kind), "fields": fields}
+            fields = ((n, describe(n, getattr(part, n))) for n in _fields(part))
+            return Structure(type(part), tuple(fields))
         if isinstance(part, tuple):
-            return [describe(name, item) for item in part]
+            return tuple(describe(name, item) for item in part)
         if part is None or isinstance(part, PLAIN):
-            return part
-        tensors.append(_tensor(name, part))
-        return {"tensor": len(tensors) - 1}
+            return Plain(type(part), part)
+        tensor, dtype = _carried(name, part)
+        tensors.append(tensor)
+        return Slot(len(tensors) - 1, dtype)
 
-    pattern = Pattern(json.dumps(describe("mask", mask)))
-    pattern.classes = classes
-    return {pattern: tensors}
-
-
-def is_packed(value):
-    """Whether `value` is what `pack` returned, or was when it was saved."""
-    if not (isinstance(value, dict) and len(value) == 1):
-        return False
-    (key,) = value
-    return isinstance(key, str) and key.startswith('{"mask": ')
+    return {describe("mask", mask): tensors}
 
 
-def with_classes(packed):
-    """Returns a packed mask that comes from a file, its classes found again.
-
-    Raises:
-        ValueError: if a class is neither ours nor registered with Keras.
-    """
-    ((pattern, tensors),) = packed.items()
-    if isinstance(pattern, Pattern):
-        return packed
-    pattern = Pattern(pattern)
-    pattern.classes = {name: _find(name) for name in _names(pattern)}
-    return {pattern: tensors}
-
-
-def unpack(packed):
+def unpack(packed: dict) -> Mask:
     """Returns the mask that `pack` made into a dict."""
-    ((pattern, tensors),) = with_classes(packed).items()
+    ((key, tensors),) = packed.items()
 
     def rebuild(part):
-        if isinstance(part, list):
-            return tuple(rebuild(item) for item in part)
-        if not isinstance(part, dict):
-            return part
-        if "tensor" in part:
-            return tensors[part["tensor"]]
-        fields = {k: rebuild(v) for k, v in part["fields"].items()}
-        return pattern.classes[part["mask"]](**fields)
+        if isinstance(part, Structure):
+            return part.kind(**{n: rebuild(value) for n, value in part.fields})
+        if isinstance(part, tuple):
+            return tuple(map(rebuild, part))
+        if isinstance(part, Plain):
+            return part.value
+        tensor = tensors[part.index]
+        return tensor if part.dtype is None else ops.view(tensor, part.dtype)
 
-    return rebuild(json.loads(pattern))
+    # The key of a symbolic call is a text that knows its structure.
+    return rebuild(getattr(key, "structure", key))
 
 
 def _fields(mask):
@@ -107,7 +115,8 @@ def _fields(mask):
     return [field.name for field in dataclasses.fields(mask) if field.init]
 
 
-def _tensor(name, part):
+def _carried(name, part):
+    """Returns the tensor as Keras leaves it alone, and its dtype if float."""
     if isinstance(part, list):
         part = np.asarray(part)
     is_tensor = ops.is_tensor(part) or isinstance(
@@ -120,43 +129,11 @@ def _tensor(name, part):
             "as a field of a mask given to a layer",
             repr(part),
         )
-    return part
-
-
-def _name(kind):
-    """Returns the name of a class: ours, as registered, or where it is."""
-    if getattr(masks, kind.__name__, None) is kind:
-        return kind.__name__
-    registered = keras.saving.get_registered_name(kind)
-    if registered != kind.__name__:
-        return registered
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _names(pattern):
-    """Yields the name of each class of a pattern."""
-    parts = [json.loads(pattern)]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, list):
-            parts.extend(part)
-        elif isinstance(part, dict) and "mask" in part:
-            yield part["mask"]
-            parts.extend(part["fields"].values())
-
-
-def _find(name):
-    short = name.rpartition(".")[2]  # as in `custom_objects`
-    for kind in (
-        getattr(masks, name, None),
-        keras.saving.get_registered_object(name),
-        keras.saving.get_registered_object(short),
-    ):
-        if isinstance(kind, type) and issubclass(kind, Mask):
-            return kind
-    raise ValueError(
-        f"The class of a mask in this model must be known when the model is "
-        f"loaded. Received: {name}. Write "
-        f"`@keras.saving.register_keras_serializable()` above its `class` "
-        f"before the model is saved, and import it before the model is loaded."
-    )
+    dtype = keras.backend.standardize_dtype(part.dtype)
+    if dtype not in BITS:
+        return part, None
+    if not isinstance(part, keras.KerasTensor):
+        part = ops.convert_to_tensor(part)
+        # JAX may have made float64 into float32.
+        dtype = keras.backend.standardize_dtype(part.dtype)
+    return ops.view(part, BITS[dtype]), dtype

@@ -6,8 +6,10 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.masks import ranges
-from keras_attention.masks.algebra import Mask
 from keras_attention.masks.algebra import Or
+from keras_attention.masks.base import Mask
+from keras_attention.masks.ranges import Integer
+from keras_attention.masks.ranges import Tensor
 from keras_attention.masks.rows import Lengths
 
 
@@ -29,10 +31,10 @@ class Causal(Mask):
            [ True,  True, False]])
     """
 
-    offset: object = 0
+    offset: Integer | Tensor = 0
 
-    def extents(self):
-        return _offset_extents(self.offset)
+    def broadcast_shapes(self):
+        return _offset_shapes(self.offset)
 
     def block(self, query_start, query_length, key_start, key_length):
         query, key = ranges.positions(
@@ -74,9 +76,9 @@ class SlidingWindow(Mask):
            [False,  True,  True]])
     """
 
-    left: object
-    right: object
-    offset: object = 0
+    left: int | None
+    right: int | None
+    offset: Integer | Tensor = 0
 
     def __post_init__(self):
         for name in ("left", "right"):
@@ -89,8 +91,8 @@ class SlidingWindow(Mask):
                 )
             object.__setattr__(self, name, int(size))
 
-    def extents(self):
-        return _offset_extents(self.offset)
+    def broadcast_shapes(self):
+        return _offset_shapes(self.offset)
 
     def block(self, query_start, query_length, key_start, key_length):
         query, key = ranges.positions(
@@ -141,18 +143,18 @@ class PrefixLM(Mask):
         ValueError: if `prefix_lengths` does not have one axis.
     """
 
-    prefix_lengths: object
-    offset: object = 0
+    prefix_lengths: Tensor
+    offset: Integer | Tensor = 0
 
     def __post_init__(self):
         validation.check_rank(
             "prefix_lengths", self.prefix_lengths, 1, "(batch,)"
         )
 
-    def extents(self):
+    def broadcast_shapes(self):
         (rows,) = validation.shape_of(self.prefix_lengths)
         prefix = ("prefix_lengths", (rows, 1, 1, 1))
-        return (prefix, *_offset_extents(self.offset))
+        return (prefix, *_offset_shapes(self.offset))
 
     def _parts(self):
         return Or((Causal(self.offset), Lengths(self.prefix_lengths)))
@@ -180,6 +182,6 @@ class PrefixLM(Mask):
         )
 
 
-def _offset_extents(offset):
+def _offset_shapes(offset):
     shape = validation.shape_of(offset)
     return (("offset", (*shape, 1, 1, 1)),) if shape else ()

@@ -1,19 +1,32 @@
-"""Positions and ranges of a block, as integers or as tensors alike.
+"""Positions and ranges of a block, as integers or as tensors.
 
 Python integers stay Python integers, so that static shapes stay static.
 """
 
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
 from keras import ops
 
+Tensor = Any  # of the backend, symbolic, or an array
+Integer = Any  # a Python integer or a scalar integer tensor
+Range = tuple[Integer, Integer]  # (first, last): first <= position < last
 
-def positions(query_start, query_length, key_start, key_length):
+
+def positions(
+    query_start: Integer,
+    query_length: Integer,
+    key_start: Integer,
+    key_length: Integer,
+) -> tuple[Tensor, Tensor]:
     """Returns the positions of the queries (T, 1) and of the keys (1, S)."""
     query = query_start + ops.arange(query_length, dtype="int32")
     key = key_start + ops.arange(key_length, dtype="int32")
     return query[:, None], key[None, :]  # (T, 1), (1, S)
 
 
-def per_row(number):
+def per_row(number: Tensor) -> Tensor:
     """Shapes one number, or one per row, to broadcast over (B, N, T, S)."""
     if isinstance(number, int):
         return number
@@ -21,11 +34,11 @@ def per_row(number):
     return number[:, None, None, None] if len(number.shape) else number
 
 
-def window(tensor, starts, lengths):
+def window(tensor: Tensor, starts: Sequence, lengths: Sequence) -> Tensor:
     """Takes `lengths` entries from `starts`; axes of size 1 broadcast.
 
-    Past the end the last entry is repeated, so that a caller may read a whole
-    block over the edge and hide the surplus itself.
+    Past the end the last entry is repeated: a caller may read a whole block
+    that reaches past the edge, and hides what lies there itself.
 
     Args:
         tensor: tensor of any rank.
@@ -50,7 +63,8 @@ def window(tensor, starts, lengths):
         for w, size, length in zip(whole, sizes, lengths, strict=True)
     ]
     if all(map(_is_zero, starts)) and not all(map(_is_integer, lengths)):
-        # Its own lengths. A whole axis keeps its static size.
+        # The lengths are those of the tensor itself, known when it runs. A
+        # whole axis keeps its static size.
         return tensor[
             tuple(
                 slice(None) if w else slice(0, n)
@@ -58,14 +72,13 @@ def window(tensor, starts, lengths):
             )
         ]
     areas = list(zip(starts, lengths, sizes, strict=True))
-    # XLA refuses a slice that is longer than its axis, even if not taken.
+    # XLA refuses a slice longer than its axis, even in a branch not taken.
     if not all(map(_surely_fits, areas, whole)):
         return _repeat_last(tensor, areas, whole)
     inside = True
     for start, length, size in areas:
         inside = ops.logical_and(inside, start + length <= size)
-    # XLA compiles both branches, and refuses a slice over the edge even where
-    # it is never taken.
+    # XLA compiles both branches, and refuses a slice past the edge in either.
     safe = [minimum(start, size - length) for start, length, size in areas]
     return ops.cond(
         inside,
@@ -88,7 +101,7 @@ def _repeat_last(tensor, areas, whole):
     return tensor
 
 
-def row(tensor, index):
+def row(tensor: Tensor, index: Integer) -> Tensor:
     """Takes one row of the batch; what is shared by all rows stays."""
     if isinstance(tensor, int):
         return tensor
@@ -108,10 +121,10 @@ def _is_integer(number):
     return isinstance(number, int)
 
 
-def hull(flags, length):
+def span_of(flags: Tensor, length: Integer) -> Range:
     """Returns (first, last) around the True entries of `flags` (length,).
 
-    One flag alone speaks for every position.
+    A single flag holds for every position.
     """
     if flags.shape[0] == 1:
         return ops.where(flags[0], 0, length), ops.where(flags[0], length, 0)
@@ -121,16 +134,16 @@ def hull(flags, length):
     return first, last
 
 
-def between(flags, start, end):
+def between(flags: Tensor, start: Integer, end: Integer) -> Tensor:
     """Returns `flags` (B, length), False outside start <= position < end."""
-    if flags.shape[1] == 1:  # one flag for all positions
+    if flags.shape[1] == 1:  # a single flag holds for every position
         return flags
     position = ops.arange(ops.shape(flags)[1], dtype="int32")
     inside = ops.logical_and(position >= start, position < end)
     return ops.logical_and(flags, inside)
 
 
-def intersection(parts):
+def intersection(parts: Iterable[Range]) -> Range:
     """Returns the (first, last) that all the given ranges share."""
     parts = list(parts)
     first, last = parts[0]
@@ -140,11 +153,11 @@ def intersection(parts):
     return first, last
 
 
-def largest(number):
+def largest(number: Tensor) -> Integer:
     return number if isinstance(number, int) else ops.max(_int32(number))
 
 
-def smallest(number):
+def smallest(number: Tensor) -> Integer:
     return number if isinstance(number, int) else ops.min(_int32(number))
 
 
@@ -152,13 +165,13 @@ def _int32(number):
     return ops.convert_to_tensor(number, dtype="int32")
 
 
-def maximum(a, b):
+def maximum(a: Integer, b: Integer) -> Integer:
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
     return ops.maximum(a, b)
 
 
-def minimum(a, b):
+def minimum(a: Integer, b: Integer) -> Integer:
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b)
     return ops.minimum(a, b)

@@ -7,8 +7,9 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.masks import ranges
-from keras_attention.masks.algebra import Mask
+from keras_attention.masks.base import Mask
 from keras_attention.masks.booleans import as_boolean
+from keras_attention.masks.ranges import Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,12 +25,12 @@ class Lengths(Mask):
         ValueError: if `lengths` does not have one axis.
     """
 
-    lengths: object
+    lengths: Tensor
 
     def __post_init__(self):
         validation.check_rank("lengths", self.lengths, 1, "(batch,)")
 
-    def extents(self):
+    def broadcast_shapes(self):
         (batch,) = validation.shape_of(self.lengths)
         return (("lengths", (batch, 1, 1, 1)),)
 
@@ -47,7 +48,7 @@ class Lengths(Mask):
     def row(self, index):
         return Lengths(ranges.row(self.lengths, index))
 
-    def live_keys(self, key_length):
+    def key_padding(self, key_length):
         return self.block(0, 1, 0, key_length)[:, 0, 0, :]  # (B, S)
 
 
@@ -64,7 +65,7 @@ class Padding(Mask):
             that is neither 0 nor 1.
     """
 
-    key_mask: object
+    key_mask: Tensor
 
     def __post_init__(self):
         key_mask = as_boolean("key_mask", self.key_mask)
@@ -73,7 +74,7 @@ class Padding(Mask):
             "key_mask", self.key_mask, 2, "(batch, key_length)"
         )
 
-    def extents(self):
+    def broadcast_shapes(self):
         batch, key_length = validation.shape_of(self.key_mask)
         return (("key_mask", (batch, 1, 1, key_length)),)
 
@@ -87,12 +88,12 @@ class Padding(Mask):
     def row(self, index):
         return Padding(ranges.row(self.key_mask, index))
 
-    def live_keys(self, key_length):
+    def key_padding(self, key_length):
         return ops.convert_to_tensor(self.key_mask)
 
     def key_range(self, query_start, query_end, key_length):
         is_real = ops.any(ops.convert_to_tensor(self.key_mask), axis=0)  # (S,)
-        return ranges.hull(is_real, key_length)
+        return ranges.span_of(is_real, key_length)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ class QueryPadding(Mask):
             that is neither 0 nor 1.
     """
 
-    query_mask: object
+    query_mask: Tensor
 
     def __post_init__(self):
         query_mask = as_boolean("query_mask", self.query_mask)
@@ -116,7 +117,7 @@ class QueryPadding(Mask):
             "query_mask", self.query_mask, 2, "(batch, query_length)"
         )
 
-    def extents(self):
+    def broadcast_shapes(self):
         batch, query_length = validation.shape_of(self.query_mask)
         return (("query_mask", (batch, 1, query_length, 1)),)
 
@@ -135,7 +136,7 @@ class QueryPadding(Mask):
     def row(self, index):
         return QueryPadding(ranges.row(self.query_mask, index))
 
-    def live_queries(self, query_length):
+    def query_padding(self, query_length):
         return ops.convert_to_tensor(self.query_mask)
 
 
@@ -153,8 +154,8 @@ class Segments(Mask):
         ValueError: if the ids do not have two axes.
     """
 
-    query_ids: object
-    key_ids: object = None
+    query_ids: Tensor
+    key_ids: Tensor | None = None
 
     def __post_init__(self):
         validation.check_rank(
@@ -172,7 +173,7 @@ class Segments(Mask):
             ops.convert_to_tensor(key_ids, dtype="int32"),
         )
 
-    def extents(self):
+    def broadcast_shapes(self):
         query_ids, key_ids = self._ids()
         batch, query_length = query_ids.shape
         yield "query_ids", (batch, 1, query_length, 1)
@@ -208,4 +209,4 @@ class Segments(Mask):
         near = ops.logical_and(
             key_ids >= low[:, None], key_ids <= high[:, None]
         )
-        return ranges.hull(ops.any(near, axis=0), key_length)
+        return ranges.span_of(ops.any(near, axis=0), key_length)

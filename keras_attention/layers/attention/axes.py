@@ -143,14 +143,16 @@ class AttentionAxes:
             return padding.zero_padding(mask, query, key, value)
         sizes = self._sizes(ops.shape(query), ops.shape(key))
         rows, queries, keys = map(math.prod, sizes)
-        live_queries = self._unfold_flags(
-            mask.live_queries(queries), (rows, queries), query
+        query_padding = self._unfold_flags(
+            mask.query_padding(queries), (rows, queries), query
         )
-        live_keys = self._unfold_flags(mask.live_keys(keys), (rows, keys), key)
+        key_padding = self._unfold_flags(
+            mask.key_padding(keys), (rows, keys), key
+        )
         return (
-            padding.keep(query, live_queries),
-            padding.keep(key, live_keys),
-            padding.keep(value, live_keys),
+            padding.keep(query, query_padding),
+            padding.keep(key, key_padding),
+            padding.keep(value, key_padding),
         )
 
     def fold(self, tensor, trailing=0):

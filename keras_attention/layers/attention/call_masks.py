@@ -1,4 +1,4 @@
-"""The masks of a layer's call: checked, and joined into one."""
+"""The masks of a layer's call: each checked once, and joined into one."""
 
 from keras_attention import masks
 from keras_attention import validation
@@ -7,14 +7,14 @@ from keras_attention.masks.booleans import as_boolean
 
 
 def mask_for(
-    scores_shape,
+    scores_shape: tuple,
     *,
     query_mask=None,
     value_mask=None,
     key_mask=None,
     attention_mask=None,
-    use_causal_mask=False,
-):
+    use_causal_mask: bool = False,
+) -> masks.Mask | None:
     """Returns the AND of all the masks of a layer's call, or None.
 
     Args:
@@ -23,7 +23,8 @@ def mask_for(
         query_mask: (batch, query_length); padded queries see nothing.
         value_mask: (batch, key_length).
         key_mask: (batch, key_length).
-        attention_mask: a tensor, as `masks.Array` takes it, or a packed mask.
+        attention_mask: a `masks.Mask`, packed by `MaskCarrier` or not, or a
+            tensor as `masks.Array` takes it.
         use_causal_mask: whether key <= query is asked for, top-left aligned.
 
     Raises:
@@ -31,53 +32,50 @@ def mask_for(
     """
     if isinstance(attention_mask, dict):
         attention_mask = packing.unpack(attention_mask)
+    if isinstance(attention_mask, masks.Mask):
+        attention_mask.check(scores_shape)
     elif attention_mask is not None:
         attention_mask = _checked_array(attention_mask, scores_shape)
-    if attention_mask is not None:
-        attention_mask.check(scores_shape)
     batch, _, query_length, key_length = scores_shape
-    for name, tensor, length in (
-        ("query_mask", query_mask, query_length),
-        ("value_mask", value_mask, key_length),
-        ("key_mask", key_mask, key_length),
-    ):
-        if tensor is not None:
-            check_sequence_mask(name, tensor, (batch, length))
+    queries, keys = (batch, query_length), (batch, key_length)
     return masks.combine_masks(
-        _padding(masks.QueryPadding, "query_mask", query_mask),
-        _padding(masks.Padding, "value_mask", value_mask),
-        _padding(masks.Padding, "key_mask", key_mask),
+        _padding(masks.QueryPadding, "query_mask", query_mask, queries),
+        _padding(masks.Padding, "value_mask", value_mask, keys),
+        _padding(masks.Padding, "key_mask", key_mask, keys),
         attention_mask,
         masks.Causal() if use_causal_mask else None,
     )
 
 
 def _checked_array(mask, scores_shape):
-    rank = len(validation.shape_of(mask))
-    if rank not in (2, 3, 4):
+    """Returns an `Array`; errors name the argument of the layer."""
+    shape = validation.shape_of(mask)
+    if len(shape) not in (2, 3, 4):
         raise ValueError(
             f"`attention_mask` must broadcast to {validation.SCORE_AXES}="
-            f"{tuple(scores_shape)}. Received: "
-            f"attention_mask.shape={validation.shape_of(mask)}."
+            f"{tuple(scores_shape)}. Received: attention_mask.shape={shape}."
         )
     array = masks.Array(as_boolean("attention_mask", mask))
-    ((_, shape),) = array.extents()
+    ((_, aligned),) = array.broadcast_shapes()
     validation.check_broadcasts(
         "attention_mask",
-        shape,
+        aligned,
         scores_shape,
         validation.SCORE_AXES,
         "Did you swap the query and key axes?",
-        received=validation.shape_of(mask),
+        received=shape,
     )
     return array
 
 
-def _padding(kind, name, mask):
-    return None if mask is None else kind(as_boolean(name, mask))
+def _padding(kind, name, mask, shape):
+    if mask is None:
+        return None
+    check_sequence_mask(name, mask, shape)
+    return kind(as_boolean(name, mask))
 
 
-def check_sequence_mask(name, mask, expected):
+def check_sequence_mask(name: str, mask, expected: tuple) -> None:
     """Raises a ValueError unless the mask has the shape (batch, length)."""
     expected = tuple(expected)
     shape = validation.shape_of(mask)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.decoding import Greedy as Greedy
     from keras_attention.decoding import Sample as Sample
     from keras_attention.layers import AdditiveAttention as AdditiveAttention
+    from keras_attention.layers import AttentionCell as AttentionCell
+    from keras_attention.layers import AttentionMechanism as AttentionMechanism
     from keras_attention.layers import (
         DotProductAttention as DotProductAttention,
     )
@@ -53,6 +55,8 @@ __version__ = "0.1.0"
 # Every public name and the subpackage that has it; None for a subpackage.
 _PLACES = {
     "AdditiveAttention": "layers",
+    "AttentionCell": "layers",
+    "AttentionMechanism": "layers",
     "Beam": "decoding",
     "CNNEncoder": "models",
     "DotProductAttention": "layers",

@@ -64,10 +64,13 @@ class Dropout:
             starts: first index of the block along each coordinate; integers
                 or scalar tensors. Defaults to zeros.
         """
-        starts = starts or (0,) * len(shape)
-        bits = random_bits(self.seed, *coordinates(shape, starts))
+        bits = self.bits(shape, starts or (0,) * len(shape))
         threshold = min(round(self.rate * 2**32), 2**32 - 1)
         return ops.greater_equal(bits, _constant(threshold))
+
+    def bits(self, shape, starts):
+        """Returns the uint32 bits of a block, whatever the rate."""
+        return random_bits(self.seed, *coordinates(shape, starts))
 
     def apply(self, tensor, starts=None):
         """Returns `tensor` with entries dropped and the others scaled up."""

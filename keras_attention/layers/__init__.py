@@ -2,10 +2,12 @@
 
 from keras_attention.layers.attention.additive import AdditiveAttention
 from keras_attention.layers.attention.dot_product import DotProductAttention
+from keras_attention.layers.attention.mechanism import AttentionMechanism
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
 from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.positions.sinusoidal import PositionalEncoding
+from keras_attention.layers.recurrent.attention_cell import AttentionCell
 from keras_attention.layers.transformer.decoder_block import (
     TransformerDecoderBlock,
 )
@@ -15,6 +17,8 @@ from keras_attention.layers.transformer.encoder_block import (
 
 __all__ = [
     "AdditiveAttention",
+    "AttentionCell",
+    "AttentionMechanism",
     "DotProductAttention",
     "Dropout",
     "MultiHeadAttention",

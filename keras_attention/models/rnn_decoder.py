@@ -3,17 +3,14 @@
 import keras
 from keras import ops
 
-from keras_attention import masks
 from keras_attention import validation
 from keras_attention.decoding import gather_slots
 from keras_attention.functional import padding
-from keras_attention.layers.attention.mechanism import SingleHeadAttention
+from keras_attention.layers import AttentionCell
+from keras_attention.layers.recurrent import recurrence
+from keras_attention.layers.recurrent.attention_cell import check_cell
+from keras_attention.layers.recurrent.attention_cell import check_order
 from keras_attention.layers.recurrent.recurrence import CELLS
-from keras_attention.layers.recurrent.recurrence import ends_of
-from keras_attention.layers.recurrent.recurrence import join_steps
-from keras_attention.layers.recurrent.recurrence import no_weights
-from keras_attention.layers.recurrent.recurrence import run_cells
-from keras_attention.layers.recurrent.recurrence import scan
 from keras_attention.models.decoder import Decoder
 from keras_attention.models.decoder import source_mask_of
 
@@ -22,37 +19,40 @@ from keras_attention.models.decoder import source_mask_of
 class RNNDecoder(Decoder):
     """Recurrent decoder that attends to the source, in either classic order.
 
-    With h the state of the top cell, e the embedding of the last token and
-    c = attention(query=..., value=encoded):
+    With h the output of the (top) cell, e the embedding of the last token and
+    c = attention(query=..., value=encoded), it is an `AttentionCell` between
+    embeddings and logits:
 
-    - `query_state="previous"` (Bahdanau et al. 2015, A.2.2): the state before
-      the step asks, the cell reads what it finds.
+    - `query_state="previous"` (Bahdanau et al. 2015, A.2.2): the output
+      before the step asks, the cell reads what it finds.
         c_t = attention(h_{t-1});  h_t = cell([e_t; c_t], h_{t-1})
         o_t = tanh(W [h_t; c_t; e_t])
-    - `query_state="current"` (Luong et al. 2015, 3.1): the new state asks.
+    - `query_state="current"` (Luong et al. 2015, 3.1): the new output asks.
         h_t = cell([e_t; o_{t-1}], h_{t-1});  c_t = attention(h_t)
         o_t = tanh(W [h_t; c_t])
       With `input_feeding` the cell reads o_{t-1} (3.3); without, only e_t.
     - `attention=None`: h_t = cell(e_t, h_{t-1}); the source is known from the
       first state alone.
 
-    The first state of each cell is tanh(W [encoded_first; encoded_last]): for
-    a bidirectional encoder, its final states in both directions.
+    Unless `initial_state` is given, each first state of a cell is
+    tanh(W [encoded_first; encoded_last]): for a bidirectional encoder, its
+    final states in both directions.
 
     Args:
         vocabulary_size: number of target ids, padding and specials included.
-        units: width of a cell and of the outputs o_t.
-        attention: a single-head layer of this package, such as
-            `AdditiveAttention(units)` or `DotProductAttention("general")`,
-            or None.
+        units: width of the outputs o_t, and of the cells named below.
+        attention: an `AttentionMechanism`, such as `AdditiveAttention(units)`
+            or `DotProductAttention("general")`, or None.
         embedding_dim: width of the embeddings. Defaults to `units`.
-        num_layers: number of stacked cells.
-        cell: "lstm", "gru" or "simple".
+        num_layers: number of stacked cells, of those named below.
+        cell: "lstm", "gru" or "simple"; or any Keras RNN cell, such as
+            `keras.layers.StackedRNNCells`. Without attention its output is
+            `units` wide.
         query_state: "previous" or "current", see above.
         input_feeding: whether the cells read o_{t-1}; only "current" can do
             without.
         dropout: share of the embeddings and of the outputs dropped in
-            training.
+            training. That of `attention` drops attention weights.
         tie_embeddings: whether the logits reuse the embedding matrix.
         seed: integer seed of the dropouts.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
@@ -65,6 +65,10 @@ class RNNDecoder(Decoder):
             to the Keras mask of `encoded`.
         return_attention_scores: whether to return the weights too.
         training: whether dropout is on.
+        initial_state: list of the first states of the cells, each (batch,
+            width), a cell's states one after the other. `start` takes it too.
+            A model that always gives it leaves the weights from which they
+            are made otherwise without a gradient.
 
     Returns:
         Logits (batch, target_length, vocabulary_size), float32: entry t is
@@ -77,8 +81,7 @@ class RNNDecoder(Decoder):
         nor EOS.
 
     Raises:
-        ValueError: if an argument is out of range, or if `attention` has a
-            dropout of its own (set `dropout` here instead).
+        ValueError: if an argument is out of range, or does not fit another.
 
     Example:
 
@@ -117,55 +120,80 @@ class RNNDecoder(Decoder):
         self.num_layers = validation.check_positive_integer(
             "num_layers", num_layers
         )
-        self.cell = validation.check_choice("cell", cell, tuple(CELLS))
-        self.query_state = validation.check_choice(
-            "query_state", query_state, ("previous", "current")
-        )
-        if query_state == "previous" and not input_feeding:
-            raise validation.invalid(
-                "input_feeding",
-                "True where query_state='previous', since what the query "
-                "found must reach the cell",
-                input_feeding,
-                "Or set query_state='current'.",
-            )
+        check_order(query_state, input_feeding)
+        self.query_state = query_state
         self.input_feeding = input_feeding
-        self.attention = _checked_attention(attention)
+        self.cell = cell
+        self.attention = attention
+        self.recurrent_cell = self._bare_cell()
+        if attention is not None:
+            self.recurrent_cell = AttentionCell(
+                self.recurrent_cell,
+                attention,
+                query_state=query_state,
+                input_feeding=input_feeding,
+                units=units,
+                dtype=self.dtype_policy,
+                name="recurrent_cell",
+            )
+
+    def _bare_cell(self):
+        """Returns the Keras cell that `cell` and `num_layers` ask for."""
+        if isinstance(self.cell, str):
+            validation.check_choice("cell", self.cell, tuple(CELLS))
+            options = {"units": self.units, "dtype": self.dtype_policy}
+            # An attribute, because files name weights by attributes, and the
+            # weights of version 0.1 are under this one.
+            self.cells = [
+                CELLS[self.cell](name=f"cell_{number}", **options)
+                for number in range(self.num_layers)
+            ]
+            if self.num_layers == 1:
+                return self.cells[0]
+            return keras.layers.StackedRNNCells(
+                self.cells, name="cells", dtype=self.dtype_policy
+            )
+        check_cell(self.cell)
+        if self.num_layers != 1:
+            raise validation.invalid(
+                "num_layers",
+                "1 where `cell` is a Keras RNN cell",
+                self.num_layers,
+                "Pass keras.layers.StackedRNNCells as `cell`.",
+            )
+        width = recurrence.output_size(self.cell)
+        if self.attention is None and width != self.units:
+            raise validation.invalid(
+                "units",
+                f"{width}, the width of the cell's output, where there is no "
+                "attention",
+                self.units,
+            )
+        return self.cell
 
     def build(self, target_shape, encoded_shape):
         super().build(target_shape, encoded_shape)
         batch, _, encoded_width = encoded_shape
-        feeds = self.attention is not None and self.input_feeding
-        fed = encoded_width if self.query_state == "previous" else self.units
-        width = self.embedding_dim + (fed if feeds else 0)
-        self.cells, self.bridges = [], []
-        for number in range(self.num_layers):
-            cell = CELLS[self.cell](
-                self.units, dtype=self.dtype_policy, name=f"cell_{number}"
-            )
-            cell.build((batch, width))
-            self.cells.append(cell)
-            for part in range(2 if self.cell == "lstm" else 1):
-                name = f"bridge_{number}_{part}"
-                bridge = self._dense(name, 2 * encoded_width)
-                self.bridges.append(bridge)
-            width = self.units
         if self.attention is not None:
-            query_shape = (batch, None, self.units)
-            if not self.attention.built:
-                self.attention.build(query_shape, encoded_shape)
-            width = self.units + encoded_width
-            if self.query_state == "previous":
-                width += self.embedding_dim
-            self.readout = self._dense("readout", width)
+            embedded_shape = (batch, None, self.embedding_dim)
+            self.recurrent_cell.build(embedded_shape, encoded_shape)
+            self.readout = self.recurrent_cell.readout  # see `cells`
+            cell = self.recurrent_cell.cell
+        else:
+            cell = self.recurrent_cell
+            if not cell.built:
+                cell.build((batch, self.embedding_dim))
+        self.bridges = []
+        for number, size in enumerate(recurrence.state_sizes(cell)):
+            bridge = keras.layers.Dense(
+                size,
+                activation="tanh",
+                dtype=self.dtype_policy,
+                name=f"bridge_{number}",
+            )
+            bridge.build((None, 2 * encoded_width))
+            self.bridges.append(bridge)
         self.output_dropout = self._dropout_layer("output_dropout")
-
-    def _dense(self, name, width):
-        layer = keras.layers.Dense(
-            self.units, activation="tanh", dtype=self.dtype_policy, name=name
-        )
-        layer.build((None, width))
-        return layer
 
     def call(
         self,
@@ -174,27 +202,34 @@ class RNNDecoder(Decoder):
         encoded_mask=None,
         return_attention_scores=False,
         training=None,
+        initial_state=None,
     ):
-        state = self.start(encoded, encoded_mask, max_length=None)
+        state = self.start(
+            encoded, encoded_mask, None, initial_state=initial_state
+        )
         embedded = self.embedding_dropout(
             self.embedding(target), training=training
         )  # (B, T, E)
-
-        def advance(carry, token):
-            return self._advance(token[:, None], {**state, **carry})[0]
-
-        first = _moving(state)
-        steps = scan(advance, first, ops.swapaxes(embedded, 0, 1))
-        steps = keras.tree.map_structure(join_steps, steps)
-        output, weights = self._output(embedded, steps, state)
+        if self.attention is None:
+            output = recurrence.run_cell_over(
+                self.recurrent_cell, embedded, state["moving"], training
+            )  # (B, T, U)
+            weights = no_weights(output, state["source_mask"])
+        else:
+            output, weights = self.recurrent_cell.run(
+                embedded,
+                state["memory"],
+                state["moving"],
+                encoded.shape[1],
+                return_attention_scores,
+                training,
+            )
         logits = self.logits(self.output_dropout(output, training=training))
-        if not return_attention_scores:
-            return logits
-        if weights is None:
-            weights = self._weights_of_all_steps(first, steps, state)
-        return logits, ops.cast(weights, "float32")
+        return (logits, weights) if return_attention_scores else logits
 
-    def start(self, encoded, source_mask, max_length, beams=1):
+    def start(
+        self, encoded, source_mask, max_length, beams=1, initial_state=None
+    ):
         """Returns the state before the first step.
 
         Args:
@@ -202,127 +237,68 @@ class RNNDecoder(Decoder):
             source_mask: boolean (batch, source_length) or None.
             max_length: not used; a recurrent state has no length.
             beams: integer, how many sequences share one source.
+            initial_state: list of the first states of the cells, each (batch,
+                width), or None, see `RNNDecoder`.
 
         Returns:
-            A dict. `cells` and `fed` move with the beams; the source, its
-            projected keys and its mask have no axis of beams.
+            A dict: `moving`, the state of the cell, which moves with the
+            beams; the memory of the mechanism and the mask, which they share.
         """
         source_mask = source_mask_of(encoded, source_mask)
         encoded = padding.keep(encoded, source_mask)
-        ends = ends_of(encoded, source_mask)  # (B, 2D)
-        cells = [
-            ops.repeat(bridge(ends)[:, None], beams, axis=1)  # (B, K, U)
-            for bridge in self.bridges
-        ]
-        state = {"cells": cells, "source": encoded, "source_mask": source_mask}
+        if initial_state is None:
+            ends = recurrence.ends_of(encoded, source_mask)  # (B, 2D)
+            initial_state = [bridge(ends) for bridge in self.bridges]
+        first = (ops.shape(encoded)[0], beams, initial_state)
         if self.attention is None:
-            return state
-        state["key"] = self.attention.project_key(encoded)
-        if self.input_feeding:
-            previous = self.query_state == "previous"
-            width = encoded.shape[-1] if previous else self.units
-            shape = (ops.shape(encoded)[0], beams, width)
-            state["fed"] = ops.zeros(shape, dtype=self.compute_dtype)
-        return state
+            moving = recurrence.first_states(self.recurrent_cell, *first)
+            return {"moving": moving, "source_mask": source_mask}
+        memory = self.attention.prepare(encoded, mask=source_mask)
+        moving = self.recurrent_cell.initial_state(memory, *first)
+        return {"moving": moving, "memory": memory}
 
     def step(self, tokens, state, index, ancestors=None):
         """Runs one position of each beam; see the protocol.
 
-        `index` and `ancestors` are not used: the state is the history.
+        `ancestors` is not used: the state is the history.
         """
         embedded = self.embedding(tokens)  # (B, K, E)
-        moved, weights = self._advance(embedded, state)
-        # In a step the beams stand where time stands in `call`.
-        output, found = self._output(embedded, moved, state)
-        weights = ops.cast(found if weights is None else weights, "float32")
-        return self.logits(output), {**state, **moved}, weights
+        if self.attention is None:
+            output, moving = recurrence.run_cell(
+                self.recurrent_cell, embedded, state["moving"]
+            )
+            weights = no_weights(output, state["source_mask"])
+            return self.logits(output), {**state, "moving": moving}, weights
+        index = ops.reshape(ops.cast(index, "int32"), (1, 1))
+        output, weights, moving = self.recurrent_cell.step(
+            embedded,
+            state["memory"],
+            state["moving"],
+            positions=ops.repeat(index, ops.shape(tokens)[1], axis=1),  # (1, K)
+            return_attention_scores=True,
+        )
+        weights = ops.cast(weights, "float32")  # (B, K, S)
+        return self.logits(output), {**state, "moving": moving}, weights
 
     def reorder(self, state, parents):
         """Returns the state after each beam k took the place of a parent."""
-        moved = keras.tree.map_structure(
-            lambda tensor: gather_slots(tensor, parents), _moving(state)
+        moving = keras.tree.map_structure(
+            lambda tensor: gather_slots(tensor, parents), state["moving"]
         )
-        return {**state, **moved}
+        return {**state, "moving": moving}
 
-    def _advance(self, embedded, state):
-        """Moves the cells on by one token, (B, K, E).
-
-        Returns:
-            The new `cells` and `fed`, and the attention weights, or None if
-            the cells did not need them.
-        """
-        if self.attention is None or not self.input_feeding:
-            cells = run_cells(self.cells, embedded, state["cells"])
-            return {"cells": cells}, None
-        fed, weights = state["fed"], None
-        if self.query_state == "previous":
-            fed, weights = self._attend(self._top(state), state)
-        inputs = ops.concatenate([embedded, fed], axis=-1)
-        cells = run_cells(self.cells, inputs, state["cells"])
-        if self.query_state == "current":
-            hidden = self._top({"cells": cells})
-            context, weights = self._attend(hidden, state)
-            fed = self._read_out([hidden, context])
-        return {"cells": cells, "fed": fed}, weights
-
-    def _read_out(self, parts):
-        """Returns tanh(W [parts]), (B, T, U)."""
-        joined = ops.concatenate(parts, axis=-1)
-        # In two axes: XLA cannot differentiate TensorFlow's matrix product
-        # of three axes and two in a loop.
-        output = self.readout(ops.reshape(joined, (-1, joined.shape[-1])))
-        return ops.reshape(output, (*ops.shape(joined)[:2], self.units))
-
-    def _top(self, state):
-        """The state of the top cell: (B, K, U)."""
-        return state["cells"][-2 if self.cell == "lstm" else -1]
-
-    def _output(self, embedded, moved, state):
-        """Makes the outputs o of one step or of all.
-
-        Args:
-            embedded: (B, T, E).
-            moved: what `_advance` returned, (B, T, .).
-            state: the state with the source.
-
-        Returns:
-            The outputs (B, T, U), and the attention weights where making
-            the outputs took them, else None.
-        """
-        hidden = self._top(moved)  # (B, T, U)
-        if self.attention is None:
-            return hidden, no_weights(hidden, state["source_mask"])
-        if self.query_state == "previous":
-            return self._read_out([hidden, moved["fed"], embedded]), None
-        if self.input_feeding:
-            return moved["fed"], None
-        context, weights = self._attend(hidden, state)
-        return self._read_out([hidden, context]), weights
-
-    def _weights_of_all_steps(self, first, steps, state):
-        query = self._top(steps)
-        if self.query_state == "previous":
-            query = ops.concatenate([self._top(first), query[:, :-1]], axis=1)
-        return self._attend(query, state)[1]
-
-    def _attend(self, query, state):
-        return self.attention.attend_projected(
-            query,
-            state["key"],
-            state["source"],
-            # `start` has put zeros at padding: `Padding` would do it again
-            # in each step.
-            mask=masks.Array(state["source_mask"][:, None, None]),
-            return_attention_scores=True,
-        )
+    def compute_output_spec(self, *args, initial_state=None, **kwargs):
+        return super().compute_output_spec(*args, **kwargs)
 
     def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        named = isinstance(self.cell, str)
         config = {
             "units": self.units,
-            "attention": keras.saving.serialize_keras_object(self.attention),
+            "attention": serialize(self.attention),
             "embedding_dim": self.embedding_dim,
             "num_layers": self.num_layers,
-            "cell": self.cell,
+            "cell": self.cell if named else serialize(self.cell),
             "query_state": self.query_state,
             "input_feeding": self.input_feeding,
         }
@@ -330,29 +306,12 @@ class RNNDecoder(Decoder):
 
     @classmethod
     def from_config(cls, config):
-        attention = keras.saving.deserialize_keras_object(config["attention"])
-        return cls(**{**config, "attention": attention})
+        deserialize = keras.saving.deserialize_keras_object
+        parts = {x: deserialize(config[x]) for x in ("attention", "cell")}
+        return cls(**{**config, **parts})
 
 
-def _moving(state):
-    """The part of the state that differs from beam to beam."""
-    return {name: state[name] for name in ("cells", "fed") if name in state}
-
-
-def _checked_attention(attention):
-    if attention is None:
-        return None
-    if not isinstance(attention, SingleHeadAttention):
-        raise validation.invalid(
-            "attention",
-            "a single-head attention layer of keras_attention, or None",
-            repr(attention),
-        )
-    if attention.dropout:
-        raise validation.invalid(
-            "attention.dropout",
-            "0 inside a recurrent decoder",
-            attention.dropout,
-            "Set `dropout` of the decoder instead.",
-        )
-    return attention
+def no_weights(hidden, source_mask):
+    """Returns zeros (B, T, S): the weights where nothing is attended to."""
+    shape = (*ops.shape(hidden)[:2], ops.shape(source_mask)[1])
+    return ops.zeros(shape, dtype="float32")

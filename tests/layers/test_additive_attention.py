@@ -184,18 +184,18 @@ def test_kernels_of_one_shape_start_apart():
 
 
 @both_kinds
-def test_keys_projected_once_give_the_same(normalize):
+def test_memory_prepared_once_gives_the_same(normalize):
     arrays = inputs()
     layer = layer_with_known_weights(normalize)
     whole = layer(**arrays, return_attention_scores=True)
     tensors = {k: ops.convert_to_tensor(a) for k, a in arrays.items()}
-    projected = layer.project_key(tensors["key"])
-    assert projected.shape == (BATCH, KEYS, UNITS)
+    memory = layer.prepare(tensors["value"], tensors["key"])
+    assert memory["key"].shape == (BATCH, KEYS, UNITS)
     for step in range(QUERIES):
-        output, weights = layer.attend_projected(
+        output, weights, _ = layer.attend(
             tensors["query"][:, step : step + 1],
-            projected,
-            tensors["value"],
+            memory,
+            {},
             return_attention_scores=True,
         )
         np.testing.assert_allclose(output[:, 0], whole[0][:, step], atol=1e-5)

@@ -188,17 +188,17 @@ def test_layer_wholly_in_half_precision(score, dtype):
 
 
 @each_score
-def test_keys_projected_once_give_the_same(score):
+def test_memory_prepared_once_gives_the_same(score):
     arrays = inputs(score)
     layer = DotProductAttention(score=score, scale=1.7)
     whole = layer(**arrays, return_attention_scores=True)
     tensors = {k: ops.convert_to_tensor(a) for k, a in arrays.items()}
-    projected = layer.project_key(tensors["key"])
+    memory = layer.prepare(tensors["value"], tensors["key"])
     for step in range(QUERIES):
-        output, weights = layer.attend_projected(
+        output, weights, _ = layer.attend(
             tensors["query"][:, step : step + 1],
-            projected,
-            tensors["value"],
+            memory,
+            {},
             return_attention_scores=True,
         )
         np.testing.assert_allclose(output[:, 0], whole[0][:, step], atol=1e-6)

@@ -90,15 +90,15 @@ def test_keras_mask_hides_padding_on_both_sides():
     assert np.all(np.any(output[0] != 0, axis=-1))
 
 
-def test_keys_projected_once_serve_every_step():
+def test_memory_prepared_once_serves_every_step():
     layer = SelfAttention(UNITS)
     expected = array(layer(INPUTS, MEMORY))
-    key = layer.project_key(MEMORY)
+    memory = layer.prepare(MEMORY)
     for step in range(LENGTH):
-        output, weights = layer.attend_projected(
+        output, weights, _ = layer.attend(
             INPUTS[:, step : step + 1],
-            key,
-            MEMORY,
+            memory,
+            {},
             return_attention_scores=True,
         )
         assert weights.shape == (BATCH, 1, 3)

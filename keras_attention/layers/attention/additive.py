@@ -6,11 +6,12 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import AdditiveScore
-from keras_attention.layers.attention.mechanism import SingleHeadAttention
+from keras_attention.layers.attention.stateless import StatelessMechanism
+from keras_attention.layers.initializers import cloned
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class AdditiveAttention(SingleHeadAttention):
+class AdditiveAttention(StatelessMechanism):
     """Additive attention with its projections, as Bahdanau et al. wrote it.
 
     The score of a query q and a key k is a small network:
@@ -109,23 +110,20 @@ class AdditiveAttention(SingleHeadAttention):
             )
 
     def _add_kernel(self, name, shape):
-        # An initialiser draws the same numbers at each call; a clone draws
-        # its own, unless the caller fixed the seed.
-        initializer = self.kernel_initializer
         return self.add_weight(
             name=name,
             shape=shape,
-            initializer=initializer.__class__.from_config(
-                initializer.get_config()
-            ),
+            initializer=cloned(self.kernel_initializer),
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
         )
 
-    def project_key(self, key):
-        return ops.matmul(key, self.key_kernel)  # (B, S, U)
+    def prepare(self, value, key=None, mask=None) -> dict:
+        key = value if key is None else key
+        key = ops.matmul(key, self.key_kernel)  # (B, S, U)
+        return self.memory_of(key, value, mask)
 
-    def score(self, query, projected_key):
+    def attend_inputs(self, query, key) -> dict:
         # Not `matmul`: XLA cannot differentiate TensorFlow's in a loop.
         query = ops.einsum("btd,du->btu", query, self.query_kernel)
         dtype = backend.result_type(query.dtype, "float32")
@@ -134,11 +132,7 @@ class AdditiveAttention(SingleHeadAttention):
             length = ops.sqrt(ops.sum(ops.square(vector)))
             vector = vector * (ops.cast(self.scale, dtype) / length)
             query = query + ops.cast(self.bias, query.dtype)
-        return {
-            "query": query,
-            "key": projected_key,
-            "score": AdditiveScore(vector),
-        }
+        return {"query": query, "key": key, "score": AdditiveScore(vector)}
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

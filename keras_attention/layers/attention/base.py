@@ -49,11 +49,16 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
                 "`SelfAttention`, which takes one."
             )
 
-    def dropout_for(self, training):
-        """Returns the `functional.Dropout` of this call, or None."""
+    def draw_seed(self, training: bool | None):
+        """Returns the seed of this call's dropout, or None without one."""
         if not (self.dropout and training):
             return None
-        return Dropout(self.dropout, self.seed_generator.next())
+        return self.seed_generator.next()
+
+    def dropout_for(self, training: bool | None) -> Dropout | None:
+        """Returns the `functional.Dropout` of this call, or None."""
+        seed = self.draw_seed(training)
+        return None if seed is None else Dropout(self.dropout, seed)
 
     def get_config(self):
         config = {"dropout": self.dropout, "seed": self.seed}

@@ -10,11 +10,11 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.choices import SCORES
 from keras_attention.functional import DotProductScore
-from keras_attention.layers.attention.mechanism import SingleHeadAttention
+from keras_attention.layers.attention.stateless import StatelessMechanism
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class DotProductAttention(SingleHeadAttention):
+class DotProductAttention(StatelessMechanism):
     """Attention whose score compares a query and a key as vectors.
 
     The score of a query q and a key k is one of
@@ -129,11 +129,13 @@ class DotProductAttention(SingleHeadAttention):
                 autocast=False,
             )
 
-    def project_key(self, key):
-        return _unit(key) if self.score_name == "cosine" else key
+    def prepare(self, value, key=None, mask=None) -> dict:
+        key = value if key is None else key
+        key = _unit(key) if self.score_name == "cosine" else key
+        return self.memory_of(key, value, mask)
 
-    def score(self, query, projected_key):
-        key, bias, scale = projected_key, None, self.scale
+    def attend_inputs(self, query, key) -> dict:
+        bias, scale = None, self.scale
         if self.use_scale:
             scale = _at_least_float32(self.scale_weight)
         if self.score_name == "scaled":

@@ -1,43 +1,179 @@
-"""The single-head attention layers: they differ in their score alone."""
+"""The protocol of attention that may remember what it attended to."""
 
 import keras
+from keras import ops
 
-from keras_attention.functional import attend
-from keras_attention.functional.padding import zero_padding
+from keras_attention import masks
+from keras_attention.functional.padding import keep
 from keras_attention.functional.padding import zeroed
 from keras_attention.layers.attention.base import AttentionLayer
 from keras_attention.layers.attention.call_masks import mask_for
+from keras_attention.layers.attention.query_scan import attend_in_turn
 
 
-class SingleHeadAttention(AttentionLayer):
-    """Base of the single-head layers: they differ in their score alone.
+@keras.saving.register_keras_serializable(package="keras_attention")
+class AttentionMechanism(AttentionLayer):
+    """Base of single-head attention, with or without a state.
+
+    A mechanism is three methods. `prepare` makes a *memory* of the source,
+    once; `initial_state` says what there is to remember before the first
+    query; `attend` answers queries and returns the state after them. With
+    them it is a layer with the call of all attention layers, and goes into
+    `AttentionCell` and `RNNDecoder`, where it trains, is searched by beam and
+    is exported.
+
+    Memory and state are nests (dicts, lists) of tensors. Those of the memory
+    begin with (batch, ...): slots of a search share it. Those of the state
+    begin with (batch, slots, ...), and keep their shapes and dtypes. Nothing
+    is kept on `self`. A layer without a state, like `AdditiveAttention`,
+    answers a whole target at once; with one, a call is a loop over the
+    queries, and equals the steps.
 
     A subclass builds its weights in `build(query_shape, value_shape,
-    key_shape=None)`, projects keys in `project_key`, and says in `score` what
-    goes into `attend`. The two steps are apart so that a decoder can project
-    the keys once and score them at each step.
+    key_shape=None)`, which calls this one. Where the width of its contexts is
+    not that of the values, `compute_output_shape` says so. Losses do not
+    belong inside: they are made of returned weights.
+
+    Args:
+        dropout: share of attention weights dropped in training.
+        seed: integer seed of the dropout.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+
+    Call arguments:
+        query: (batch, query_length, query_width).
+        value: (batch, key_length, value_width).
+        key: (batch, key_length, key_width); defaults to `value`.
+        query_mask, value_mask, key_mask: boolean (batch, length), True =
+            real. Each defaults to the Keras mask of its tensor.
+        attention_mask: boolean (batch, query_length, key_length) or
+            (query_length, key_length), True = may attend, or a
+            `keras_attention.masks.Mask`.
+        return_attention_scores: whether to return the weights too.
+        training: whether dropout is on.
+        use_causal_mask: whether a query sees only keys up to its position.
+
+    Returns:
+        The contexts (batch, query_length, width) and, if asked for, the
+        weights (batch, query_length, key_length).
+
+    Masking:
+        All masks AND together. Before anything is prepared, padded queries,
+        keys and values become zeros. The output keeps the Keras mask of the
+        query.
+
+    Raises:
+        ValueError: if an argument or a shape does not fit.
+
+    Example: attention that leaves alone what it has attended to, as the
+    coverage vector of See et al. 2017 (arXiv 1704.04368, equation 10) does.
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_attention as ka
+    >>> from keras import ops
+    >>> @keras.saving.register_keras_serializable(package="docs")
+    ... class Coverage(ka.AttentionMechanism):
+    ...     def build(self, query_shape, value_shape, key_shape=None):
+    ...         super().build(query_shape, value_shape, key_shape)
+    ...         shape = (query_shape[-1], value_shape[-1])
+    ...         self.kernel = self.add_weight(shape=shape, name="kernel")
+    ...         self.rate = self.add_weight(name="rate", initializer="ones")
+    ...     def prepare(self, value, key=None, mask=None):
+    ...         memory = {"value": value}
+    ...         return memory if mask is None else {**memory, "mask": mask}
+    ...     def initial_state(self, memory, slots=1):
+    ...         batch, length = ops.shape(memory["value"])[:2]
+    ...         return {"coverage": ops.zeros((batch, slots, length))}
+    ...     def attend(self, query, memory, state, *, mask=None, **options):
+    ...         query = ops.einsum("bqd,dk->bqk", query, self.kernel)
+    ...         context, weights = ka.functional.attend(
+    ...             query=query[:, :, None],
+    ...             key=memory["value"][:, :, None],
+    ...             value=memory["value"][:, :, None],
+    ...             bias=-self.rate * state["coverage"][:, None],
+    ...             mask=self.joined_mask(memory, mask),
+    ...             return_weights=True,
+    ...         )
+    ...         weights = weights[:, 0]  # (B, Q, S)
+    ...         state = {"coverage": state["coverage"] + weights}
+    ...         return context[:, :, 0], weights, state
+    >>> decoder = ka.RNNDecoder(11, units=6, attention=Coverage())
+    >>> decoder(np.array([[1, 5, 4]]), np.ones((1, 7, 13))).shape
+    TensorShape([1, 3, 11])
     """
 
     def build(self, query_shape, value_shape, key_shape=None):
         check_sequence_shapes(query_shape, value_shape, key_shape)
         self.built = True
 
-    def project_key(self, key):
-        """Returns the keys as the score wants them, (B, S, width)."""
-        return key
-
-    def score(self, query, projected_key):
-        """Returns the arguments of `attend` that make the score.
+    def prepare(self, value, key=None, mask=None):
+        """Returns the memory: what `attend` needs of the source.
 
         Args:
-            query: (batch, query_length, width), as given to the layer.
-            projected_key: what `project_key` returned.
+            value: (batch, key_length, value_width); zeros where `mask` hides.
+            key: (batch, key_length, key_width), likewise; None means `value`.
+            mask: boolean (batch, key_length), True = real, or None.
 
         Returns:
-            A dict with `query`, `key`, `score` and, where needed, `bias`;
-            query and key without the axis of heads.
+            A nest of tensors (batch, ...). `joined_mask` finds the mask in a
+            dict under "mask".
         """
-        raise TypeError(f"{type(self).__name__} does not define `score`.")
+        raise TypeError(f"{type(self).__name__} does not define `prepare`.")
+
+    def initial_state(self, memory, slots: int = 1):
+        """Returns the state before the first query; empty where there is none.
+
+        Args:
+            memory: what `prepare` returned.
+            slots: how many sequences share one source.
+
+        Returns:
+            A nest of tensors (batch, slots, ...).
+        """
+        return {}
+
+    def attend(
+        self,
+        query,
+        memory,
+        state,
+        *,
+        positions=None,
+        mask: masks.Mask | None = None,
+        seed=None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> tuple:
+        """Attends to what `prepare` returned.
+
+        Args:
+            query: (batch, queries, width). With a state, each query is that
+                of a slot; without one they may also be a whole target.
+            memory: what `prepare` returned.
+            state: what `initial_state` or the call before returned.
+            positions: integer (batch or 1, queries), where in the target each
+                query stands. None means 0, 1, 2, ...
+            mask: what the query side adds to the mask of the memory, or None.
+            seed: what `draw_seed` returned; drawn once for a whole target.
+            return_attention_scores: whether weights must be returned.
+            training: whether dropout is on.
+
+        Returns:
+            The contexts (batch, queries, width); the weights (batch, queries,
+            key_length), which may be None unless asked for; the new state.
+        """
+        raise TypeError(f"{type(self).__name__} does not define `attend`.")
+
+    def joined_mask(self, memory: dict, mask=None) -> masks.Mask | None:
+        """Returns the mask of the memory AND `mask`; None where all is seen.
+
+        It goes into `functional.attend`; or its `dense(queries, key_length)`
+        is a boolean tensor, (queries, key_length) or (batch, 1, queries,
+        key_length).
+        """
+        real = memory.get("mask")
+        padding = None if real is None else masks.Padding(real)
+        return zeroed(masks.combine_masks(padding, mask))
 
     def call(
         self,
@@ -52,66 +188,48 @@ class SingleHeadAttention(AttentionLayer):
         training=None,
         use_causal_mask=False,
     ):
-        key = value if key is None else key
         # `build` has seen the shapes of the first call alone.
-        check_sequence_shapes(query.shape, value.shape, key.shape)
+        check_sequence_shapes(query.shape, value.shape, key_shape_of(key))
+        keys = value if key is None else key
+        shape = (query.shape[0], 1, query.shape[1], keys.shape[1])
         mask = mask_for(
-            (query.shape[0], 1, query.shape[1], key.shape[1]),
+            shape,
             query_mask=query_mask,
-            value_mask=value_mask,
-            key_mask=key_mask,
             attention_mask=attention_mask,
             use_causal_mask=use_causal_mask,
         )
-        query, key, value = zero_padding(mask, query, key, value)
-        mask = zeroed(mask)
-        output, weights = self.attend_projected(
-            query,
-            self.project_key(key),
-            value,
-            mask=mask,
-            training=training,
-            return_attention_scores=return_attention_scores,
+        real = real_keys(
+            keys,
+            mask,
+            mask_for(shape, value_mask=value_mask, key_mask=key_mask),
         )
-        return (output, weights) if return_attention_scores else output
+        if mask is not None:
+            query = keep(query, mask.live_queries(ops.shape(query)[1]))
+        value = keep(value, real)
+        key = None if key is None else keep(key, real)
+        memory = self.prepare(value, key, real)
+        context, weights = self._attend_to_all(
+            query, value, memory, mask, return_attention_scores, training
+        )
+        return (context, weights) if return_attention_scores else context
 
-    def attend_projected(
-        self,
-        query,
-        projected_key,
-        value,
-        mask=None,
-        training=None,
-        return_attention_scores=False,
+    def _attend_to_all(
+        self, query, value, memory, mask, return_attention_scores, training
     ):
-        """Attends with keys that `project_key` has already projected.
-
-        Args:
-            query: (batch, query_length, query_width).
-            projected_key: (batch, key_length, width).
-            value: (batch, key_length, value_width).
-            mask: a `masks.Mask` or None.
-            training: whether to drop attention weights.
-            return_attention_scores: whether to return the weights too.
-
-        Returns:
-            The output (batch, query_length, value_width), and the weights
-            (batch, query_length, key_length) or None.
-        """
-        arguments = self.score(query, projected_key)
-        for name in ("query", "key"):
-            arguments[name] = arguments[name][:, :, None]  # (B, ., 1, H)
-        result = attend(
-            **arguments,
-            value=value[:, :, None],
-            mask=mask,
-            dropout=self.dropout_for(training),
-            return_weights=return_attention_scores,
+        """Answers a whole target: at once without a state, else in turn."""
+        state = self.initial_state(memory)
+        options = {
+            "mask": mask,
+            "seed": self.draw_seed(training),
+            "return_attention_scores": return_attention_scores,
+            "training": training,
+        }
+        if not keras.tree.flatten(state):
+            return self.attend(query, memory, state, **options)[:2]
+        width = self.compute_output_shape(query.shape, value.shape)[-1]
+        return attend_in_turn(
+            self, query, memory, state, width, value.shape[1], **options
         )
-        if not return_attention_scores:
-            return result[:, :, 0], None
-        output, weights = result
-        return output[:, :, 0], weights[:, 0]
 
     def compute_output_shape(self, query_shape, value_shape, key_shape=None):
         return (*query_shape[:-1], value_shape[-1])
@@ -129,8 +247,7 @@ class SingleHeadAttention(AttentionLayer):
         training=None,
         use_causal_mask=False,
     ):
-        key_shape = None if key is None else key.shape
-        check_sequence_shapes(query.shape, value.shape, key_shape)
+        check_sequence_shapes(query.shape, value.shape, key_shape_of(key))
         shape = self.compute_output_shape(query.shape, value.shape)
         output = keras.KerasTensor(shape, dtype=self.compute_dtype)
         if not return_attention_scores:
@@ -139,7 +256,19 @@ class SingleHeadAttention(AttentionLayer):
         return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
 
 
-def check_sequence_shapes(query_shape, value_shape, key_shape=None):
+def key_shape_of(key):
+    """Returns the shape of a key, None without one."""
+    return None if key is None else key.shape
+
+
+def real_keys(key, *key_masks):
+    """Returns which keys are padding in none of the masks, (B, S), or None."""
+    joined = masks.combine_masks(*key_masks)
+    real = None if joined is None else joined.live_keys(ops.shape(key)[1])
+    return None if real is None else ops.broadcast_to(real, ops.shape(key)[:2])
+
+
+def check_sequence_shapes(query_shape, value_shape, key_shape=None) -> None:
     """Checks the three input shapes of a single-head layer.
 
     Raises:

@@ -4,11 +4,12 @@ import keras
 
 from keras_attention import validation
 from keras_attention.functional import DotProductScore
-from keras_attention.layers.attention.mechanism import SingleHeadAttention
+from keras_attention.layers.attention.stateless import StatelessMechanism
+from keras_attention.layers.initializers import cloned
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class SelfAttention(SingleHeadAttention):
+class SelfAttention(StatelessMechanism):
     """Scaled dot-product attention of one head, with its four projections.
 
         weights = softmax((x W_q) (x W_k)^T / sqrt(units))
@@ -91,15 +92,10 @@ class SelfAttention(SingleHeadAttention):
         self.output_dense = self._project("attention_output", self.units)
 
     def _project(self, name, width):
-        # A seeded initialiser gives one value for ever, so each kernel has
-        # a clone of its own.
-        initializer = self.kernel_initializer
         child = keras.layers.Dense(
             self.units,
             use_bias=False,
-            kernel_initializer=initializer.__class__.from_config(
-                initializer.get_config()
-            ),
+            kernel_initializer=cloned(self.kernel_initializer),
             kernel_regularizer=self.kernel_regularizer,
             kernel_constraint=self.kernel_constraint,
             dtype=self.dtype_policy,
@@ -140,23 +136,22 @@ class SelfAttention(SingleHeadAttention):
             use_causal_mask,
         )
 
-    def project_key(self, key):
-        return self.key_dense(key)  # (B, S, U)
+    def prepare(self, value, key=None, mask=None) -> dict:
+        key = self.key_dense(value if key is None else key)  # (B, S, U)
+        return self.memory_of(key, value, mask)
 
-    def score(self, query, projected_key):
-        return {
-            "query": self.query_dense(query),  # (B, T, U)
-            "key": projected_key,
-            "score": DotProductScore(),
-        }
+    def attend_inputs(self, query, key) -> dict:
+        query = self.query_dense(query)  # (B, T, U)
+        return {"query": query, "key": key, "score": DotProductScore()}
 
-    def attend_projected(self, query, projected_key, value, **options):
-        output, weights = super().attend_projected(
-            query, projected_key, value, **options
+    def attend(self, query, memory, state, **options):
+        context, weights, state = super().attend(
+            query, memory, state, **options
         )
         # weights (x W_v) = (weights x) W_v: after the sum, so that a decoder
         # does not project its whole memory at every step.
-        return self.output_dense(self.value_dense(output)), weights
+        context = self.output_dense(self.value_dense(context))  # (B, T, U)
+        return context, weights, state
 
     def compute_output_shape(
         self, query_shape, value_shape=None, key_shape=None

@@ -1,7 +1,18 @@
-"""Stacks of recurrent cells, run on one token of each beam."""
+"""Any Keras RNN cell, run on one token of each beam, or on all tokens.
+
+A cell's state is a flat list here, in the order of its `state_size`. Letters
+in the shape comments: B batch, K slots of a search, T target length, S source
+length.
+"""
+
+import contextlib
+import inspect
+import typing
 
 import keras
 from keras import ops
+
+from keras_attention.layers.recurrent.scan import scan
 
 CELLS = {
     "lstm": keras.layers.LSTMCell,
@@ -10,52 +21,166 @@ CELLS = {
 }
 
 
-def scan(advance, first, inputs):
-    """Runs `advance` along axis 0 of `inputs` and returns every state.
+def is_cell(candidate) -> bool:
+    """Whether it is a Keras layer that keeps to the protocol of RNN cells."""
+    return isinstance(candidate, keras.layers.Layer) and hasattr(
+        candidate, "state_size"
+    )
+
+
+def state_sizes(cell) -> list[int]:
+    """Returns the width of each state of a cell, a stack's one by one."""
+    return keras.tree.flatten(cell.state_size)
+
+
+def output_size(cell) -> int:
+    """Returns the width of a cell's output."""
+    size = getattr(cell, "output_size", None)
+    return state_sizes(cell)[0] if size is None else size
+
+
+def first_states(cell, batch, slots: int = 1, given=None) -> list:
+    """Returns the states of a cell before the first step, (B, K, .) each.
 
     Args:
-        advance: function (state, input) -> state, shapes unchanged.
-        first: nest of tensors, the state before the first input.
-        inputs: tensor (length, ...).
+        cell: a Keras RNN cell.
+        batch: number of rows.
+        slots: how many sequences begin with each row.
+        given: list of states, each (batch, width), in the order of the
+            cell's `state_size`; None for the cell's own, zeros in Keras's.
 
-    Returns:
-        The nest of states, each tensor with an axis of length in front.
+    Raises:
+        ValueError: if `given` has other sizes than the cell.
     """
-    if keras.config.backend() == "tensorflow":
-        # `ops.scan` gives its loop no bound on TensorFlow, and XLA cannot
-        # differentiate a loop without one.
-        import tensorflow as tf
+    sizes = state_sizes(cell)
+    if given is None:
+        given = _own_states(cell, batch)
+    given = [ops.cast(x, cell.compute_dtype) for x in keras.tree.flatten(given)]
+    shapes = [tuple(state.shape) for state in given]
+    if [shape[1:] for shape in shapes] != [(size,) for size in sizes]:
+        raise ValueError(
+            "The first states of a cell must be tensors (batch, size) with "
+            f"size in {sizes}, one for each state of "
+            f"{type(cell).__name__}. Received: shapes {shapes}."
+        )
+    return [ops.repeat(x[:, None], slots, axis=1) for x in given]  # (B, K, U)
 
-        return tf.scan(advance, inputs, initializer=first)
 
-    def step(state, x):
-        state = advance(state, x)
-        return state, state
+def _own_states(cell, batch):
+    if hasattr(cell, "get_initial_state"):
+        return cell.get_initial_state(batch_size=batch)
+    dtype = cell.compute_dtype
+    return [ops.zeros((batch, size), dtype) for size in state_sizes(cell)]
 
-    return ops.scan(step, first, inputs)[1]
+
+def first_output(cell, states: list):
+    """Returns what stands for the output before the first step.
+
+    In Keras's cells the first state is the output, of a stack that of its
+    last cell. Where the widths differ there is none: zeros.
+    """
+    last = _parts(cell)[-1]
+    state = states[-len(state_sizes(last))]  # (B, K, U)
+    if state.shape[-1] == output_size(cell):
+        return state
+    shape = (*ops.shape(state)[:2], output_size(cell))
+    return ops.zeros(shape, dtype=state.dtype)
 
 
-def run_cells(cells, inputs, states):
-    """Runs a stack of cells once.
+def run_cell(cell, inputs, states: list, training: bool | None = None):
+    """Runs a cell once.
 
     Args:
-        cells: Keras RNN cells, the first reads `inputs`.
-        inputs: (batch, beams, width).
-        states: flat list of all states of all cells, (batch, beams, units).
+        cell: a Keras RNN cell.
+        inputs: (batch, slots, width).
+        states: flat list of the cell's states, each (batch, slots, width).
+        training: whether the cell's dropouts are on.
 
     Returns:
-        The new states, in the same order.
+        The output (batch, slots, width), and the new states.
     """
-    batch, beams = ops.shape(inputs)[:2]
-    size = len(states) // len(cells)
-    x = ops.reshape(inputs, (-1, inputs.shape[-1]))  # (B * K, .)
-    new = []
-    for number, cell in enumerate(cells):
-        old = states[number * size : (number + 1) * size]
-        old = [ops.reshape(state, (-1, cell.units)) for state in old]
-        x, old = cell(x, old)
-        new += [ops.reshape(s, (batch, beams, cell.units)) for s in old]
-    return new
+    batch, slots = ops.shape(inputs)[:2]
+    rows, *old = (
+        ops.reshape(x, (-1, x.shape[-1]))  # (B * K, .)
+        for x in (inputs, *states)
+    )
+    if keras.tree.is_nested(cell.state_size):
+        old = keras.tree.pack_sequence_as(cell.state_size, old)
+    takes = inspect.signature(cell.call).parameters
+    options = {"training": training} if "training" in takes else {}
+    output, new = cell(rows, old, **options)
+    output, *new = (
+        ops.reshape(x, (batch, slots, x.shape[-1]))  # (B, K, .)
+        for x in (output, *keras.tree.flatten(new))
+    )
+    # A loop keeps its dtypes, whatever the policy of the cell.
+    pairs = zip(new, states, strict=True)
+    new = [ops.cast(one, before.dtype) for one, before in pairs]
+    return ops.cast(output, inputs.dtype), new
+
+
+def run_cell_over(cell, inputs, states: list, training: bool | None = None):
+    """Runs a cell over a sequence.
+
+    Args:
+        cell: a Keras RNN cell.
+        inputs: (batch, length, width).
+        states: flat list of the cell's first states, each (batch, 1, width).
+        training: whether the cell's dropouts are on.
+
+    Returns:
+        The outputs (batch, length, width).
+    """
+
+    def step(state, now):
+        output, state = run_cell(cell, now[:, None], state, training)
+        return state, output
+
+    shape = (inputs.shape[0], 1, output_size(cell))
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    like = keras.KerasTensor(shape, dtype)
+    with dropout_masks(cell, ops.shape(inputs)[0], inputs.shape[-1], training):
+        steps = ops.swapaxes(inputs, 0, 1)  # (T, B, .)
+        return join_steps(scan(step, states, steps, like)[1])
+
+
+@contextlib.contextmanager
+def dropout_masks(
+    cell, batch, width: int, training: bool | None
+) -> typing.Iterator[None]:
+    """Makes the dropout masks of a cell for the loop inside it.
+
+    A cell makes them where it is first called, and keeps them for the steps
+    to come: inside a loop they could not be used outside.
+
+    Args:
+        cell: a Keras RNN cell.
+        batch: how many rows it will be called with.
+        width: that of its inputs.
+        training: whether dropout is on.
+    """
+    parts = [x for x in _parts(cell) if hasattr(x, "reset_dropout_mask")]
+    widths = [width, *map(output_size, _parts(cell))]
+    if training:
+        for part, size in zip(_parts(cell), widths, strict=False):
+            if part in parts:
+                dtype = part.compute_dtype
+                hidden = state_sizes(part)[0]
+                part.get_dropout_mask(ops.ones((batch, size), dtype))
+                part.get_recurrent_dropout_mask(
+                    ops.ones((batch, hidden), dtype)
+                )
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.reset_dropout_mask()
+            part.reset_recurrent_dropout_mask()
+
+
+def _parts(cell):
+    """Returns the cells of a stack, or the cell alone, in a list."""
+    return getattr(cell, "cells", None) or [cell]
 
 
 def ends_of(encoded, mask):
@@ -75,9 +200,3 @@ def ends_of(encoded, mask):
 def join_steps(steps):
     """Joins steps: (T, B, 1, U) -> (B, T, U)."""
     return ops.swapaxes(steps[:, :, 0], 0, 1)
-
-
-def no_weights(hidden, source_mask):
-    """Returns zeros (B, T, S): the weights where nothing is attended to."""
-    shape = (*ops.shape(hidden)[:2], ops.shape(source_mask)[1])
-    return ops.zeros(shape, dtype="float32")

@@ -14,6 +14,10 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 \
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet \
 	--disable-pip-version-check --prefer-binary
 
+# Each worker takes neighbours, which share what a module trains or exports,
+# and helps the other at the end.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
 # What runs on every backend; the other tests need TensorFlow.
 BACKEND_TESTS := tests/functional tests/layers tests/models \
 	tests/decoding/test_sampling.py tests/decoding/test_scoring.py \
@@ -26,22 +30,26 @@ BENCHMARKS := $(filter-out %/measure.py %/sequence_models.py \
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test test-all test-versions lint format bench clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' \
-		$(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / \
+		{ printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp  ## Train spelling to phonemes, export, serve, plot
 	$(BIN)/python -m keras_attention.examples.g2p --output saved_models/demo
 
-test: $(VENV)/test.stamp  ## Lint, then all tests on TensorFlow and on JAX
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+test: SELECTED := -m "not exhaustive"
+test: test-all  ## Lint, then the tests on TensorFlow and on JAX
+
+test-all: lint  ## The same with every notebook, page and combination
 	@echo "== Tests and docstring examples, TensorFlow backend"
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -n 2
+	KERAS_BACKEND=tensorflow $(PYTEST) $(SELECTED)
 	@echo "== Tests of what runs on every backend, JAX backend"
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n 2 $(BACKEND_TESTS)
+	KERAS_BACKEND=jax $(PYTEST) $(SELECTED) $(BACKEND_TESTS)
+
+test-versions: $(VENV)/test.stamp  ## Core tests, other Pythons and versions
+	$(BIN)/python .ci/versions.py $(ONLY)
 
 lint: $(VENV)/test.stamp  ## Check style and format
 	$(BIN)/ruff check .
@@ -56,7 +64,7 @@ bench: $(VENV)/benchmarks.stamp  ## Run every script of benchmarks/
 		echo "== $$script"; $(BIN)/python $$script; done
 
 clean:  ## Remove .venv, caches and what `make demo` wrote
-	rm -rf $(VENV) build dist *.egg-info saved_models/demo \
+	rm -rf $(VENV) .venv-versions build dist *.egg-info saved_models/demo \
 		.pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,6 +1,10 @@
-"""Rules of the whole code base, checked on its syntax trees."""
+"""Rules of the whole code base, checked on its syntax trees.
+
+One test for each rule: it lists all that break it, as `file:line: what`.
+"""
 
 import ast
+import functools
 import inspect
 import re
 import sys
@@ -46,8 +50,24 @@ def unit_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
+def text_of(path):
+    return path.read_text(encoding="utf-8")
+
+
+@functools.cache
 def parse(path):
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    return ast.parse(text_of(path), filename=str(path))
+
+
+@functools.cache
+def nodes_of(path):
+    return tuple(ast.walk(parse(path)))
+
+
+def place(path, line):
+    """As editors and terminals know it: file:line."""
+    return f"{name_of(path)}:{line}"
 
 
 def imported_names(node, path):
@@ -64,22 +84,24 @@ def imported_names(node, path):
 
 
 def all_imports(path):
-    """Names imported anywhere in a file, inside functions too."""
+    """(line, name) of all imported in a file, inside functions too."""
     return [
-        n for node in ast.walk(parse(path)) for n in imported_names(node, path)
+        (node.lineno, name)
+        for node in nodes_of(path)
+        for name in imported_names(node, path)
     ]
 
 
 def top_imports(path):
-    """Names imported when the module is: not those inside functions."""
-    names = []
+    """(line, name) imported when the module is: not inside functions."""
+    found = []
     pending = [parse(path)]
     while pending:
         node = pending.pop()
-        names += imported_names(node, path)
+        found += [(node.lineno, name) for name in imported_names(node, path)]
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             pending += ast.iter_child_nodes(node)
-    return names
+    return found
 
 
 def is_under(name, *packages):
@@ -103,24 +125,24 @@ def forbidden_units(unit, names):
     return wrong
 
 
-each_module = pytest.mark.parametrize(
-    "path",
-    [path for path in source_files(PACKAGE) if path != PACKAGE / "__init__.py"],
-    ids=name_of,
-)
-each_package_file = pytest.mark.parametrize(
-    "path", source_files(PACKAGE), ids=name_of
-)
-each_file_of_tests = pytest.mark.parametrize(
-    "path", source_files(TESTS), ids=name_of
-)
+PACKAGE_FILES = source_files(PACKAGE)
+TEST_FILES = source_files(TESTS)
 
 
-@each_module
-def test_imports_go_down_only(path):
-    unit = unit_of(path)
-    assert unit in FLOOR_OF, f"{name_of(path)} needs a floor in FLOORS"
-    assert forbidden_units(unit, all_imports(path)) == set()
+def test_every_unit_has_a_floor():
+    units = {unit_of(path) for path in PACKAGE_FILES} - {"__init__"}
+    assert units - set(FLOOR_OF) == set(), "add them to FLOORS"
+
+
+def test_imports_go_down_only():
+    upwards = [
+        f"{place(path, line)}: {unit_of(path)} imports {name}"
+        for path in PACKAGE_FILES
+        if path != PACKAGE / "__init__.py"
+        for line, name in all_imports(path)
+        if forbidden_units(unit_of(path), [name])
+    ]
+    assert upwards == []
 
 
 @pytest.mark.parametrize(
@@ -151,41 +173,64 @@ def test_imported_names_resolves_relative_imports():
     assert imported_names(node, path) == ["keras_attention.layers.block"]
 
 
-@each_package_file
-def test_third_party_imports_at_top_are_few(path):
-    allowed = {"keras_attention", "keras", "numpy"}
-    if unit_of(path) in TENSORFLOW_AT_TOP:
-        allowed.add("tensorflow")
-    outside = {name.split(".")[0] for name in top_imports(path)}
-    assert outside - allowed - sys.stdlib_module_names == set()
+def test_third_party_imports_at_top_are_few():
+    def is_allowed(unit, package):
+        if package == "tensorflow":
+            return unit in TENSORFLOW_AT_TOP
+        ours = {"keras_attention", "keras", "numpy"}
+        return package in ours | sys.stdlib_module_names
+
+    others = [
+        f"{place(path, line)}: {name}"
+        for path in PACKAGE_FILES
+        for line, name in top_imports(path)
+        if not is_allowed(unit_of(path), name.split(".")[0])
+    ]
+    assert others == []
 
 
-@each_package_file
-def test_no_private_imports(path):
+def lines_with(pattern, path):
+    lines = enumerate(text_of(path).splitlines(), start=1)
+    return [
+        f"{place(path, number)}: {line.strip()}"
+        for number, line in lines
+        if re.search(pattern, line)
+    ]
+
+
+def test_no_private_imports():
     private = [
-        name
-        for name in all_imports(path)
+        f"{place(path, line)}: {name}"
+        for path in PACKAGE_FILES
+        for line, name in all_imports(path)
         if is_under(name, "keras.src", "tensorflow.python", "tensorflow.keras")
     ]
+    for path in PACKAGE_FILES:
+        pattern = r"\b(keras\.src|tf\.keras|tensorflow\.python)\."
+        private += lines_with(pattern, path)
     assert private == []
-    text = path.read_text(encoding="utf-8")
-    assert not re.search(r"\b(keras\.src|tf\.keras|tensorflow\.python)\.", text)
 
 
-@each_package_file
-def test_no_assert_in_package(path):
-    asserts = [n.lineno for n in ast.walk(parse(path)) if type(n) is ast.Assert]
+def test_no_assert_in_package():
+    asserts = [
+        place(path, node.lineno)
+        for path in PACKAGE_FILES
+        for node in nodes_of(path)
+        if isinstance(node, ast.Assert)
+    ]
     assert asserts == []
 
 
-@each_package_file
-def test_nothing_is_left_undone(path):
-    unfinished = r"\b(TODO|FIXME|XXX|NotImplementedError)\b"
-    assert re.findall(unfinished, path.read_text(encoding="utf-8")) == []
+def test_nothing_is_left_undone():
+    pattern = r"\b(TODO|FIXME|XXX|NotImplementedError)\b"
+    unfinished = [
+        line for path in PACKAGE_FILES for line in lines_with(pattern, path)
+    ]
+    assert unfinished == []
 
 
 def test_no_drawer_modules():
-    found = [p for p in source_files(PACKAGE) if p.stem in DRAWERS]
+    found = [p for p in PACKAGE_FILES if p.stem in DRAWERS]
     folders = [
         p for p in PACKAGE.rglob("*") if p.is_dir() and p.name in DRAWERS
     ]
@@ -193,7 +238,7 @@ def test_no_drawer_modules():
 
 
 def test_every_folder_is_a_package():
-    folders = {path.parent for path in source_files(PACKAGE)}
+    folders = {path.parent for path in PACKAGE_FILES}
     assert [f for f in folders if not (f / "__init__.py").exists()] == []
 
 
@@ -215,13 +260,13 @@ def asserts_something(function):
 
 def functions_of(path):
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return [node for node in ast.walk(parse(path)) if isinstance(node, kinds)]
+    return [node for node in nodes_of(path) if isinstance(node, kinds)]
 
 
-@each_file_of_tests
-def test_every_test_asserts_something(path):
+def test_every_test_asserts_something():
     empty = [
-        function.name
+        f"{place(path, function.lineno)}: {function.name}"
+        for path in TEST_FILES
         for function in functions_of(path)
         if function.name.startswith("test_") and not asserts_something(function)
     ]
@@ -244,11 +289,11 @@ def test_asserts_something_on_known_cases(body, expected):
     assert asserts_something(ast.parse(body)) is expected
 
 
-@each_file_of_tests
-def test_every_raises_has_match(path):
+def test_every_raises_has_match():
     bare = [
-        node.lineno
-        for node in ast.walk(parse(path))
+        place(path, node.lineno)
+        for path in TEST_FILES
+        for node in nodes_of(path)
         if called_name(node) == "raises"
         and "SystemExit" not in ast.unparse(node.args)
         and "match" not in {keyword.arg for keyword in node.keywords}
@@ -257,7 +302,7 @@ def test_every_raises_has_match(path):
 
 
 def test_test_files_have_unique_names():
-    names = [path.name for path in source_files(TESTS)]
+    names = [path.name for path in TEST_FILES]
     names = [name for name in names if name != "conftest.py"]
     assert len(set(names)) == len(names)
     assert not list(TESTS.rglob("__init__.py"))

@@ -1,6 +1,7 @@
 """The wheel: what is in it, and that it works away from the checkout."""
 
 import configparser
+import importlib.util
 import os
 import re
 import shutil
@@ -161,6 +162,48 @@ def test_pinned_versions_are_among_those_accepted(settings, python):
         else:
             # ruff is pinned in setup.cfg, the others differ with Python.
             assert requirement.name in {"ruff", "numpy", "setuptools"}
+
+
+@pytest.fixture
+def versions():
+    """The script of `make test-versions`, as a module."""
+    path = ROOT / ".ci" / "versions.py"
+    spec = importlib.util.spec_from_file_location("versions", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_lowest_versions_that_are_tested_are_those_accepted(settings, versions):
+    pins = [Requirement(pin) for pin in versions.lowest_requirements()]
+    for line in settings["options"]["install_requires"].split():
+        (pin,) = (p for p in pins if p.name == Requirement(line).name)
+        if ">=" in line:
+            version = str(pin.specifier).removeprefix("==")
+            assert line.startswith(f"{pin.name}>={version}")
+            assert version in Requirement(line).specifier
+
+
+def test_what_other_versions_are_tested_with_is_there(versions):
+    left_out = {p for paths in versions.LEFT_OUT.values() for p in paths}
+    assert left_out <= set(versions.CORE)
+    assert set(versions.LEFT_OUT) <= set(versions.environments())
+    missing = [path for path in versions.CORE if not (ROOT / path).exists()]
+    assert missing == []
+
+
+def test_a_python_is_found_where_it_runs(versions, tmp_path, monkeypatch):
+    # The stand-in of a version manager is there, and refuses.
+    for name, line in (("refuses", "exit 127"), ("runs", "echo 9.9")):
+        program = tmp_path / name / "python9.9"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o755)
+    folders = [str(tmp_path / name) for name in ("none", "refuses", "runs")]
+    monkeypatch.setenv("PATH", os.pathsep.join(folders))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert versions.find_python("9.9") == tmp_path / "runs" / "python9.9"
+    assert versions.find_python("9.8") is None
 
 
 def test_installed_package_imports_away_from_checkout(installed, tmp_path):

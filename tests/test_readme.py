@@ -1,4 +1,7 @@
-"""The README, followed from top to bottom in one folder, as a reader would."""
+"""The README: its code, its commands, its links.
+
+`make test-all` follows it from top to bottom in one folder, as a reader would.
+"""
 
 import os
 import pathlib
@@ -9,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from documented_calls import check_calls_fit
 
 import keras_attention as ka
 from keras_attention.cli.options import make_parser
@@ -71,6 +75,7 @@ def followed(tmp_path_factory):
     return folder, done.stdout
 
 
+@pytest.mark.exhaustive
 def test_page_prints_what_it_says(followed):
     _, printed = followed
     assert "0.  ]]]" in printed  # the padding gets no weight
@@ -82,6 +87,7 @@ def test_page_prints_what_it_says(followed):
     assert "AH T EH N SH AH N" in printed
 
 
+@pytest.mark.exhaustive
 def test_page_leaves_a_picture_of_a_diagonal(followed):
     folder, _ = followed
     assert (folder / "alignment.png").stat().st_size > 1000
@@ -89,6 +95,11 @@ def test_page_leaves_a_picture_of_a_diagonal(followed):
     alignment = model.generate(["hello"]).alignments[0, 0]
     assert alignment[:5].argmax(axis=1).tolist() == [4, 3, 2, 1, 0]
     assert np.all(alignment[:5].max(axis=1) > 0.5)
+
+
+def test_calls_on_the_page_fit_the_functions():
+    code = "\n".join(code for _, code in blocks("python"))
+    check_calls_fit(code, at_least=12)
 
 
 def commands(program):

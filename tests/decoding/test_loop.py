@@ -1,6 +1,7 @@
 """What holds for every search: paths, rows, ends and alignments."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -37,8 +38,10 @@ every_search = pytest.mark.parametrize(
 )
 
 
-def decode_random(search, mode="eager", decoder=None, **arguments):
-    decoder = decoder or MovedMemory()
+@functools.cache
+def decode_random(search, mode="eager", decoder_class=MovedMemory, **arguments):
+    """What several tests look at is decoded once."""
+    decoder = decoder_class()
 
     def decode_batch(encoded, source_mask):
         return decode(decoder, encoded, source_mask, search, MAX_LENGTH)
@@ -64,8 +67,8 @@ def test_decode_is_the_same_traced_and_compiled(search, mode):
 @every_search
 @pytest.mark.parametrize("mode", ["eager", "graph", "compiled"])
 def test_decode_is_the_same_with_moved_and_with_looked_up_state(search, mode):
-    looked_up = decode_random(search, mode, LookedUpMemory())
-    check_same(looked_up, decode_random(search, mode, MovedMemory()))
+    looked_up = decode_random(search, mode, LookedUpMemory)
+    check_same(looked_up, decode_random(search, mode))
 
 
 @every_search
@@ -98,10 +101,10 @@ def test_decode_pads_after_eos_and_counts_it(search):
 
 
 @every_search
-@pytest.mark.parametrize("decoder", [MovedMemory(), LookedUpMemory()])
-def test_decode_returns_the_alignment_of_each_hypothesis(search, decoder):
+@pytest.mark.parametrize("decoder_class", [MovedMemory, LookedUpMemory])
+def test_decode_returns_the_alignment_of_each_hypothesis(search, decoder_class):
     encoded, source_mask = random_models()
-    decoded = decode_random(search, decoder=decoder)
+    decoded = decode_random(search, "eager", decoder_class)
     for row, hypothesis in np.ndindex(*decoded.lengths.shape):
         length = decoded.lengths[row, hypothesis]
         tokens = tuple(decoded.tokens[row, hypothesis, :length])
@@ -115,9 +118,9 @@ def test_decode_returns_the_alignment_of_each_hypothesis(search, decoder):
 @every_search
 def test_decode_of_a_row_is_independent_of_its_batch_mates(search):
     """Named after KerasHub's beam, where batch-mates change a row."""
-    encoded, source_mask = random_models(batch=5)
-    together = decode(MovedMemory(), encoded, source_mask, search, MAX_LENGTH)
-    for row in range(5):
+    encoded, source_mask = random_models()
+    together = decode_random(search)
+    for row in range(3):
         one = slice(row, row + 1)
         alone = decode(
             MovedMemory(),
@@ -127,7 +130,7 @@ def test_decode_of_a_row_is_independent_of_its_batch_mates(search):
             MAX_LENGTH,
             row_seeds=np.array([row]),
         )
-        check_same(alone, [np.asarray(t) for t in together], rows=one)
+        check_same(alone, together, rows=one)
 
 
 @pytest.mark.tensorflow_only
@@ -172,7 +175,7 @@ def test_decode_without_eos_ends_at_max_length(mode):
             return logits + never.astype("float32"), state, alignment
 
     for search in (Greedy(), Beam(width=3, num_hypotheses=3)):
-        decoded = decode_random(search, mode, NeverEnds())
+        decoded = decode_random(search, mode, NeverEnds)
         assert (decoded.lengths == MAX_LENGTH).all()
         assert not (decoded.tokens == EOS).any()
         assert np.isfinite(decoded.scores).all()
@@ -273,8 +276,9 @@ def floatx(request):
     keras.config.set_floatx(before)
 
 
-@pytest.mark.parametrize("name", ["greedy", "samples", "beam-coverage"])
-def test_decode_is_the_same_whatever_floatx(name, floatx):
+@functools.cache
+def decode_from_tables(name, floatx):
+    assert keras.config.floatx() == floatx
     constraints = (MinLength(3), NoRepeatNgram(2), RepetitionPenalty(1.5))
     search = dataclasses.replace(SEARCHES[name], constraints=constraints)
 
@@ -282,9 +286,14 @@ def test_decode_is_the_same_whatever_floatx(name, floatx):
         return decode(Table(), tables, source_mask, search, 5)
 
     inputs = random_models(vocabulary=Table.vocabulary)
-    found = run("graph", decode_batch, *inputs)
+    return run("graph", decode_batch, *inputs)
+
+
+@pytest.mark.parametrize("name", ["greedy", "samples", "beam-coverage"])
+def test_decode_is_the_same_whatever_floatx(name, floatx):
+    found = decode_from_tables(name, floatx)
     keras.config.set_floatx("float32")
-    expected = run("graph", decode_batch, *inputs)
+    expected = decode_from_tables(name, "float32")
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)

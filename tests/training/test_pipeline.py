@@ -15,8 +15,8 @@ from keras_attention.training import Survey
 from keras_attention.training import make_dataset
 from keras_attention.training import steps_per_epoch
 from keras_attention.training import survey_pairs
+from keras_attention.training.batching import shuffled
 from keras_attention.training.buckets import choose_buckets
-from keras_attention.training.pipeline import _shuffled
 
 SOURCE = Vocabulary.build(["abcdefg"])
 TARGET = Vocabulary.build(["A B C D E F G"], unit="symbols")
@@ -173,10 +173,10 @@ def test_shuffle_streams_with_a_bounded_buffer():
             taken.append(number)
             yield number
 
-    shuffled = _shuffled(numbers(), 20, np.random.default_rng(0))
-    first = [next(shuffled) for _ in range(3)]
+    mixed = shuffled(numbers(), 20, np.random.default_rng(0))
+    first = [next(mixed) for _ in range(3)]
     assert len(taken) == 20 and set(first) <= set(range(20))
-    rest = list(shuffled)
+    rest = list(mixed)
     assert sorted(first + rest) == list(range(1000))
 
 

@@ -1,8 +1,11 @@
 """train(): from pairs to a folder, and everything that may go wrong."""
 
 import inspect
+import json
 import shutil
 import types
+from dataclasses import FrozenInstanceError
+from dataclasses import fields
 
 import keras
 import numpy as np
@@ -15,7 +18,9 @@ from keras_attention.models import read_card
 from keras_attention.training import GenerationMetrics
 from keras_attention.training import train
 from keras_attention.training.identity import SETTINGS
+from keras_attention.training.identity import PairDigest
 from keras_attention.training.identity import facts_of
+from keras_attention.training.settings import TrainingSettings
 from keras_attention.training.workspace import Workspace
 
 WORDS = [a + b + c for a in "abcd" for b in "abcd" for c in ("", "a", "d")]
@@ -230,41 +235,74 @@ def test_other_data_or_settings_are_no_way_to_go_on(unfinished, changed, name):
 def test_every_argument_is_a_setting_or_known_not_to_matter():
     arguments = set(inspect.signature(train).parameters)
     digested = {"pairs", "validation_pairs", "search", "initial_folder"}
+    digested |= {"optimizer"}
     free = {"folder", "columns", "max_minutes"}
     free |= {"checkpoint_every", "resume", "overwrite", "callbacks", "verbose"}
     assert arguments == {*SETTINGS} | digested | free
 
 
-def test_digest_tells_apart_where_pairs_begin():
-    args = types.SimpleNamespace(
-        search=None, initial_folder=None, **dict.fromkeys(SETTINGS)
-    )
+def test_settings_are_the_arguments_of_train():
+    given = {
+        name: parameter.default
+        for name, parameter in inspect.signature(train).parameters.items()
+    }
+    defaults = {f.name: f.default for f in fields(TrainingSettings)}
+    assert list(given) == list(defaults)
+    del given["pairs"], given["folder"], given["options"]
+    assert given == {name: defaults[name] for name in given}
+
+
+def test_settings_cannot_be_changed(tmp_path):
+    settings = TrainingSettings(pairs=PAIRS, folder=tmp_path / "model")
+    with pytest.raises(FrozenInstanceError, match="epochs"):
+        settings.epochs = 3
+
+
+def facts(parent, **arguments):
+    """The facts of a training of the small vocabularies."""
+    settings = TrainingSettings(pairs=PAIRS, folder=parent / "m", **arguments)
     vocabulary = ka.Vocabulary.build(["abc"])
+    data = types.SimpleNamespace(
+        digest="",
+        held_out_digest="",
+        source_vocabulary=vocabulary,
+        target_vocabulary=vocabulary,
+    )
+    return facts_of(settings, data)
 
-    def facts(pairs):
-        sides = {"source_vocabulary": vocabulary}
-        sides["target_vocabulary"] = vocabulary
-        data = types.SimpleNamespace(pairs=pairs, held_out=pairs, **sides)
-        return facts_of(args, data)["pairs"]
 
-    cases = [("ab", "c")], [("a", "bc")], [("c", "ab")]
-    assert len({facts(pairs) for pairs in cases}) == 3
-    assert facts([("ab", "c")]).startswith("1 pairs, SHA-256 ")
+def test_digest_tells_apart_where_pairs_begin():
+    found = set()
+    for pair in [("ab", "c"), ("a", "bc"), ("c", "ab")]:
+        digest = PairDigest()
+        digest.add(pair)
+        found.add(str(digest))
+    assert len(found) == 3
+    assert all(text.startswith("1 pairs, SHA-256 ") for text in found)
 
 
 def test_another_initial_model_is_another_training(tmp_path):
-    args = types.SimpleNamespace(search=None, **dict.fromkeys(SETTINGS))
-    vocabulary = ka.Vocabulary.build(["abc"])
-    sides = dict.fromkeys(
-        ["source_vocabulary", "target_vocabulary"], vocabulary
-    )
-    data = types.SimpleNamespace(pairs=[], held_out=[], **sides)
     found = set()
     for content in (None, b"one", b"another"):
-        args.initial_folder = None if content is None else tmp_path
+        folder = None if content is None else tmp_path
         (tmp_path / "model.keras").write_bytes(content or b"")
-        found.add(facts_of(args, data)["initial_model"])
+        found.add(facts(tmp_path, initial_folder=folder)["initial_model"])
     assert len(found) == 3
+
+
+def test_facts_of_an_optimizer_are_those_of_its_config(tmp_path):
+    ours = [
+        facts(tmp_path, optimizer=optimizer)["optimizer"]
+        for optimizer in (
+            "adamw",
+            keras.optimizers.SGD(0.5, momentum=0.75),
+            keras.optimizers.SGD(0.5, momentum=0.25),
+        )
+    ]
+    assert ours[0] == "adamw"
+    assert ours[1]["config"]["momentum"] == 0.75
+    assert ours[1] != ours[2]
+    assert json.loads(json.dumps(ours)) == ours
 
 
 def test_more_epochs_are_a_way_to_go_on(unfinished, tmp_path):
@@ -444,7 +482,19 @@ def test_broken_pairs_leave_nothing_behind(tmp_path, content, message):
         ({"max_minutes": -1}, "`max_minutes` must be a number above 0"),
         ({"label_smoothing": 1}, r"`label_smoothing` must be in \[0, 1\)"),
         ({"decay": "root"}, "`decay` must be one of"),
-        ({"source_unit": "letters"}, "`unit` must be one of"),
+        ({"source_unit": "letters"}, "`source_unit` must be one of"),
+        ({"batch_tokens": 0}, "`batch_tokens` must be a positive integer or"),
+        (
+            {"batch_tokens": 64, "batch_size": 7},
+            "`batch_size` must be left at 64 where `batch_tokens` is given",
+        ),
+        ({"batch_tokens": 5}, "`batch_tokens` must be at least 6, the length"),
+        ({"optimizer": "adamant"}, "`optimizer` must be the name of a Keras"),
+        ({"optimizer": 7}, "`optimizer` must be the name of a Keras"),
+        (
+            {"optimizer": keras.optimizers.SGD(), "clip_norm": 2.0},
+            "`clip_norm` must not be given with an `optimizer` of your own",
+        ),
         ({"kind": "seq2seq"}, "`kind` must be one of"),
         ({"kind": "luong", "num_heads": 2}, "`num_heads` must not be set"),
         (

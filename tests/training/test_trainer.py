@@ -20,6 +20,9 @@ from keras_attention.training import train
 from keras_attention.training.identity import SETTINGS
 from keras_attention.training.identity import PairDigest
 from keras_attention.training.identity import facts_of
+from keras_attention.training.optimizers import make_optimizer
+from keras_attention.training.pairs import Pairs
+from keras_attention.training.preparation import prepare
 from keras_attention.training.settings import TrainingSettings
 from keras_attention.training.workspace import Workspace
 
@@ -111,28 +114,27 @@ def test_fine_tuning_goes_on_from_the_weights_of_a_folder(tmp_path):
     assert card["initial"]["data"]["pairs"] == 48
 
 
+def prepared(tmp_path, pairs=PAIRS, **arguments):
+    arguments = {"target_unit": "symbols", **arguments}
+    folder = tmp_path / "model"
+    return prepare(TrainingSettings(pairs=pairs, folder=folder, **arguments))
+
+
 def test_a_share_is_held_out_when_no_validation_is_given(tmp_path):
     pairs = [(word * n, target) for word, target in PAIRS for n in (1, 2, 3)]
-    without = {k: v for k, v in SMALL.items() if k != "validation_pairs"}
-    _, card = train(
-        pairs, tmp_path / "model", **without, epochs=1, max_minutes=1e-9
-    )
-    data = card["data"]
-    assert data["pairs"] + data["held_out"] == len(pairs)
-    assert 0 < data["held_out"] < 0.2 * len(pairs)
+    data = prepared(tmp_path, pairs)
+    rest, held_out = Pairs(pairs).split(0.05)
+    assert list(data.pairs) == list(rest)
+    assert list(data.held_out) == list(held_out)
+    assert 0 < len(list(held_out)) < 0.2 * len(pairs)
 
 
 def test_long_pairs_are_left_out_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="32 pairs are longer than max_so"):
-        _, card = train(
-            PAIRS,
-            tmp_path / "model",
-            **SMALL,
-            epochs=1,
-            max_minutes=1e-9,
-            max_source_length=3,
+        data = prepared(
+            tmp_path, validation_pairs=PAIRS[::7], max_source_length=3
         )
-    assert card["data"]["too_long"] == 32
+    assert len(data.survey.left_out) == 32
 
 
 def test_every_option_of_the_model_reaches_it():
@@ -153,10 +155,9 @@ def test_existing_folder_is_refused_before_any_work(tmp_path):
     assert [p.name for p in tmp_path.rglob("*")] == ["model", "mine.txt"]
 
 
-def test_unfinished_training_is_neither_lost_nor_mixed_up(tmp_path):
+def test_unfinished_training_is_neither_lost_nor_mixed_up(unfinished, tmp_path):
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
     folder = tmp_path / "model"
-    with pytest.raises(RuntimeError, match="crash"):
-        train(PAIRS, folder, **SMALL, callbacks=[Crash()])
     assert not folder.exists()
     with pytest.raises(ValueError, match="unfinished training.*resume=True"):
         train(PAIRS, folder, **SMALL)
@@ -183,14 +184,10 @@ def test_a_foreign_folder_beside_is_never_removed(tmp_path):
 def test_columns_of_files_are_chosen(tmp_path):
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"{t}\tno\t{s}\n" for s, t in PAIRS))
-    model, card = train(
-        path,
-        tmp_path / "model",
-        **{**SMALL, "max_minutes": 1e-9},
-        columns=(2, 0),
-    )
-    assert card["data"]["pairs"] == len(PAIRS)
-    assert set("abcd") <= set(model.source_vocabulary.tokens)
+    held_out = PAIRS[::7]  # a list has two sides, whatever the columns
+    data = prepared(tmp_path, path, validation_pairs=held_out, columns=(2, 0))
+    assert list(data.pairs) == PAIRS and list(data.held_out) == held_out
+    assert set("abcd") == set(data.source_vocabulary.tokens[4:])
 
 
 class Crash(keras.callbacks.Callback):
@@ -438,16 +435,82 @@ def test_training_that_is_non_finite_at_once_saves_nothing(tmp_path):
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path):
-    _, card = train(
+    settings = TrainingSettings(
+        pairs=PAIRS,
+        folder=tmp_path / "model",
+        epochs=np.int32(3),
+        learning_rate=np.float32(0.5),
+        options={"units": np.int64(5), "dropout": np.float32(0.25)},
+    )
+    assert type(settings.epochs) is int and settings.epochs == 3
+    assert type(settings.learning_rate) is float
+    assert json.dumps(settings.options) == '{"units": 5, "dropout": 0.25}'
+
+
+def test_optimizer_of_the_caller_trains_and_stays_as_it_is(tmp_path):
+    sgd = keras.optimizers.SGD(0.25, momentum=0.5)
+    rates = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            optimizer = self.model.optimizer
+            rates.append((type(optimizer).__name__, optimizer.momentum))
+
+    model, card = train(
         PAIRS,
         tmp_path / "model",
-        **{**SMALL, "units": np.int64(5), "dropout": np.float32(0.25)},
-        epochs=np.int32(1),
-        learning_rate=np.float32(0.5),
-        max_minutes=np.float64(1e-9),
+        **{**SMALL, "batch_size": 64},
+        epochs=2,
+        optimizer=sgd,
+        monitor="loss",
+        callbacks=[Watch()],
     )
-    assert card["options"] == {"cell": "gru", "units": 5, "dropout": 0.25}
-    assert card["training"]["learning_rate"] == 0.5
+    assert rates == [("SGD", 0.5)] * 2
+    assert not sgd.built
+    training = card["training"]
+    assert training["optimizer"]["config"]["momentum"] == 0.5
+    assert "learning_rate" not in training and "decay" not in training
+    rows = (tmp_path / "model" / "history.jsonl").read_text().splitlines()
+    rows = [json.loads(row) for row in rows]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [row["learning_rate"] for row in rows] == [0.25, 0.25]
+    best = rows[card["metrics"]["epoch"] - 1]
+    assert best["val_loss"] == card["metrics"]["val_loss"]
+
+
+def test_optimizer_by_name_has_the_schedule_and_the_clipping(tmp_path):
+    settings = TrainingSettings(
+        pairs=PAIRS,
+        folder=tmp_path / "model",
+        optimizer="adamw",
+        learning_rate=0.5,
+        warmup_steps=5,
+        clip_norm=3.0,
+    )
+    optimizer = make_optimizer(settings, total_steps=11)
+    assert type(optimizer) is keras.optimizers.AdamW
+    assert optimizer.global_clipnorm == 3.0
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)  # 0.5 / 5
+
+
+def test_optimizer_that_was_used_is_refused(tmp_path):
+    sgd = keras.optimizers.SGD()
+    sgd.build([keras.Variable([1.0])])
+    with pytest.raises(ValueError, match="one that has trained nothing yet"):
+        TrainingSettings(pairs=PAIRS, folder=tmp_path / "m", optimizer=sgd)
+
+
+def test_training_by_tokens_makes_the_declared_batches(tmp_path):
+    small = {k: v for k, v in SMALL.items() if k != "batch_size"}
+    model, card = train(
+        PAIRS, tmp_path / "model", **small, epochs=1, batch_tokens=53
+    )
+    data = prepared(tmp_path, validation_pairs=PAIRS[::7])
+    # 16 sources of 2 letters, which 53 // 3 = 17 rows hold; 32 of 3.
+    assert data.survey.shapes(batch_tokens=53) == ((16, 3, 3), (13, 4, 4))
+    assert int(model.optimizer.iterations) == 1 + 3
+    assert card["training"]["batch_tokens"] == 53
+    assert "batch_size" not in card["training"]
 
 
 @pytest.mark.parametrize(

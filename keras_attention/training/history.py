@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pathlib
 import time
 
@@ -41,7 +42,7 @@ class HistoryFile(keras.callbacks.Callback):
 
     remembered = ("seconds",)  # by `Checkpoints`, in the middle of an epoch
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         super().__init__()
         self.path = pathlib.Path(path)
         self.seconds = 0.0
@@ -80,7 +81,7 @@ class HistoryFile(keras.callbacks.Callback):
             "epoch": epoch + 1,
             "seconds": round(time.monotonic() - self._start, 3),
             "learning_rate": float(rate),
-            **{name: _or_none(value) for name, value in (logs or {}).items()},
+            **finite_or_none(logs or {}),
         }
         before = [r for r in self.rows() if r.get("epoch", 0) <= epoch]
         lines = [json.dumps(r, allow_nan=False) for r in [*before, row]]
@@ -88,7 +89,7 @@ class HistoryFile(keras.callbacks.Callback):
         self.seconds = 0.0
 
 
-def _or_none(value):
-    """Returns a float, or None for what JSON has no number for."""
-    value = float(value)
-    return value if math.isfinite(value) else None
+def finite_or_none(logs: dict) -> dict:
+    """Returns logs as floats, with None for what JSON has no number for."""
+    values = {name: float(value) for name, value in logs.items()}
+    return {n: v if math.isfinite(v) else None for n, v in values.items()}

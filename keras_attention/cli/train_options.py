@@ -116,9 +116,16 @@ TRAINING = (
     Option("epochs", 10, "passes over the pairs", positive),
     Option("batch_size", 64, "pairs in a step", positive),
     Option(
+        "batch_tokens",
+        "as --batch-size says",
+        "pairs in a step times their padded length, at most",
+        positive,
+    ),
+    Option("optimizer", "adam", "of Keras, as adamw", str, "NAME"),
+    Option(
         "learning_rate",
         0.001,
-        "highest learning rate, of Adam",
+        "highest learning rate",
         number(above=0),
         "RATE",
     ),

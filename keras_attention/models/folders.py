@@ -4,7 +4,8 @@ folder/model.keras               weights and configuration
 folder/source_vocabulary.json    where the model has one
 folder/target_vocabulary.json
 folder/card.json                 what it is, made from what, how good; under
-                                 "sha256" the digests of the other files
+                                 "sha256" the digests of the files above
+folder/history.jsonl             what `train` measured, epoch by epoch
 
 A folder may come from anybody: `load` looks at each file before Keras does.
 """
@@ -37,8 +38,8 @@ QUANTIZED = keras.dtype_policies.QuantizedDTypePolicy
 MESSAGE_LENGTH = 1000
 
 
-def save_folder(model, folder, card, overwrite):
-    """See `Seq2Seq.save_folder`."""
+def save_folder(model, folder, card, overwrite, texts=None):
+    """See `Seq2Seq.save_folder`; `texts` are further files, by their names."""
     _check_not_quantized(model)
     check_finite(model, "saved")
     _check_card(card)
@@ -53,6 +54,8 @@ def save_folder(model, folder, card, overwrite):
         card = {**card, DIGESTS: digests}
         text = json.dumps(card, indent=2, ensure_ascii=False)
         (new / CARD).write_text(text + "\n", encoding="utf-8")
+        for name, text in (texts or {}).items():
+            (new / name).write_text(text, encoding="utf-8")
 
 
 def _check_not_quantized(model):

@@ -57,11 +57,15 @@ def count_tokens(texts, unit):
     counts = Counter()
     texts = iter(texts)
     while batch := list(itertools.islice(texts, TEXTS_COUNTED_AT_ONCE)):
-        pieces = split(as_text_tensor(batch), unit).flat_values
-        found, _, times = tf.unique_with_counts(pieces)
-        for token, count in zip(found.numpy(), times.numpy(), strict=True):
-            counts[token.decode("utf-8")] += int(count)
+        counts.update(count_pieces(split(as_text_tensor(batch), unit)))
     return counts
+
+
+def count_pieces(pieces):
+    """Counts the tokens of the ragged result of `split`."""
+    found, _, times = tf.unique_with_counts(pieces.flat_values)
+    tokens = (token.decode("utf-8") for token in found.numpy())
+    return Counter(dict(zip(tokens, times.numpy().tolist(), strict=True)))
 
 
 def check_tokens(tokens, unit):

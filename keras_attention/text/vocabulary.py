@@ -95,14 +95,32 @@ class Vocabulary(tf.Module):
             ValueError: a bad argument, or no token in `texts` to keep.
         """
         validation.check_choice("unit", unit, units.UNITS)
-        validation.check_positive_integer("min_count", min_count)
-        validation.check_positive_integer("max_size", max_size, optional=True)
-        if max_size is not None and max_size <= len(SPECIAL_TOKENS):
-            expected = f"above {len(SPECIAL_TOKENS)}, the special tokens"
-            raise validation.invalid("max_size", expected, max_size)
+        _check_limits(max_size, min_count)  # before a long reading
         counts = units.count_tokens(texts, unit)
-        for token in SPECIAL_TOKENS:
-            counts.pop(token, None)
+        return cls.from_counts(counts, unit, max_size, min_count)
+
+    @classmethod
+    def from_counts(cls, counts, unit="characters", max_size=None, min_count=1):
+        """Keeps the frequent tokens among those that were counted.
+
+        Args:
+            counts: dict from tokens of the unit to how often they were seen.
+            unit: as for `build`, like `max_size` and `min_count`.
+
+        Returns:
+            A `Vocabulary`, the one of `build` for the texts with these counts.
+
+        Raises:
+            ValueError: a bad argument, or no token to keep.
+
+        Example:
+
+        >>> Vocabulary.from_counts({"b": 5, "a": 2, "c": 3}, max_size=6).tokens
+        ['<pad>', '<bos>', '<eos>', '<unk>', 'b', 'c']
+        """
+        validation.check_choice("unit", unit, units.UNITS)
+        _check_limits(max_size, min_count)
+        counts = {t: n for t, n in counts.items() if t not in SPECIAL_TOKENS}
         if not counts:
             raise ValueError(
                 "`texts` must hold at least one token. Received: no text, "
@@ -273,6 +291,14 @@ class Vocabulary(tf.Module):
         ids = tf.cast(ids, tf.int64)
         known = (ids >= 0) & (ids < len(self))
         return tf.where(known, tf.cast(ids, tf.int32), UNKNOWN_ID)
+
+
+def _check_limits(max_size, min_count):
+    validation.check_positive_integer("min_count", min_count)
+    validation.check_positive_integer("max_size", max_size, optional=True)
+    if max_size is not None and max_size <= len(SPECIAL_TOKENS):
+        expected = f"above {len(SPECIAL_TOKENS)}, the special tokens"
+        raise validation.invalid("max_size", expected, max_size)
 
 
 def _warn_if_longer(pieces, max_length):

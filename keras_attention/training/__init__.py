@@ -2,17 +2,17 @@
 
 Everything is usable by itself with plain `compile` and `fit`; `train` puts it
 together. Read `pairs` and `pipeline` for the data, `losses` and `rates` for
-what is measured, `checkpoints` for going on after a crash, then `trainer`.
+what is measured, `checkpoints` for going on after a crash, then
+`trainer`.
 """
 
-from keras_attention.training.buckets import Survey
-from keras_attention.training.buckets import survey_pairs
 from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
 from keras_attention.training.callbacks import StopWhenNonFinite
 from keras_attention.training.callbacks import TimeBudget
 from keras_attention.training.checkpoints import Checkpoints
 from keras_attention.training.checkpoints import Position
+from keras_attention.training.history import HistoryFile
 from keras_attention.training.losses import MaskedCrossentropy
 from keras_attention.training.losses import TokenAccuracy
 from keras_attention.training.pairs import Pairs
@@ -23,12 +23,15 @@ from keras_attention.training.rates import edit_distance
 from keras_attention.training.rates import error_rate
 from keras_attention.training.rates import exact_match
 from keras_attention.training.schedules import WarmupSchedule
+from keras_attention.training.survey import Survey
+from keras_attention.training.survey import survey_pairs
 from keras_attention.training.trainer import Trained
 from keras_attention.training.trainer import train
 
 __all__ = [
     "Checkpoints",
     "GenerationMetrics",
+    "HistoryFile",
     "KeepBest",
     "MaskedCrossentropy",
     "Pairs",

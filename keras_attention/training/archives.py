@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from keras_attention import files
 FACTS = "facts"
 
 
-def write_archive(path, arrays, facts):
+def write_archive(path: str | os.PathLike, arrays: list, facts: dict) -> None:
     """Writes a list of arrays and a dict for JSON."""
     named = {f"array_{n}": _plain(array) for n, array in enumerate(arrays)}
     named[FACTS] = np.frombuffer(json.dumps(facts).encode(), "uint8")
@@ -18,7 +20,7 @@ def write_archive(path, arrays, facts):
         np.savez(file, **named)
 
 
-def read_archive(path):
+def read_archive(path: str | os.PathLike) -> tuple[list, dict]:
     """Returns the arrays and the facts.
 
     Raises:
@@ -47,12 +49,14 @@ def read_archive(path):
     return arrays, facts
 
 
-def variable_arrays(variables):
+def variable_arrays(variables: Sequence) -> list[np.ndarray]:
     """Returns the values of Keras variables."""
     return [np.asarray(variable.value) for variable in variables]
 
 
-def assign_arrays(variables, arrays, path):
+def assign_arrays(
+    variables: Sequence, arrays: list, path: str | os.PathLike
+) -> None:
     """Sets Keras variables to arrays that were read from `path`.
 
     Raises:

@@ -5,6 +5,10 @@ The state of a callback is the attributes that its class names in
 changed, so no other attribute is ever set from it: not a path, for example.
 """
 
+import os
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -24,7 +28,7 @@ REMEMBERED_BY_KERAS = {
 }
 
 
-def remembered(callback):
+def remembered(callback: keras.callbacks.Callback) -> tuple[str, ...]:
     """Returns the names of the attributes that are the callback's state."""
     of_keras = [
         name
@@ -35,7 +39,7 @@ def remembered(callback):
     return (*getattr(callback, "remembered", ()), *of_keras)
 
 
-def capture(callbacks):
+def capture(callbacks: Sequence) -> tuple[list, list]:
     """Returns the state of callbacks: dicts for JSON, and a list of arrays.
 
     Raises:
@@ -56,7 +60,7 @@ def capture(callbacks):
     return states, arrays
 
 
-def is_valid(states):
+def is_valid(states: Any) -> bool:
     """Whether `states` has the form of the dicts of `capture`."""
     return isinstance(states, list) and all(
         isinstance(state, dict) and all(map(_is_value, state.values()))
@@ -64,7 +68,9 @@ def is_valid(states):
     )
 
 
-def match(callbacks, states, arrays, path):
+def match(
+    callbacks: Sequence, states: list, arrays: list, path: str | os.PathLike
+) -> list:
     """Returns (callback, dict of its attributes) pairs; sets nothing.
 
     Callbacks without a state may have come or gone.

@@ -1,8 +1,10 @@
 """What is done while `fit` runs: generate, keep the best, watch the clock."""
 
 import math
+import os
 import pathlib
 import time
+from typing import Any
 
 import keras
 
@@ -10,6 +12,7 @@ from keras_attention import validation
 from keras_attention.decoding import Greedy
 from keras_attention.models.finite import non_finite_weight
 from keras_attention.training import archives
+from keras_attention.training.history import finite_or_none
 from keras_attention.training.pairs import Pairs
 from keras_attention.training.rates import error_rate
 from keras_attention.training.rates import exact_match
@@ -30,7 +33,8 @@ class GenerationMetrics(keras.callbacks.Callback):
         every: epochs between two measurements; the logs repeat the last.
         search: search object, such as `Greedy()`.
         prefix: beginning of the names in the logs.
-        unit: unit of the error rate. Defaults to the target vocabulary's.
+        unit: unit of the error rate. Defaults to the target vocabulary's, of
+            another tokenizer to characters.
         max_sources: measure on so many sources, spread evenly; None on all.
         batch_size: how many sources run at once.
 
@@ -49,13 +53,13 @@ class GenerationMetrics(keras.callbacks.Callback):
 
     def __init__(
         self,
-        pairs,
-        every=1,
-        search=Greedy(),  # noqa: B008 (frozen)
-        prefix="val_",
-        unit=None,
-        max_sources=None,
-        batch_size=64,
+        pairs: Any,
+        every: int = 1,
+        search: Any = Greedy(),  # noqa: B008 (frozen)
+        prefix: str = "val_",
+        unit: str | None = None,
+        max_sources: int | None = None,
+        batch_size: int = 64,
     ):
         super().__init__()
         self.every = validation.check_positive_integer("every", every)
@@ -85,7 +89,7 @@ class GenerationMetrics(keras.callbacks.Callback):
             logs[f"{self.prefix}exact_match"] = self.exact_match
             logs[f"{self.prefix}error_rate"] = self.error_rate
 
-    def measure(self):
+    def measure(self) -> tuple[float, float]:
         """Generates now; returns (exact_match, error_rate)."""
         texts = []
         for start in range(0, len(self.sources), SOURCES_AT_ONCE):
@@ -96,7 +100,8 @@ class GenerationMetrics(keras.callbacks.Callback):
                 verbose=0,
             )
             texts += generated.texts[:, 0].tolist()
-        unit = self.unit or self.model.target_vocabulary.unit
+        vocabulary = self.model.target_vocabulary
+        unit = self.unit or getattr(vocabulary, "unit", "characters")
         self.exact_match = exact_match(self.references, texts, unit)
         self.error_rate = error_rate(self.references, texts, unit)
         return self.exact_match, self.error_rate
@@ -126,7 +131,12 @@ class KeepBest(keras.callbacks.Callback):
 
     remembered = ("best", "best_epoch")  # by `Checkpoints`
 
-    def __init__(self, path, monitor="val_error_rate", mode="min"):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        monitor: str = "val_error_rate",
+        mode: str = "min",
+    ):
         super().__init__()
         validation.check_choice("mode", mode, ("min", "max"))
         self.path = pathlib.Path(path)
@@ -156,11 +166,11 @@ class KeepBest(keras.callbacks.Callback):
         self.best = value
         self.best_epoch = epoch
         arrays = archives.variable_arrays(self.model.weights)
-        logs = {name: _or_none(value) for name, value in logs.items()}
+        logs = finite_or_none(logs)
         facts = {"epoch": epoch + 1, **logs}
         archives.write_archive(self.path, arrays, facts)
 
-    def load_into(self, model):
+    def load_into(self, model: keras.Model) -> dict:
         """Sets the weights of `model` to the best ones; returns the logs."""
         arrays, facts = archives.read_archive(self.path)
         archives.assign_arrays(model.weights, arrays, self.path)
@@ -245,12 +255,12 @@ class TimeBudget(keras.callbacks.Callback):
     False
     """
 
-    def __init__(self, minutes):
+    def __init__(self, minutes: float):
         super().__init__()
         validation.check_positive_number("minutes", minutes)
         self._end = time.monotonic() + 60.0 * minutes
 
-    def is_over(self):
+    def is_over(self) -> bool:
         """Whether the time is used up."""
         return time.monotonic() >= self._end
 
@@ -261,12 +271,6 @@ class TimeBudget(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.is_over():
             self.model.stop_training = True
-
-
-def _or_none(value):
-    """Returns a float, or None for what JSON has no number for."""
-    value = float(value)
-    return value if math.isfinite(value) else None
 
 
 def _spread(items, number):

@@ -1,7 +1,9 @@
 """Checkpoints that a killed training goes on from, at the very batch."""
 
+import os
 import pathlib
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -78,7 +80,12 @@ class Checkpoints(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, folder, every=1000, callbacks=(), facts=None, may_grow=()
+        self,
+        folder: str | os.PathLike,
+        every: int = 1000,
+        callbacks: Sequence = (),
+        facts: dict | None = None,
+        may_grow: Sequence[str] = (),
     ):
         super().__init__()
         self.folder = pathlib.Path(folder)
@@ -94,7 +101,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._has_begun = False  # the first epoch of this run
         self._resumed = self._position
 
-    def restore(self, model):
+    def restore(self, model: keras.Model) -> Position:
         """Sets a compiled model to the last checkpoint, if there is one.
 
         Returns:
@@ -117,7 +124,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._position = Position(*state["position"])
         return self._position
 
-    def restore_callbacks(self):
+    def restore_callbacks(self) -> None:
         """Sets the callbacks to what the restored checkpoint remembers.
 
         `fit` does this; call it where no epoch is left to train.

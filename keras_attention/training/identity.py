@@ -11,6 +11,7 @@ import keras
 
 from keras_attention.models import folders
 from keras_attention.models.digests import digest_of
+from keras_attention.training import optimizers
 
 # Arguments of `train` that change the result and are kept as they are given.
 # Not among them: what only says where, how long and how loudly.
@@ -25,6 +26,7 @@ SETTINGS = (
     "max_target_length",
     "epochs",
     "batch_size",
+    "batch_tokens",
     "learning_rate",
     "warmup_steps",
     "decay",
@@ -37,24 +39,51 @@ SETTINGS = (
     "seed",
 )
 MAY_GROW = ("epochs",)
+SHOWN_DIGITS = 16
 
 
-def facts_of(args, data):
+class PairDigest:
+    """A number and a digest of pairs, in their order.
+
+    Example:
+
+    >>> digest = PairDigest()
+    >>> digest.add(("ab", "c"))
+    >>> str(digest)
+    '1 pairs, SHA-256 601d5476e2ccfe2c'
+    """
+
+    def __init__(self):
+        self.count = 0
+        self._sha256 = hashlib.sha256()
+
+    def add(self, pair: tuple[str, str]) -> None:
+        """Adds the next pair."""
+        self.count += 1
+        for text in pair:
+            _add_text(self._sha256, text)
+
+    def __str__(self):
+        digest = self._sha256.hexdigest()[:SHOWN_DIGITS]
+        return f"{self.count:,} pairs, SHA-256 {digest}"
+
+
+def facts_of(settings, data) -> dict:
     """Returns the facts of a training, a dict for JSON.
 
     Args:
-        args: the arguments of `train`, checked.
+        settings: a `TrainingSettings`.
         data: its `preparation.Data`.
     """
     vocabularies = (data.source_vocabulary, data.target_vocabulary)
-    tokens = [token for v in vocabularies for token in (v.unit, *v.tokens)]
     return {
-        "pairs": _described(data.pairs),
-        "validation_pairs": _described(data.held_out),
-        "vocabularies": _digest(tokens),
-        **{name: getattr(args, name) for name in SETTINGS},
-        "initial_model": _initial_model(args.initial_folder),
-        "search": repr(args.search),
+        "pairs": data.digest,
+        "validation_pairs": data.held_out_digest,
+        "vocabularies": _digest_of_vocabularies(vocabularies),
+        **{name: getattr(settings, name) for name in SETTINGS},
+        "optimizer": optimizers.describe(settings.optimizer),
+        "initial_model": _initial_model(settings.initial_folder),
+        "search": repr(settings.search),
         "dtype_policy": keras.config.dtype_policy().name,
     }
 
@@ -65,24 +94,16 @@ def _initial_model(folder):
     return digest_of(pathlib.Path(folder) / folders.MODEL)
 
 
-def _described(pairs):
-    """Returns the number of pairs, and a digest of them in their order."""
-    count = 0
-
-    def texts():
-        nonlocal count
-        for count, pair in enumerate(pairs, start=1):  # noqa: B007
-            yield from pair
-
-    digest = _digest(texts())
-    return f"{count:,} pairs, SHA-256 {digest}"
-
-
-def _digest(texts):
+def _digest_of_vocabularies(vocabularies):
     digest = hashlib.sha256()
-    for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        # The length first: "ab", "c" is not "a", "bc".
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
-    return digest.hexdigest()[:16]
+    for vocabulary in vocabularies:
+        for text in (vocabulary.unit, *vocabulary.tokens):
+            _add_text(digest, text)
+    return digest.hexdigest()[:SHOWN_DIGITS]
+
+
+def _add_text(digest, text):
+    data = text.encode("utf-8", "surrogatepass")
+    # The length first: "ab", "c" is not "a", "bc".
+    digest.update(len(data).to_bytes(8, "big"))
+    digest.update(data)

@@ -1,5 +1,7 @@
 """The loss and the accuracy of real tokens; padding counts for nothing."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -41,7 +43,10 @@ class MaskedCrossentropy(keras.losses.Loss):
     """
 
     def __init__(
-        self, label_smoothing=0.0, name="masked_crossentropy", dtype="float32"
+        self,
+        label_smoothing: float = 0.0,
+        name: str = "masked_crossentropy",
+        dtype: str = "float32",
     ):
         super().__init__(
             name=name, reduction="mean_with_sample_weight", dtype=dtype
@@ -65,7 +70,7 @@ class MaskedCrossentropy(keras.losses.Loss):
         spread = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
         return loss + self.label_smoothing * (spread - loss)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         # The reduction is fixed, so it is no argument.
         return {
             "label_smoothing": self.label_smoothing,
@@ -95,7 +100,7 @@ class TokenAccuracy(keras.metrics.Mean):
     0.5
     """
 
-    def __init__(self, name="token_accuracy", dtype=None):
+    def __init__(self, name: str = "token_accuracy", dtype: Any = None):
         super().__init__(name=name, dtype=dtype)
 
     def update_state(self, y_true, y_pred, sample_weight=None):

@@ -4,6 +4,9 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
 
 from keras_attention import validation
 from keras_attention.training.pair_files import broken
@@ -12,7 +15,7 @@ from keras_attention.training.pair_files import read_file
 from keras_attention.training.pair_files import with_both_sides
 
 
-def read_pairs(pairs, columns=None):
+def read_pairs(pairs: Any, columns: Sequence | None = None) -> Iterator:
     """Reads pairs one by one, each checked; never a whole file at once.
 
     A file is UTF-8 and has one pair a line. The end of its name says how:
@@ -63,7 +66,7 @@ def read_pairs(pairs, columns=None):
     return (pair for path in paths for pair in read_file(path, columns))
 
 
-def as_paths(pairs):
+def as_paths(pairs: Any) -> list[pathlib.Path] | None:
     """Returns the paths among the kinds of `pairs`, or None for a list."""
     if isinstance(pairs, (str, os.PathLike)):
         return [pathlib.Path(pairs)]
@@ -109,13 +112,13 @@ class Pairs:
             if everything or self.low <= share_of(source) < self.high:
                 yield source, target
 
-    def split(self, share):
+    def split(self, share: float) -> tuple["Pairs", "Pairs"]:
         """Returns the pairs without a share of them, and that share."""
         rest = dataclasses.replace(self, low=share)
         return rest, dataclasses.replace(self, high=share)
 
 
-def share_of(source):
+def share_of(source: str) -> float:
     """Returns a number in [0, 1) that depends on the text alone."""
     digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

@@ -1,10 +1,9 @@
 """From pairs of text to batches of ids, streamed and in a known order.
 
-Pairs are read window by window. A window is shuffled, sorted into buckets of
-like length and cut into batches, whose order is shuffled again. Each batch is
-padded when its turn comes, so that a long text widens one batch only. The order
-follows from (seed, epoch) and nothing else, so that a training can stop and
-go on at any step.
+Pairs are read one by one, shuffled in a buffer, and cut into batches of like
+length (`batching`). Each batch is encoded and padded when its turn comes, so
+that a long text widens one batch only. The order follows from (seed, epoch)
+and nothing else, so that a training can stop and go on at any step.
 """
 
 import itertools
@@ -14,10 +13,16 @@ import tensorflow as tf
 
 from keras_attention import validation
 from keras_attention.text import BOS_ID
-from keras_attention.training.buckets import survey_pairs
+from keras_attention.training.batching import batches_of
+from keras_attention.training.batching import items_of
+from keras_attention.training.batching import shuffled
 from keras_attention.training.pairs import Pairs
+from keras_attention.training.survey import BATCH_SIZE
+from keras_attention.training.survey import Survey
+from keras_attention.training.survey import check_batching
+from keras_attention.training.survey import survey_pairs
+from keras_attention.training.tokenization import ragged_ids
 
-BATCHES_PER_WINDOW = 64
 PREFETCHED_BATCHES = 4
 
 
@@ -26,34 +31,42 @@ def make_dataset(
     source_vocabulary,
     target_vocabulary,
     *,
-    batch_size=64,
-    max_source_length=None,
-    max_target_length=None,
-    num_buckets=6,
-    shuffle=True,
-    shuffle_buffer=100_000,
-    seed=0,
-    epoch=0,
-    step=0,
-    repeat=False,
-    survey=None,
-):
+    batch_size: int = BATCH_SIZE,
+    batch_tokens: int | None = None,
+    max_source_length: int | None = None,
+    max_target_length: int | None = None,
+    num_buckets: int = 6,
+    shuffle: bool = True,
+    shuffle_buffer: int = 100_000,
+    seed: int = 0,
+    epoch: int = 0,
+    step: int = 0,
+    repeat: bool = False,
+    survey: Survey | None = None,
+) -> tf.data.Dataset:
     """Makes the batches that `Seq2Seq` trains on.
 
-    Everything is read and checked once before the first batch. Each batch is
-    padded to one of few pairs of lengths, so that XLA compiles few programs;
-    the last batch of an epoch is filled up with rows of padding.
+    Everything is read and checked once before the first batch. A batch has
+    one of few shapes, `survey.shapes(...)`, so that XLA compiles few programs;
+    rows of padding fill up what the pairs do not: the last batch of an epoch,
+    and with `batch_tokens` the last of each pair of lengths.
+
+    With `batch_tokens` the rows shrink as the lengths grow, so that the
+    memory of a step is bounded and short pairs do not leave the device idle.
 
     Args:
         pairs: path, list of paths, list of (source, target), or `Pairs`.
-        source_vocabulary: a `text.Vocabulary`.
-        target_vocabulary: a `text.Vocabulary`.
+        source_vocabulary: a `text.Vocabulary`, or another tokenizer.
+        target_vocabulary: the same for targets.
         batch_size: rows of a batch; at most the number of pairs.
+        batch_tokens: in place of `batch_size`: rows times the longer of the
+            two lengths, padding counted, is at most that.
         max_source_length: ids, EOS counted; longer pairs are left out.
         max_target_length: the same for targets.
         num_buckets: the most different pairs of lengths.
         shuffle: whether the order is random. If not, it follows the file,
-            but for the sorting by length inside each window of 64 batches.
+            but for the sorting by length: inside each window of 64 batches,
+            or with `batch_tokens` by which batch is full first.
         shuffle_buffer: pairs held in memory for shuffling. With more pairs
             than this, near ones are shuffled among each other.
         seed: integer, at least 0.
@@ -87,149 +100,98 @@ def make_dataset(
     >>> labels.numpy().tolist()
     [[4, 5, 2, 0], [6, 4, 5, 2]]
     """
-    validation.check_positive_integer("batch_size", batch_size)
+    check_batching(batch_size, batch_tokens)
     validation.check_positive_integer("shuffle_buffer", shuffle_buffer)
     pairs = pairs if isinstance(pairs, Pairs) else Pairs(pairs)
-    survey = survey or survey_pairs(
-        pairs,
-        source_vocabulary,
-        target_vocabulary,
-        max_source_length,
-        max_target_length,
-        num_buckets,
-    )
-    batch_size = min(batch_size, survey.num_pairs)
-    steps = steps_per_epoch(survey, batch_size)
+    vocabularies = (source_vocabulary, target_vocabulary)
+    limits = (max_source_length, max_target_length)
+    survey = survey or survey_pairs(pairs, *vocabularies, *limits, num_buckets)
+    sizes = (batch_size, batch_tokens)
+    steps = survey.num_batches(*sizes)
     if not 0 <= step < steps:
         raise validation.invalid("step", f"in [0, {steps})", step)
+    bucket_numbers = survey.bucket_numbers()
 
-    def windows():
-        size = batch_size * BATCHES_PER_WINDOW
+    def epochs():
         for number in itertools.count(epoch) if repeat else [epoch]:
             order = np.random.default_rng((seed, number))
-            kept = _kept(pairs, survey.left_out)
+            items = items_of(pairs, bucket_numbers)
             if shuffle:
-                kept = _shuffled(kept, shuffle_buffer, order)
-            for window in _windows_of(kept, size):
-                batches = -(-len(window) // batch_size)
-                turns = np.arange(batches)
-                if shuffle:
-                    turns = order.permutation(batches)
-                yield *_as_arrays(window), turns
+                items = shuffled(items, shuffle_buffer, order)
+            yield from batches_of(
+                items, survey, *sizes, order if shuffle else None
+            )
 
-    # Whole windows are left out unseen, the rest batch by batch.
-    skipped, rest = divmod(step, BATCHES_PER_WINDOW)
-    cut = _cutter(source_vocabulary, target_vocabulary, survey, batch_size)
-    dataset = tf.data.Dataset.from_generator(
-        lambda: itertools.islice(windows(), skipped, None),
-        output_signature=(
-            tf.TensorSpec((None,), tf.string),
-            tf.TensorSpec((None,), tf.string),
-            tf.TensorSpec((None,), tf.int64),
-        ),
-    )
-    dataset = dataset.flat_map(cut).skip(rest)
+    dataset = _as_dataset(lambda: itertools.islice(epochs(), step, None))
+    encode = _encoder(vocabularies, survey, sizes)
+    dataset = dataset.map(encode, num_parallel_calls=tf.data.AUTOTUNE)
     remaining = tf.data.INFINITE_CARDINALITY if repeat else steps - step
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(remaining))
     return dataset.prefetch(PREFETCHED_BATCHES)
 
 
-def steps_per_epoch(survey, batch_size):
-    """Returns the number of batches of one epoch."""
-    return -(-survey.num_pairs // min(batch_size, survey.num_pairs))
+def steps_per_epoch(
+    survey: Survey,
+    batch_size: int = BATCH_SIZE,
+    batch_tokens: int | None = None,
+) -> int:
+    """Returns the number of batches of one epoch.
 
-
-def _kept(pairs, left_out):
-    if not left_out:
-        return iter(pairs)
-    return (p for number, p in enumerate(pairs) if number not in left_out)
-
-
-def _shuffled(pairs, buffer_size, order):
-    """Shuffles within a buffer, half of which stays for the next filling."""
-    held = []
-    while filling := list(itertools.islice(pairs, buffer_size - len(held))):
-        held += filling
-        held = [held[place] for place in order.permutation(len(held))]
-        if len(held) == buffer_size:
-            half = -(-buffer_size // 2)
-            yield from held[:half]
-            held = held[half:]
-    yield from held
-
-
-def _windows_of(pairs, size):
-    while window := list(itertools.islice(pairs, size)):
-        yield window
-
-
-def _as_arrays(window):
-    sides = zip(*window, strict=True)
-    return [
-        np.array([text.encode("utf-8", "replace") for text in side], object)
-        for side in sides
-    ]
-
-
-def _cutter(source_vocabulary, target_vocabulary, survey, batch_size):
-    """Returns the function from a window of texts to a dataset of batches.
-
-    W is the number of pairs in the window. Pair number W is an empty one,
-    which fills up the last batch.
+    Args:
+        survey: result of `survey_pairs`.
+        batch_size: rows of a batch.
+        batch_tokens: see `make_dataset`.
     """
-    boundaries = [
-        tf.constant(side) for side in zip(*survey.buckets, strict=True)
-    ]
-    vocabularies = (source_vocabulary, target_vocabulary)
-    pad = _padder(survey.buckets, batch_size)
-
-    def cut(source, target, turns):
-        bucket, sides = 0, []
-        for texts, vocabulary, limits in zip(
-            (source, target), vocabularies, boundaries, strict=True
-        ):
-            ids = vocabulary.encode_ragged(texts)  # (W, (length))
-            lengths = tf.cast(ids.row_lengths(), tf.int32)
-            bucket = tf.maximum(bucket, tf.searchsorted(limits, lengths))
-            sides.append(_with_empty_row(ids))  # (W + 1, (length))
-        rows = tf.argsort(bucket, stable=True)
-        window_size = tf.shape(rows)[0]
-        filling = tf.fill([-window_size % batch_size], window_size)
-        rows = tf.reshape(tf.concat([rows, filling], 0), [-1, batch_size])
-        rows = tf.gather(rows, turns)  # (batches, B)
-        bucket = tf.gather(tf.pad(bucket, [[0, 1]]), rows)
-        widths = tf.gather(survey.buckets, tf.reduce_max(bucket, axis=1))
-
-        def batch_of(rows, width):
-            source, target = (tf.gather(ids, rows) for ids in sides)
-            return pad(source, target, width)
-
-        batches = tf.data.Dataset.from_tensor_slices((rows, widths))
-        return batches.map(batch_of, num_parallel_calls=tf.data.AUTOTUNE)
-
-    return cut
+    return survey.num_batches(batch_size, batch_tokens)
 
 
-def _with_empty_row(ids):
-    splits = tf.concat([ids.row_splits, ids.row_splits[-1:]], axis=0)
-    return tf.RaggedTensor.from_row_splits(ids.values, splits, validate=False)
+def _as_dataset(batches):
+    """Returns the dataset of (sources, targets, number of the bucket)."""
 
+    def as_arrays():
+        for items, bucket in batches():
+            *sides, _ = zip(*items, strict=True)
+            yield *map(_as_bytes, sides), bucket
 
-def _padder(buckets, batch_size):
-    """Returns the function from the ids of a batch to what a model takes."""
-    # With several buckets the lengths are not known before the run.
-    source_length, target_length = (
-        buckets[0] if len(buckets) == 1 else (None, None)
+    return tf.data.Dataset.from_generator(
+        as_arrays,
+        output_signature=(
+            tf.TensorSpec((None,), tf.string),
+            tf.TensorSpec((None,), tf.string),
+            tf.TensorSpec((), tf.int32),
+        ),
     )
 
-    def pad(source, target, width):
-        source = source.to_tensor(shape=(batch_size, width[0]))
-        labels = target.to_tensor(shape=(batch_size, width[1]))
-        begins = BOS_ID * tf.cast(labels[:, :1] != 0, tf.int32)
-        target = tf.concat([begins, labels[:, :-1]], axis=1)
-        source.set_shape((batch_size, source_length))
-        for tensor in (target, labels):
-            tensor.set_shape((batch_size, target_length))
+
+def _as_bytes(texts):
+    return np.array([text.encode("utf-8", "replace") for text in texts], object)
+
+
+def _encoder(vocabularies, survey, sizes):
+    """Returns the function from the texts of a batch to what a model takes."""
+    rows = survey.rows(*sizes)
+    shapes = [
+        (n, *lengths) for n, lengths in zip(rows, survey.buckets, strict=True)
+    ]
+    # What differs between the shapes in use is not known before the run.
+    static = [
+        sizes.pop() if len(sizes) == 1 else None
+        for sizes in map(set, zip(*survey.shapes(*sizes), strict=True))
+    ]
+
+    def encode(sources, targets, bucket):
+        shape = tf.gather(shapes, bucket)
+        sides = []
+        for texts, vocabulary, length in zip(
+            (sources, targets), vocabularies, (1, 2), strict=True
+        ):
+            ids = ragged_ids(vocabulary, texts)  # (pairs, (length))
+            ids = ids.to_tensor(shape=(shape[0], shape[length]))  # (B, length)
+            ids.set_shape((static[0], static[length]))
+            sides.append(ids)
+        source, labels = sides
+        begins = BOS_ID * tf.cast(labels[:, :1] != 0, tf.int32)  # (B, 1)
+        target = tf.concat([begins, labels[:, :-1]], axis=1)  # (B, T)
         return {"source": source, "target": target}, labels
 
-    return pad
+    return encode

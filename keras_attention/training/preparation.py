@@ -2,25 +2,22 @@
 
 import dataclasses
 import warnings
+from typing import Any
 
 from keras_attention.models import build_seq2seq
 from keras_attention.models import folders
-from keras_attention.text import Vocabulary
-from keras_attention.training.buckets import Survey
-from keras_attention.training.buckets import survey_pairs
+from keras_attention.training.first_pass import HeldOut
+from keras_attention.training.first_pass import read_once
 from keras_attention.training.pairs import Pairs
 from keras_attention.training.pairs import as_paths
+from keras_attention.training.settings import TrainingSettings
+from keras_attention.training.survey import Survey
+from keras_attention.training.survey import Tally
+from keras_attention.training.tokenization import KnownTokens
+from keras_attention.training.tokenization import NewTokens
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
-ON_THE_CARD = (
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "decay",
-    "label_smoothing",
-    "monitor",
-    "seed",
-)
+NUM_BUCKETS = 6
 # Room for texts longer than any seen in the training.
 LENGTH_MARGIN = 1.5
 
@@ -30,12 +27,14 @@ class Data:
     """What is trained on; every pair was read and checked."""
 
     pairs: Pairs
-    held_out: Pairs
-    source_vocabulary: Vocabulary
-    target_vocabulary: Vocabulary
+    held_out: Pairs  # in memory, where the measurement needs its texts
+    digest: str
+    held_out_digest: str
+    source_vocabulary: Any
+    target_vocabulary: Any
     survey: Survey
     held_out_survey: Survey
-    model: object = None  # the one to go on from
+    model: Any = None  # the one to go on from
 
     def summary(self, model):
         """Returns a few lines for the reader."""
@@ -44,134 +43,113 @@ class Data:
             f"Pairs:  {self.survey.num_pairs:,} to train on, "
             f"{self.held_out_survey.num_pairs:,} held out, "
             f"{len(self.survey.left_out):,} too long\n"
-            f"Ids:    {_described(self.source_vocabulary)} -> "
-            f"{_described(self.target_vocabulary)}; padded to {buckets}\n"
+            f"Ids:    {described(self.source_vocabulary)} -> "
+            f"{described(self.target_vocabulary)}; padded to {buckets}\n"
             f"Model:  {model.encoder.__class__.__name__} -> "
             f"{model.decoder.__class__.__name__}, "
             f"{model.count_params():,} weights"
         )
 
 
-def prepare(args):
-    """Reads and checks all pairs; makes or loads the vocabularies.
-
-    Args:
-        args: the arguments of `train`, checked.
-
-    Returns:
-        A `Data`.
-    """
-    pairs, held_out = _divided(args)
+def prepare(settings: TrainingSettings) -> Data:
+    """Reads and checks all pairs, once; makes or loads the vocabularies."""
+    given = _given_held_out(settings)
     model = None
-    if args.initial_folder is None:
-        sides = [
-            Vocabulary.build(
-                (pair[side] for pair in pairs),
-                unit=unit,
-                max_size=args.vocabulary_size,
-                min_count=args.min_count,
-            )
-            for side, unit in enumerate((args.source_unit, args.target_unit))
-        ]
+    if settings.initial_folder is not None:
+        model = _initial_model(settings.initial_folder)
+    sides = _sides(settings, model)
+    tally = Tally(sides, settings.limits)
+    pairs = Pairs(settings.pairs, columns=settings.columns)
+    if given is None:
+        held_out = HeldOut(HELD_OUT_SHARE, HELD_OUT_AT_MOST)
+        digest = read_once(pairs, tally, held_out)
+        pairs, _ = pairs.split(held_out.share)
+        given = held_out.pairs()
+        _check_parts(digest.count, len(given))
     else:
-        model = folders.load(args.initial_folder)
-        sides = [model.source_vocabulary, model.target_vocabulary]
-        if None in sides:
-            raise ValueError(
-                "`initial_folder` must hold a model with vocabularies. "
-                f"Received: initial_folder={str(args.initial_folder)!r}."
-            )
-    limits = (args.max_source_length, args.max_target_length)
-    survey = survey_pairs(pairs, *sides, *limits)
-    of_held_out = survey_pairs(held_out, *sides, *limits)
-    if survey.left_out:
-        warnings.warn(
-            f"{len(survey.left_out)} pairs are longer than max_source_length="
-            f"{limits[0]} or max_target_length={limits[1]} and left out.",
-            stacklevel=4,
-        )
+        digest = read_once(pairs, tally)
+    vocabularies = [side.vocabulary() for side in sides]
+    survey = tally.survey(NUM_BUCKETS)
+    _warn_of_long_pairs(settings, survey)
+    tally = Tally([*map(KnownTokens, vocabularies)], settings.limits)
+    digest_of_held_out = read_once(given, tally)
     return Data(
-        pairs, held_out, *sides, survey, of_held_out.including(survey), model
+        pairs,
+        Pairs(given),
+        str(digest),
+        str(digest_of_held_out),
+        *vocabularies,
+        survey,
+        tally.survey(NUM_BUCKETS).including(survey),
+        model,
     )
 
 
-def build_model(args, data):
+def build_model(settings: TrainingSettings, data: Data):
     """Builds the model of the arguments, or takes the one to go on from."""
     if data.model is not None:
         return data.model
     longest = data.survey.buckets[-1][1]
-    options = {"max_length": int(LENGTH_MARGIN * longest) + 1, **args.options}
+    options = {
+        "max_length": int(LENGTH_MARGIN * longest) + 1,
+        **settings.options,
+    }
     return build_seq2seq(
-        args.kind,
+        settings.kind,
         data.source_vocabulary,
         data.target_vocabulary,
-        seed=args.seed,
+        seed=settings.seed,
         **options,
     )
 
 
-def card_of(args, data, model, metrics, ended):
-    """Returns the card: what the model is, made from what, how good.
-
-    Args:
-        args: the arguments of `train`, checked.
-        data: its `Data`.
-        model: the trained model.
-        metrics: dict of the results of its best epoch.
-        ended: dict that says why the training ended early; empty if it did
-            not.
-    """
-    card = {
-        "kind": args.kind,
-        "options": args.options,
-        "weights": model.count_params(),
-        "source": _described(data.source_vocabulary),
-        "target": _described(data.target_vocabulary),
-        "data": {
-            "files": _file_names(args.pairs),
-            "pairs": data.survey.num_pairs,
-            "too_long": len(data.survey.left_out),
-            "held_out": data.held_out_survey.num_pairs,
-        },
-        "training": {
-            **{name: getattr(args, name) for name in ON_THE_CARD},
-            **ended,
-        },
-        "metrics": metrics,
-    }
-    if args.initial_folder is not None:
-        before = folders.read_card(args.initial_folder)
-        card["initial"] = before
-        card["kind"] = before.get("kind")
-        card["options"] = before.get("options", {})
-    return card
+def _given_held_out(settings):
+    """Returns the `validation_pairs` as a list, or None."""
+    if settings.validation_pairs is None:
+        return None
+    # A list has two sides already, whatever columns the files have.
+    is_list = as_paths(settings.validation_pairs) is None
+    columns = None if is_list else settings.columns
+    return list(Pairs(settings.validation_pairs, columns=columns))
 
 
-def _divided(args):
-    pairs = Pairs(args.pairs, columns=args.columns)
-    if args.validation_pairs is not None:
-        # A list has two sides already, whatever columns the files have.
-        is_list = as_paths(args.validation_pairs) is None
-        columns = None if is_list else args.columns
-        held_out = Pairs(args.validation_pairs, columns=columns)
-        for _ in held_out:  # all are checked before any work
-            pass
-        return pairs, held_out
-    count = sum(1 for _ in pairs)
-    share = min(HELD_OUT_SHARE, HELD_OUT_AT_MOST / count)
-    parts = pairs.split(share)
-    if not all(any(True for _ in part) for part in parts):
+def _initial_model(folder):
+    model = folders.load(folder)
+    if None in (model.source_vocabulary, model.target_vocabulary):
+        raise ValueError(
+            "`initial_folder` must hold a model with vocabularies. "
+            f"Received: initial_folder={str(folder)!r}."
+        )
+    return model
+
+
+def _sides(settings, model):
+    if model is not None:
+        known = (model.source_vocabulary, model.target_vocabulary)
+        return [*map(KnownTokens, known)]
+    sizes = (settings.vocabulary_size, settings.min_count)
+    units = (settings.source_unit, settings.target_unit)
+    return [NewTokens(unit, *sizes) for unit in units]
+
+
+def _check_parts(count, held_out):
+    if not 0 < held_out < count:
         raise ValueError(
             "`pairs` must be enough to hold some out for validation. "
             f"Received: {count} pairs. Give `validation_pairs`."
         )
-    return parts
 
 
-def _described(vocabulary):
+def _warn_of_long_pairs(settings, survey):
+    if survey.left_out:
+        source, target = settings.limits
+        warnings.warn(
+            f"{len(survey.left_out)} pairs are longer than max_source_length="
+            f"{source} or max_target_length={target} and left out.",
+            stacklevel=5,
+        )
+
+
+def described(vocabulary) -> str:
+    """Returns the size and the kind of a vocabulary."""
     return f"{len(vocabulary)} {vocabulary.unit}"
-
-
-def _file_names(pairs):
-    paths = as_paths(pairs)
-    return None if paths is None else [path.name for path in paths]

@@ -1,5 +1,7 @@
 """How good generated texts are: exact match and edit-distance rates."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_attention import validation
@@ -10,7 +12,9 @@ from keras_attention.text.units import split
 TEXTS_AT_ONCE = 1024
 
 
-def exact_match(references, hypotheses, unit=None):
+def exact_match(
+    references: Sequence, hypotheses: Sequence, unit: str | None = None
+) -> float:
     """Returns the share of hypotheses that equal one of their references.
 
     The word error rate of pronunciations is 1 minus this.
@@ -41,7 +45,9 @@ def exact_match(references, hypotheses, unit=None):
     return sum(text in those for text, those in pairs) / len(references)
 
 
-def error_rate(references, hypotheses, unit="characters"):
+def error_rate(
+    references: Sequence, hypotheses: Sequence, unit: str = "characters"
+) -> float:
     """Returns edit distance over reference length, summed over all texts.
 
     Each hypothesis is compared with its closest reference, of several equally
@@ -82,7 +88,7 @@ def error_rate(references, hypotheses, unit="characters"):
     return errors / total
 
 
-def edit_distance(first, second):
+def edit_distance(first: Sequence, second: Sequence) -> int:
     """Returns the Levenshtein distance of two sequences.
 
     The least number of insertions, deletions and substitutions of one item

@@ -51,12 +51,12 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(
         self,
-        peak,
-        warmup_steps=0,
-        decay="inverse_sqrt",
-        total_steps=None,
-        end=0.0,
-        name="warmup_schedule",
+        peak: float,
+        warmup_steps: int = 0,
+        decay: str = "inverse_sqrt",
+        total_steps: int | None = None,
+        end: float = 0.0,
+        name: str = "warmup_schedule",
     ):
         super().__init__()
         self.peak = validation.check_positive_number("peak", peak)
@@ -84,7 +84,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.name = name
 
     @classmethod
-    def vaswani(cls, units, warmup_steps=4000):
+    def vaswani(cls, units: int, warmup_steps: int = 4000) -> "WarmupSchedule":
         """Returns equation 3 of Vaswani et al. 2017 for models of `units`."""
         validation.check_positive_integer("units", units)
         validation.check_positive_integer("warmup_steps", warmup_steps)
@@ -112,7 +112,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             left = 0.5 * (1.0 + ops.cos(math.pi * x))
         return self.end + (self.peak - self.end) * left
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "peak": self.peak,
             "warmup_steps": self.warmup_steps,

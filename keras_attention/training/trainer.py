@@ -1,35 +1,21 @@
 """From a file of pairs to a trained model in a folder."""
 
-import types
-import warnings
+import os
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
 import keras
 
+from keras_attention import files
 from keras_attention.decoding import Greedy
 from keras_attention.models import folders
-from keras_attention.training.arguments import MONITORS
-from keras_attention.training.arguments import checked
-from keras_attention.training.arguments import is_finished
-from keras_attention.training.callbacks import GenerationMetrics
-from keras_attention.training.callbacks import KeepBest
-from keras_attention.training.callbacks import StopWhenNonFinite
-from keras_attention.training.callbacks import TimeBudget
-from keras_attention.training.checkpoints import Checkpoints
-from keras_attention.training.checkpoints import Position
-from keras_attention.training.identity import MAY_GROW
-from keras_attention.training.identity import facts_of
-from keras_attention.training.losses import MaskedCrossentropy
-from keras_attention.training.losses import TokenAccuracy
-from keras_attention.training.pipeline import make_dataset
-from keras_attention.training.pipeline import steps_per_epoch
+from keras_attention.training import fitting
+from keras_attention.training import saving
 from keras_attention.training.preparation import build_model
-from keras_attention.training.preparation import card_of
 from keras_attention.training.preparation import prepare
-from keras_attention.training.schedules import WarmupSchedule
-
-WARMUP_SHARE, WARMUP_AT_MOST = 0.05, 4000
+from keras_attention.training.settings import TrainingSettings
+from keras_attention.training.workspace import Workspace
 
 
 class Trained(NamedTuple):
@@ -47,46 +33,49 @@ class Trained(NamedTuple):
 
 
 def train(
-    pairs,
-    folder,
+    pairs: Any,
+    folder: str | os.PathLike,
     *,
-    kind=None,
-    validation_pairs=None,
-    columns=None,
-    initial_folder=None,
-    source_unit=None,
-    target_unit=None,
-    vocabulary_size=None,
-    min_count=1,
-    max_source_length=None,
-    max_target_length=None,
-    epochs=10,
-    batch_size=64,
-    learning_rate=1e-3,
-    warmup_steps=None,
-    decay="cosine",
-    clip_norm=1.0,
-    label_smoothing=0.0,
-    monitor="error_rate",
-    patience=None,
-    search=Greedy(),  # noqa: B008 (frozen)
-    max_measured=1000,
-    max_minutes=None,
-    checkpoint_every=1000,
-    resume=False,
-    overwrite=False,
-    seed=0,
-    jit_compile="auto",
-    callbacks=(),
-    verbose=1,
-    **options,
-):
+    kind: str | None = None,
+    validation_pairs: Any = None,
+    columns: Sequence | None = None,
+    initial_folder: str | os.PathLike | None = None,
+    source_unit: str | None = None,
+    target_unit: str | None = None,
+    vocabulary_size: int | None = None,
+    min_count: int = 1,
+    max_source_length: int | None = None,
+    max_target_length: int | None = None,
+    epochs: int = 10,
+    batch_size: int = 64,
+    batch_tokens: int | None = None,
+    optimizer: Any = "adam",
+    learning_rate: float = 1e-3,
+    warmup_steps: int | None = None,
+    decay: str = "cosine",
+    clip_norm: float | None = 1.0,
+    label_smoothing: float = 0.0,
+    monitor: str = "error_rate",
+    patience: int | None = None,
+    search: Any = Greedy(),  # noqa: B008 (frozen)
+    max_measured: int | None = 1000,
+    max_minutes: float | None = None,
+    checkpoint_every: int = 1000,
+    resume: bool = False,
+    overwrite: bool = False,
+    seed: int = 0,
+    jit_compile: bool | str = "auto",
+    callbacks: Sequence = (),
+    verbose: int = 1,
+    **options: Any,
+) -> Trained:
     """Trains a model on pairs of texts and saves it in a folder.
 
     Builds vocabularies and model, trains with `fit`, generates for held-out
     sources after each epoch, keeps the weights of the epoch whose texts were
-    best, and saves these with vocabularies and a card. Until then everything
-    is in the folder `FOLDER-training`, which one process at a time may use;
+    best, and saves these with vocabularies, a card and `history.jsonl`, which
+    has a line for each epoch (see `HistoryFile`). Until then everything is in
+    the folder `FOLDER-training`, which one process at a time may use;
     `resume=True` goes on from there at the very batch, and ends at the weights
     that a training without interruption ends at. The random seeds of Keras are
     set.
@@ -113,7 +102,13 @@ def train(
         max_target_length: the same for targets.
         epochs: number of passes over the pairs.
         batch_size: pairs in a batch.
-        learning_rate: peak of the `WarmupSchedule`, for Adam.
+        batch_tokens: in place of `batch_size`: pairs in a batch times the
+            longer of their two padded lengths is at most that, so that short
+            pairs make large batches; see `make_dataset`.
+        optimizer: name of a Keras optimizer, which gets the following four
+            arguments; or an optimizer, or its config, which has its own and
+            is copied.
+        learning_rate: peak of the `WarmupSchedule`.
         warmup_steps: defaults to a twentieth of all steps, at most 4000.
         decay: "cosine", "linear", "inverse_sqrt" or "constant".
         clip_norm: largest norm of all gradients together; None for no limit.
@@ -132,8 +127,9 @@ def train(
             unfinished training.
         seed: integer for weights, dropout and order of the data.
         jit_compile: whether to compile the training step with XLA. "auto" is
-            False: on a CPU one program for each pair of lengths takes longer
-            to compile than a short training gains.
+            False: one program for each shape of a batch, six at most, takes
+            longer to compile than a short training gains. True pays where
+            epochs are long.
         callbacks: further `keras.callbacks`, called before those of `train`
             that choose the best epoch.
         verbose: 1 prints a summary and progress bars, 2 a line per epoch, 0
@@ -170,158 +166,98 @@ def train(
     >>> card["data"]["pairs"]
     3
     """
-    args = checked(types.SimpleNamespace(**locals()))
-    if resume and not overwrite and is_finished(args):
-        return _finished(args)
-    with args.workspace.locked():
-        data = prepare(args)
-        keras.utils.set_random_seed(seed)
-        model = build_model(args, data)
-        _compile(args, data, model)
-        if not resume:
-            args.workspace.begin_anew()
-        if verbose:
+    settings = TrainingSettings(
+        pairs=pairs,
+        folder=folder,
+        kind=kind,
+        validation_pairs=validation_pairs,
+        columns=columns,
+        initial_folder=initial_folder,
+        source_unit=source_unit,
+        target_unit=target_unit,
+        vocabulary_size=vocabulary_size,
+        min_count=min_count,
+        max_source_length=max_source_length,
+        max_target_length=max_target_length,
+        epochs=epochs,
+        batch_size=batch_size,
+        batch_tokens=batch_tokens,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        warmup_steps=warmup_steps,
+        decay=decay,
+        clip_norm=clip_norm,
+        label_smoothing=label_smoothing,
+        monitor=monitor,
+        patience=patience,
+        search=search,
+        max_measured=max_measured,
+        max_minutes=max_minutes,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        overwrite=overwrite,
+        seed=seed,
+        jit_compile=jit_compile,
+        callbacks=callbacks,
+        verbose=verbose,
+        options=options,
+    )
+    return _run(settings)
+
+
+def _run(settings):
+    workspace = Workspace(settings.folder)
+    _check_folders(settings, workspace)
+    if settings.resume and not settings.overwrite:
+        if _is_finished(settings, workspace):
+            return _finished(settings)
+    with workspace.locked():
+        data = prepare(settings)
+        keras.utils.set_random_seed(settings.seed)
+        model = build_model(settings, data)
+        fitting.compile_model(settings, data, model)
+        if not settings.resume:
+            workspace.begin_anew()
+        if settings.verbose:
             print(data.summary(model))
-        best, finite = _fit(args, data, model)
-        return _save(args, data, model, best, finite)
-
-
-def _finished(args):
-    if args.verbose:
-        print(f"{str(args.folder)!r} is finished: nothing to go on with.")
-    return Trained(folders.load(args.folder), folders.read_card(args.folder))
-
-
-def _compile(args, data, model):
-    total = args.epochs * steps_per_epoch(data.survey, args.batch_size)
-    warmup = args.warmup_steps
-    if warmup is None:
-        warmup = min(WARMUP_AT_MOST, int(WARMUP_SHARE * total))
-    schedule = WarmupSchedule(
-        args.learning_rate, warmup, args.decay, total_steps=total
-    )
-    model.compile(
-        keras.optimizers.Adam(schedule, global_clipnorm=args.clip_norm),
-        MaskedCrossentropy(args.label_smoothing),
-        metrics=[TokenAccuracy()],
-        jit_compile=args.jit_compile is True,
-    )
-
-
-def _fit(args, data, model):
-    """Trains to the end; returns the callbacks that know how it went."""
-    best = KeepBest(
-        args.workspace.best, f"val_{args.monitor}", MONITORS[args.monitor]
-    )
-    finite = StopWhenNonFinite()
-    chosen = [*args.callbacks, finite, *_choosing_callbacks(args, data, best)]
-    checkpoints = Checkpoints(
-        args.workspace.checkpoints,
-        every=args.checkpoint_every,
-        callbacks=chosen,
-        facts=facts_of(args, data),
-        may_grow=MAY_GROW,
-    )
-    start = checkpoints.restore(model)
-    if start.stopped or start.epoch >= args.epochs:
-        checkpoints.restore_callbacks()
-        return best, finite
-    if args.verbose and start > Position():
-        print(f"Going on at epoch {start.epoch + 1}, step {start.step + 1}.")
-    sides = data.source_vocabulary, data.target_vocabulary
-    common = {"batch_size": args.batch_size, "seed": args.seed}
-    dataset = make_dataset(
-        data.pairs,
-        *sides,
-        survey=data.survey,
-        epoch=start.epoch,
-        step=start.step,
-        repeat=True,
-        **common,
-    )
-    held_out = make_dataset(
-        data.held_out,
-        *sides,
-        survey=data.held_out_survey,
-        shuffle=False,
-        **common,
-    )
-    model.fit(
-        dataset,
-        epochs=args.epochs,
-        initial_epoch=start.epoch,
-        steps_per_epoch=steps_per_epoch(data.survey, args.batch_size),
-        validation_data=held_out,
-        callbacks=[checkpoints, *chosen],
-        shuffle=False,  # make_dataset has shuffled
-        verbose=args.verbose,
-    )
-    return best, finite
-
-
-def _choosing_callbacks(args, data, best):
-    chosen = [
-        GenerationMetrics(
-            data.held_out, search=args.search, max_sources=args.max_measured
-        ),
-        best,
-    ]
-    if args.patience is not None:
-        stopping = keras.callbacks.EarlyStopping(
-            best.monitor, mode=best.mode, patience=args.patience
-        )
-        chosen.append(stopping)
-    if args.max_minutes is not None:
-        chosen.append(TimeBudget(args.max_minutes))
-    return chosen
-
-
-def _save(args, data, model, best, finite):
-    metrics, ended = {}, {}
-    if finite.step is not None:
-        _check_epoch_before(args, best, finite)
-        ended = {"non_finite_at_step": finite.step}
-    if best.best is not None:
-        metrics = _load_best(args, model, best)
-    else:
-        warnings.warn(
-            f"No epoch had a finite {best.monitor}: the last weights are kept.",
-            stacklevel=3,
-        )
-    card = card_of(args, data, model, metrics, ended)
-    overwrite = args.overwrite or args.resume
-    model.save_folder(args.folder, card=card, overwrite=overwrite)
-    args.workspace.remove()
-    if args.verbose:
-        print(f"The best epoch is saved in {str(args.folder)!r}.")
+        outcome = fitting.fit(settings, workspace, data, model)
+        card = saving.save_best(settings, data, model, outcome)
+        workspace.remove()
+    if settings.verbose:
+        print(f"The best epoch is saved in {str(settings.folder)!r}.")
     return Trained(model, card)
 
 
-def _check_epoch_before(args, best, finite):
-    """Warns that the training turned non-finite, or fails if all of it did."""
-    what = (
-        f"The training ended at step {finite.step:,}, in epoch {finite.epoch}: "
-        f"the weight {finite.weight!r} became NaN or infinite."
-    )
-    fix = "A lower learning rate or a smaller clip_norm may help."
-    if best.best is None:
-        raise ValueError(
-            f"{what} No epoch before was whole, so no model is saved. {fix} "
-            f"Received: learning_rate={args.learning_rate}, "
-            f"clip_norm={args.clip_norm}. Set overwrite=True to begin anew."
-        )
-    warnings.warn(
-        f"{what} Epoch {best.best_epoch + 1}, the best before, is kept. {fix}",
-        stacklevel=4,
-    )
+def _check_folders(settings, workspace):
+    """Checks, before any work, that nothing is lost or mixed up.
+
+    Raises:
+        ValueError: if something is in the way.
+    """
+    workspace.check()
+    if workspace.has_begun():
+        if settings.resume:
+            return
+        if not settings.overwrite:
+            raise ValueError(
+                f"`folder` has an unfinished training, "
+                f"{str(workspace.path)!r}. Received: resume=False and "
+                "overwrite=False. Set resume=True to go on with it or "
+                "overwrite=True to begin anew."
+            )
+    if not (settings.resume and _is_finished(settings, workspace)):
+        overwrite = settings.overwrite
+        files.check_free(settings.folder, overwrite, folders.MARKER_FILES)
 
 
-def _load_best(args, model, best):
-    """Sets the weights of the best epoch; returns its results."""
-    if not best.path.is_file():
-        raise ValueError(
-            f"The weights of epoch {best.best_epoch + 1}, the best, must be in "
-            f"{str(best.path)!r}. Received: no such file. Nothing is saved. "
-            "Put the file back, or begin anew with overwrite=True."
-        )
-    return best.load_into(model)
+def _is_finished(settings, workspace):
+    """Whether `resume` finds a model, and nothing to go on with."""
+    is_there = (settings.folder / folders.MODEL).is_file()
+    return is_there and not workspace.has_begun()
+
+
+def _finished(settings):
+    if settings.verbose:
+        print(f"{str(settings.folder)!r} is finished: nothing to go on with.")
+    model = folders.load(settings.folder)
+    return Trained(model, folders.read_card(settings.folder))

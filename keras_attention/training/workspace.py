@@ -3,14 +3,17 @@
 lock            held while a process trains
 checkpoints/    where the training stands
 best.npz        the weights of the best epoch so far
+history.jsonl   the results of the epochs so far
 """
 
 import contextlib
+import pathlib
 
 from keras_attention import files
 from keras_attention import validation
 
 LOCK = "lock"
+HISTORY = "history.jsonl"
 
 
 class Workspace:
@@ -20,17 +23,18 @@ class Workspace:
         folder: path of the model folder to make, a `pathlib.Path`.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: pathlib.Path):
         self.model_folder = folder
         self.path = folder.with_name(f"{folder.name}-training")
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best.npz"
+        self.history = self.path / HISTORY
 
-    def has_begun(self):
+    def has_begun(self) -> bool:
         """Whether there is something to go on with."""
         return self.checkpoints.is_dir()
 
-    def check(self):
+    def check(self) -> None:
         """Removes what killed processes left; checks what is at the path.
 
         Raises:
@@ -40,7 +44,7 @@ class Workspace:
             files.recover(path)
         if not self.path.exists() or self.has_begun():
             return
-        ours = {LOCK, self.best.name}
+        ours = {LOCK, self.best.name, HISTORY}
         if not self.path.is_dir() or not ours.issuperset(
             path.name for path in self.path.iterdir()
         ):
@@ -83,17 +87,21 @@ class Workspace:
                 yield
             finally:
                 if self.path.is_dir() and not self.has_begun():
-                    self.best.unlink(missing_ok=True)
+                    self._forget_results()
                     (self.path / LOCK).unlink(missing_ok=True)
                     with contextlib.suppress(OSError):  # not empty
                         self.path.rmdir()
 
-    def begin_anew(self):
+    def begin_anew(self) -> None:
         """Forgets an unfinished training."""
         if self.has_begun():
             files.remove_folder(self.checkpoints)
-        self.best.unlink(missing_ok=True)
+        self._forget_results()
 
-    def remove(self):
+    def remove(self) -> None:
         """Deletes all of it; a crash leaves the whole or nothing."""
         files.remove_folder(self.path)
+
+    def _forget_results(self):
+        self.best.unlink(missing_ok=True)
+        self.history.unlink(missing_ok=True)

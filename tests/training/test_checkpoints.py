@@ -1,5 +1,6 @@
 """Killed at any moment and started again: the same weights at the end."""
 
+import json
 import os
 import pathlib
 import random
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import keras
 import numpy as np
@@ -117,7 +119,13 @@ def started(folder, killed_writing=0):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted") / "model"
-    return train(PAIRS, folder, callbacks=[Counted()], **OPTIONS)
+    trained = train(PAIRS, folder, callbacks=[Counted()], **OPTIONS)
+    return types.SimpleNamespace(folder=folder, **trained._asdict())
+
+
+def history_of(folder):
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 @pytest.mark.parametrize("kill", [killed_while_writing, killed_from_outside])
@@ -136,6 +144,13 @@ def test_killed_training_ends_at_the_same_weights(
         model.weights, uninterrupted.model.weights, strict=True
     ):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    wanted = history_of(uninterrupted.folder)
+    found = history_of(folder)
+    assert [row["epoch"] for row in found] == [1, 2]
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ("val_loss", "val_error_rate", "learning_rate"):
+            assert ours[name] == theirs[name]
     # The training loss of the epoch gone on with is of its remaining steps.
     measured = {k: v for k, v in card["metrics"].items() if "val" in k}
     assert measured.items() <= uninterrupted.card["metrics"].items()
@@ -199,20 +214,25 @@ class StopAt(keras.callbacks.Callback):
             raise RuntimeError("crash")
 
 
-@pytest.mark.parametrize("crash", [1, 3, 4, 5, 7, 8, 11])
-def test_fit_goes_on_after_a_crash(tmp_path, crash):
-    whole = small_model()
-    fit(whole, tmp_path / "whole", epochs=3)
-    broken = small_model()
+@pytest.fixture(scope="module")
+def whole_fit(tmp_path_factory):
+    model = small_model()
+    fit(model, tmp_path_factory.mktemp("whole"), epochs=3)
+    return model
+
+
+# Before the first checkpoint, after the last step of an epoch, which has none,
+# and on one in the middle of an epoch.
+@pytest.mark.parametrize(("crash", "done"), [(1, 0), (4, 3), (7, 7)])
+def test_fit_goes_on_after_a_crash(tmp_path, whole_fit, crash, done):
     with pytest.raises(RuntimeError, match="crash"):
-        fit(broken, tmp_path / "broken", 3, callbacks=[StopAt(crash)])
+        fit(small_model(), tmp_path, 3, callbacks=[StopAt(crash)])
     again = small_model()
     again.layers[0].kernel.assign_add(np.ones((5, 3)))
-    begun = fit(again, tmp_path / "broken", 3, callbacks=[StopAt(99)])
+    begun = fit(again, tmp_path, 3, callbacks=[StopAt(99)])
     # Every third step of an epoch, the start of each, never its last step.
-    done = {1: 0, 3: 3, 4: 3, 5: 4, 7: 7, 8: 7, 11: 11}[crash]
     assert begun == Position(*divmod(done, 4))
-    for one, other in zip(again.weights, whole.weights, strict=True):
+    for one, other in zip(again.weights, whole_fit.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     assert int(again.optimizer.iterations) == 12
 

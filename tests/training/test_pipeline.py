@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from memory import peak_growth
 
 from keras_attention import Vocabulary
@@ -15,8 +16,9 @@ from keras_attention.training import Survey
 from keras_attention.training import make_dataset
 from keras_attention.training import steps_per_epoch
 from keras_attention.training import survey_pairs
+from keras_attention.training.batching import items_of
+from keras_attention.training.batching import shuffled
 from keras_attention.training.buckets import choose_buckets
-from keras_attention.training.pipeline import _shuffled
 
 SOURCE = Vocabulary.build(["abcdefg"])
 TARGET = Vocabulary.build(["A B C D E F G"], unit="symbols")
@@ -117,22 +119,113 @@ def test_order_follows_from_seed_and_epoch_alone():
         assert sorted(rows) == sorted(rows_of(first))
 
 
-@pytest.mark.parametrize("step", [0, 5, 64, 71, 128])
-def test_steps_can_be_left_out(step):
+@pytest.mark.parametrize(
+    ("sizes", "steps"),
     # 64 batches are a window: steps before, on and after its borders.
+    [({"batch_size": 3}, [5, 64, 71, 128]), ({"batch_tokens": 29}, [41])],
+    ids=["rows", "tokens"],
+)
+def test_steps_can_be_left_out(sizes, steps):
     pairs = random_pairs(401)
-    options = {"batch_size": 3, "seed": 7, "epoch": 1}
+    options = {**sizes, "seed": 7, "epoch": 1}
     whole = batches_of(pairs, **options)
-    assert_same_batches(whole[step:], batches_of(pairs, step=step, **options))
+    for step in steps:
+        left = batches_of(pairs, step=step, **options)
+        assert_same_batches(whole[step:], left)
 
 
-def test_repeat_goes_on_with_the_following_epochs():
+def padded_rows(lengths, buckets, batch_tokens):
+    """The shapes of batches by tokens and how many, counted pair by pair."""
+    counts = dict.fromkeys(buckets, 0)
+    for source, target in lengths:
+        counts[
+            next(b for b in buckets if source <= b[0] and target <= b[1])
+        ] += 1
+    rows = {b: min(batch_tokens // max(b), n) for b, n in counts.items()}
+    steps = sum(-(-n // rows[b]) for b, n in counts.items() if n)
+    return {(rows[b], *b) for b, n in counts.items() if n}, steps
+
+
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in-order"])
+def test_batches_by_tokens_have_the_declared_shapes(shuffle):
+    pairs = random_pairs(997, longest=29)
+    survey = survey_pairs(pairs, SOURCE, TARGET, num_buckets=5)
+    lengths = [(len(s) + 1, len(s) + 1) for s, _ in pairs]
+    wanted, steps = padded_rows(lengths, survey.buckets, 211)
+    assert set(survey.shapes(batch_tokens=211)) == wanted and len(wanted) == 5
+    batches = batches_of(
+        pairs, batch_tokens=211, shuffle=shuffle, survey=survey
+    )
+    shapes = [(*s.shape, y.shape[1]) for s, _, y in batches]
+    assert set(shapes) == wanted
+    assert len(batches) == steps
+    assert steps == steps_per_epoch(survey, batch_tokens=211)
+    assert all(rows * max(both) <= 211 for rows, *both in shapes)
+    assert sorted(rows_of(batches)) == sorted(pairs)
+    # Rows of padding are in one batch of each pair of lengths alone.
+    filled = [n for n, (_, _, y) in enumerate(batches) if not y.any(1).all()]
+    assert len({shapes[n] for n in filled}) == len(filled)
+    if not shuffle:
+        assert filled == list(range(steps - len(filled), steps))
+
+
+def test_batches_by_tokens_of_few_pairs_have_no_more_rows():
+    pairs = [("ab", "A"), ("ba", "B"), ("abcabc", "C D E F G A B C")]
+    survey = survey_pairs(pairs, SOURCE, TARGET)
+    assert survey.shapes(batch_tokens=1009) == ((2, 3, 2), (1, 7, 9))
+    assert len(batches_of(pairs, batch_tokens=1009)) == 2
+
+
+def test_one_shape_in_use_is_static():
+    dataset = make_dataset([("ab", "A")] * 5, SOURCE, TARGET, batch_tokens=11)
+    assert dataset.element_spec[0]["source"].shape == (3, 3)
+    assert dataset.element_spec[1].shape == (3, 2)
+
+
+class Letters:
+    """A tokenizer that is no `Vocabulary`: an id for each code point."""
+
+    def encode(self, texts):
+        points = tf.strings.unicode_decode(texts, "UTF-8") - 90
+        ends = tf.fill([points.nrows(), 1], 2)
+        return tf.concat([points, ends], axis=1).to_tensor()
+
+
+def test_tokenizer_of_the_caller_makes_the_ids():
+    pairs = random_pairs(53)
+    dataset = make_dataset(
+        pairs, Letters(), TARGET, batch_tokens=37, shuffle=False
+    )
+    wanted = batches_of(pairs, batch_tokens=37, shuffle=False)
+    for (inputs, labels), (source, _, y) in zip(dataset, wanted, strict=True):
+        # "a" is 97, here 7; the vocabulary has it at 4.
+        letters = np.where(source > 3, source + 3, source)
+        np.testing.assert_array_equal(inputs["source"], letters)
+        np.testing.assert_array_equal(labels, y)
+
+
+@pytest.mark.parametrize("number", [52, 54], ids=["fewer", "more"])
+def test_pairs_that_are_not_those_surveyed_are_refused(number):
+    survey = survey_pairs(random_pairs(53), SOURCE, TARGET)
+    pairs = random_pairs(54)[:number]
+    received = "fewer" if number < 53 else "more"
+    with pytest.raises(ValueError, match=f"53 pairs that were.*={received}"):
+        list(items_of(pairs, survey.bucket_numbers()))
+
+
+def test_survey_made_by_hand_has_no_lengths():
+    survey = Survey(53, frozenset(), ((12, 12),))
+    with pytest.raises(ValueError, match="`survey` must be a result of"):
+        make_dataset(random_pairs(53), SOURCE, TARGET, survey=survey)
+
+
+@pytest.mark.parametrize("sizes", [{"batch_size": 7}, {"batch_tokens": 43}])
+def test_repeat_goes_on_with_the_following_epochs(sizes):
     pairs = random_pairs(101)
-    options = {"batch_size": 7, "seed": 3}
+    options = {**sizes, "seed": 3}
     wanted = [
         *batches_of(pairs, epoch=4, **options)[9:],
         *batches_of(pairs, epoch=5, **options),
-        *batches_of(pairs, epoch=6, **options),
     ]
     dataset = make_dataset(
         pairs, SOURCE, TARGET, epoch=4, step=9, repeat=True, **options
@@ -173,21 +266,21 @@ def test_shuffle_streams_with_a_bounded_buffer():
             taken.append(number)
             yield number
 
-    shuffled = _shuffled(numbers(), 20, np.random.default_rng(0))
-    first = [next(shuffled) for _ in range(3)]
+    mixed = shuffled(numbers(), 20, np.random.default_rng(0))
+    first = [next(mixed) for _ in range(3)]
     assert len(taken) == 20 and set(first) <= set(range(20))
-    rest = list(shuffled)
+    rest = list(mixed)
     assert sorted(first + rest) == list(range(1000))
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):
     path = tmp_path / "pairs.tsv"
     peaks = []
-    for lines in (4_000, 40_000):
+    for lines in (5_000, 20_000):
         path.write_text("abcabcabc\tA B C\n" * lines, encoding="utf-8")
         tracemalloc.start()
         dataset = make_dataset(
-            path, SOURCE, TARGET, batch_size=16, shuffle_buffer=1000
+            path, SOURCE, TARGET, batch_size=32, shuffle_buffer=500
         )
         for _ in dataset:
             pass
@@ -227,8 +320,14 @@ def test_broken_pairs_fail_before_the_first_batch(tmp_path):
         ({"shuffle_buffer": 0}, "`shuffle_buffer` must be a positive"),
         ({"step": 3}, r"`step` must be in \[0, 3\)"),
         ({"max_source_length": 1}, "must leave at least one pair"),
+        ({"num_buckets": 0}, "`num_buckets` must be a positive integer"),
+        ({"num_buckets": 255}, "`num_buckets` must be below 255"),
+        ({"batch_tokens": 64}, "`batch_size` must be left at 64 where"),
     ],
-    ids=["batch-size", "buffer", "step", "all-too-long"],
+    ids=[
+        *("batch-size", "buffer", "step", "all-too-long"),
+        *("no-bucket", "many-buckets", "rows-and-tokens"),
+    ],
 )
 def test_make_dataset_checks_its_arguments(options, message):
     with pytest.raises(ValueError, match=message):

@@ -1,8 +1,11 @@
 """train(): from pairs to a folder, and everything that may go wrong."""
 
 import inspect
+import json
 import shutil
 import types
+from dataclasses import FrozenInstanceError
+from dataclasses import fields
 
 import keras
 import numpy as np
@@ -15,7 +18,12 @@ from keras_attention.models import read_card
 from keras_attention.training import GenerationMetrics
 from keras_attention.training import train
 from keras_attention.training.identity import SETTINGS
+from keras_attention.training.identity import PairDigest
 from keras_attention.training.identity import facts_of
+from keras_attention.training.optimizers import make_optimizer
+from keras_attention.training.pairs import Pairs
+from keras_attention.training.preparation import prepare
+from keras_attention.training.settings import TrainingSettings
 from keras_attention.training.workspace import Workspace
 
 WORDS = [a + b + c for a in "abcd" for b in "abcd" for c in ("", "a", "d")]
@@ -106,28 +114,27 @@ def test_fine_tuning_goes_on_from_the_weights_of_a_folder(tmp_path):
     assert card["initial"]["data"]["pairs"] == 48
 
 
+def prepared(tmp_path, pairs=PAIRS, **arguments):
+    arguments = {"target_unit": "symbols", **arguments}
+    folder = tmp_path / "model"
+    return prepare(TrainingSettings(pairs=pairs, folder=folder, **arguments))
+
+
 def test_a_share_is_held_out_when_no_validation_is_given(tmp_path):
     pairs = [(word * n, target) for word, target in PAIRS for n in (1, 2, 3)]
-    without = {k: v for k, v in SMALL.items() if k != "validation_pairs"}
-    _, card = train(
-        pairs, tmp_path / "model", **without, epochs=1, max_minutes=1e-9
-    )
-    data = card["data"]
-    assert data["pairs"] + data["held_out"] == len(pairs)
-    assert 0 < data["held_out"] < 0.2 * len(pairs)
+    data = prepared(tmp_path, pairs)
+    rest, held_out = Pairs(pairs).split(0.05)
+    assert list(data.pairs) == list(rest)
+    assert list(data.held_out) == list(held_out)
+    assert 0 < len(list(held_out)) < 0.2 * len(pairs)
 
 
 def test_long_pairs_are_left_out_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="32 pairs are longer than max_so"):
-        _, card = train(
-            PAIRS,
-            tmp_path / "model",
-            **SMALL,
-            epochs=1,
-            max_minutes=1e-9,
-            max_source_length=3,
+        data = prepared(
+            tmp_path, validation_pairs=PAIRS[::7], max_source_length=3
         )
-    assert card["data"]["too_long"] == 32
+    assert len(data.survey.left_out) == 32
 
 
 def test_every_option_of_the_model_reaches_it():
@@ -148,10 +155,9 @@ def test_existing_folder_is_refused_before_any_work(tmp_path):
     assert [p.name for p in tmp_path.rglob("*")] == ["model", "mine.txt"]
 
 
-def test_unfinished_training_is_neither_lost_nor_mixed_up(tmp_path):
+def test_unfinished_training_is_neither_lost_nor_mixed_up(unfinished, tmp_path):
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
     folder = tmp_path / "model"
-    with pytest.raises(RuntimeError, match="crash"):
-        train(PAIRS, folder, **SMALL, callbacks=[Crash()])
     assert not folder.exists()
     with pytest.raises(ValueError, match="unfinished training.*resume=True"):
         train(PAIRS, folder, **SMALL)
@@ -178,14 +184,10 @@ def test_a_foreign_folder_beside_is_never_removed(tmp_path):
 def test_columns_of_files_are_chosen(tmp_path):
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"{t}\tno\t{s}\n" for s, t in PAIRS))
-    model, card = train(
-        path,
-        tmp_path / "model",
-        **{**SMALL, "max_minutes": 1e-9},
-        columns=(2, 0),
-    )
-    assert card["data"]["pairs"] == len(PAIRS)
-    assert set("abcd") <= set(model.source_vocabulary.tokens)
+    held_out = PAIRS[::7]  # a list has two sides, whatever the columns
+    data = prepared(tmp_path, path, validation_pairs=held_out, columns=(2, 0))
+    assert list(data.pairs) == PAIRS and list(data.held_out) == held_out
+    assert set("abcd") == set(data.source_vocabulary.tokens[4:])
 
 
 class Crash(keras.callbacks.Callback):
@@ -230,41 +232,74 @@ def test_other_data_or_settings_are_no_way_to_go_on(unfinished, changed, name):
 def test_every_argument_is_a_setting_or_known_not_to_matter():
     arguments = set(inspect.signature(train).parameters)
     digested = {"pairs", "validation_pairs", "search", "initial_folder"}
+    digested |= {"optimizer"}
     free = {"folder", "columns", "max_minutes"}
     free |= {"checkpoint_every", "resume", "overwrite", "callbacks", "verbose"}
     assert arguments == {*SETTINGS} | digested | free
 
 
-def test_digest_tells_apart_where_pairs_begin():
-    args = types.SimpleNamespace(
-        search=None, initial_folder=None, **dict.fromkeys(SETTINGS)
-    )
+def test_settings_are_the_arguments_of_train():
+    given = {
+        name: parameter.default
+        for name, parameter in inspect.signature(train).parameters.items()
+    }
+    defaults = {f.name: f.default for f in fields(TrainingSettings)}
+    assert list(given) == list(defaults)
+    del given["pairs"], given["folder"], given["options"]
+    assert given == {name: defaults[name] for name in given}
+
+
+def test_settings_cannot_be_changed(tmp_path):
+    settings = TrainingSettings(pairs=PAIRS, folder=tmp_path / "model")
+    with pytest.raises(FrozenInstanceError, match="epochs"):
+        settings.epochs = 3
+
+
+def facts(parent, **arguments):
+    """The facts of a training of the small vocabularies."""
+    settings = TrainingSettings(pairs=PAIRS, folder=parent / "m", **arguments)
     vocabulary = ka.Vocabulary.build(["abc"])
+    data = types.SimpleNamespace(
+        digest="",
+        held_out_digest="",
+        source_vocabulary=vocabulary,
+        target_vocabulary=vocabulary,
+    )
+    return facts_of(settings, data)
 
-    def facts(pairs):
-        sides = {"source_vocabulary": vocabulary}
-        sides["target_vocabulary"] = vocabulary
-        data = types.SimpleNamespace(pairs=pairs, held_out=pairs, **sides)
-        return facts_of(args, data)["pairs"]
 
-    cases = [("ab", "c")], [("a", "bc")], [("c", "ab")]
-    assert len({facts(pairs) for pairs in cases}) == 3
-    assert facts([("ab", "c")]).startswith("1 pairs, SHA-256 ")
+def test_digest_tells_apart_where_pairs_begin():
+    found = set()
+    for pair in [("ab", "c"), ("a", "bc"), ("c", "ab")]:
+        digest = PairDigest()
+        digest.add(pair)
+        found.add(str(digest))
+    assert len(found) == 3
+    assert all(text.startswith("1 pairs, SHA-256 ") for text in found)
 
 
 def test_another_initial_model_is_another_training(tmp_path):
-    args = types.SimpleNamespace(search=None, **dict.fromkeys(SETTINGS))
-    vocabulary = ka.Vocabulary.build(["abc"])
-    sides = dict.fromkeys(
-        ["source_vocabulary", "target_vocabulary"], vocabulary
-    )
-    data = types.SimpleNamespace(pairs=[], held_out=[], **sides)
     found = set()
     for content in (None, b"one", b"another"):
-        args.initial_folder = None if content is None else tmp_path
+        folder = None if content is None else tmp_path
         (tmp_path / "model.keras").write_bytes(content or b"")
-        found.add(facts_of(args, data)["initial_model"])
+        found.add(facts(tmp_path, initial_folder=folder)["initial_model"])
     assert len(found) == 3
+
+
+def test_facts_of_an_optimizer_are_those_of_its_config(tmp_path):
+    ours = [
+        facts(tmp_path, optimizer=optimizer)["optimizer"]
+        for optimizer in (
+            "adamw",
+            keras.optimizers.SGD(0.5, momentum=0.75),
+            keras.optimizers.SGD(0.5, momentum=0.25),
+        )
+    ]
+    assert ours[0] == "adamw"
+    assert ours[1]["config"]["momentum"] == 0.75
+    assert ours[1] != ours[2]
+    assert json.loads(json.dumps(ours)) == ours
 
 
 def test_more_epochs_are_a_way_to_go_on(unfinished, tmp_path):
@@ -400,16 +435,82 @@ def test_training_that_is_non_finite_at_once_saves_nothing(tmp_path):
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path):
-    _, card = train(
+    settings = TrainingSettings(
+        pairs=PAIRS,
+        folder=tmp_path / "model",
+        epochs=np.int32(3),
+        learning_rate=np.float32(0.5),
+        options={"units": np.int64(5), "dropout": np.float32(0.25)},
+    )
+    assert type(settings.epochs) is int and settings.epochs == 3
+    assert type(settings.learning_rate) is float
+    assert json.dumps(settings.options) == '{"units": 5, "dropout": 0.25}'
+
+
+def test_optimizer_of_the_caller_trains_and_stays_as_it_is(tmp_path):
+    sgd = keras.optimizers.SGD(0.25, momentum=0.5)
+    rates = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            optimizer = self.model.optimizer
+            rates.append((type(optimizer).__name__, optimizer.momentum))
+
+    model, card = train(
         PAIRS,
         tmp_path / "model",
-        **{**SMALL, "units": np.int64(5), "dropout": np.float32(0.25)},
-        epochs=np.int32(1),
-        learning_rate=np.float32(0.5),
-        max_minutes=np.float64(1e-9),
+        **{**SMALL, "batch_size": 64},
+        epochs=2,
+        optimizer=sgd,
+        monitor="loss",
+        callbacks=[Watch()],
     )
-    assert card["options"] == {"cell": "gru", "units": 5, "dropout": 0.25}
-    assert card["training"]["learning_rate"] == 0.5
+    assert rates == [("SGD", 0.5)] * 2
+    assert not sgd.built
+    training = card["training"]
+    assert training["optimizer"]["config"]["momentum"] == 0.5
+    assert "learning_rate" not in training and "decay" not in training
+    rows = (tmp_path / "model" / "history.jsonl").read_text().splitlines()
+    rows = [json.loads(row) for row in rows]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [row["learning_rate"] for row in rows] == [0.25, 0.25]
+    best = rows[card["metrics"]["epoch"] - 1]
+    assert best["val_loss"] == card["metrics"]["val_loss"]
+
+
+def test_optimizer_by_name_has_the_schedule_and_the_clipping(tmp_path):
+    settings = TrainingSettings(
+        pairs=PAIRS,
+        folder=tmp_path / "model",
+        optimizer="adamw",
+        learning_rate=0.5,
+        warmup_steps=5,
+        clip_norm=3.0,
+    )
+    optimizer = make_optimizer(settings, total_steps=11)
+    assert type(optimizer) is keras.optimizers.AdamW
+    assert optimizer.global_clipnorm == 3.0
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)  # 0.5 / 5
+
+
+def test_optimizer_that_was_used_is_refused(tmp_path):
+    sgd = keras.optimizers.SGD()
+    sgd.build([keras.Variable([1.0])])
+    with pytest.raises(ValueError, match="one that has trained nothing yet"):
+        TrainingSettings(pairs=PAIRS, folder=tmp_path / "m", optimizer=sgd)
+
+
+def test_training_by_tokens_makes_the_declared_batches(tmp_path):
+    small = {k: v for k, v in SMALL.items() if k != "batch_size"}
+    model, card = train(
+        PAIRS, tmp_path / "model", **small, epochs=1, batch_tokens=53
+    )
+    data = prepared(tmp_path, validation_pairs=PAIRS[::7])
+    # 16 sources of 2 letters, which 53 // 3 = 17 rows hold; 32 of 3.
+    assert data.survey.shapes(batch_tokens=53) == ((16, 3, 3), (13, 4, 4))
+    assert int(model.optimizer.iterations) == 1 + 3
+    assert card["training"]["batch_tokens"] == 53
+    assert "batch_size" not in card["training"]
 
 
 @pytest.mark.parametrize(
@@ -444,7 +545,19 @@ def test_broken_pairs_leave_nothing_behind(tmp_path, content, message):
         ({"max_minutes": -1}, "`max_minutes` must be a number above 0"),
         ({"label_smoothing": 1}, r"`label_smoothing` must be in \[0, 1\)"),
         ({"decay": "root"}, "`decay` must be one of"),
-        ({"source_unit": "letters"}, "`unit` must be one of"),
+        ({"source_unit": "letters"}, "`source_unit` must be one of"),
+        ({"batch_tokens": 0}, "`batch_tokens` must be a positive integer or"),
+        (
+            {"batch_tokens": 64, "batch_size": 7},
+            "`batch_size` must be left at 64 where `batch_tokens` is given",
+        ),
+        ({"batch_tokens": 5}, "`batch_tokens` must be at least 6, the length"),
+        ({"optimizer": "adamant"}, "`optimizer` must be the name of a Keras"),
+        ({"optimizer": 7}, "`optimizer` must be the name of a Keras"),
+        (
+            {"optimizer": keras.optimizers.SGD(), "clip_norm": 2.0},
+            "`clip_norm` must not be given with an `optimizer` of your own",
+        ),
         ({"kind": "seq2seq"}, "`kind` must be one of"),
         ({"kind": "luong", "num_heads": 2}, "`num_heads` must not be set"),
         (

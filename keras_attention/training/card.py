@@ -1,0 +1,77 @@
+"""The card of a trained model: what it is, made from what, how good."""
+
+from keras_attention.models import folders
+from keras_attention.training import optimizers
+from keras_attention.training.pairs import as_paths
+from keras_attention.training.preparation import Data
+from keras_attention.training.preparation import described
+from keras_attention.training.settings import OF_THE_OPTIMIZER
+from keras_attention.training.settings import TrainingSettings
+
+ON_THE_CARD = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "decay",
+    "label_smoothing",
+    "monitor",
+    "seed",
+)
+
+
+def card_of(
+    settings: TrainingSettings, data: Data, model, metrics: dict, ended: dict
+) -> dict:
+    """Returns the card: what the model is, made from what, how good.
+
+    Args:
+        settings: a `TrainingSettings`.
+        data: its `Data`.
+        model: the trained model.
+        metrics: dict of the results of its best epoch.
+        ended: dict that says why the training ended early; empty if it did
+            not.
+    """
+    card = {
+        "kind": settings.kind,
+        "options": settings.options,
+        "weights": model.count_params(),
+        "source": described(data.source_vocabulary),
+        "target": described(data.target_vocabulary),
+        "data": {
+            "files": _file_names(settings.pairs),
+            "pairs": data.survey.num_pairs,
+            "too_long": len(data.survey.left_out),
+            "held_out": data.held_out_survey.num_pairs,
+        },
+        "training": {
+            **_training_facts(settings),
+            **ended,
+        },
+        "metrics": metrics,
+    }
+    if settings.initial_folder is not None:
+        before = folders.read_card(settings.initial_folder)
+        card["initial"] = before
+        card["kind"] = before.get("kind")
+        card["options"] = before.get("options", {})
+    return card
+
+
+def _training_facts(settings):
+    left_out = set(OF_THE_OPTIMIZER) if settings.has_own_optimizer else set()
+    facts = {
+        name: getattr(settings, name)
+        for name in ON_THE_CARD
+        if name not in left_out
+    }
+    if settings.batch_tokens is not None:
+        del facts["batch_size"]
+        facts["batch_tokens"] = settings.batch_tokens
+    facts["optimizer"] = optimizers.describe(settings.optimizer)
+    return facts
+
+
+def _file_names(pairs):
+    paths = as_paths(pairs)
+    return None if paths is None else [path.name for path in paths]

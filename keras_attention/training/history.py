@@ -1,0 +1,95 @@
+"""The course of a training: one line of JSON for each epoch."""
+
+import json
+import math
+import os
+import pathlib
+import time
+
+import keras
+from keras import ops
+
+from keras_attention import files
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Writes the results of each epoch to a file of JSON lines.
+
+    A line has the epoch, counted from 1, its seconds, the learning rate at
+    its end, and all that is in the logs of `fit`: losses, metrics and what
+    callbacks before this one have put there. What is NaN or infinite is null.
+    The file is whole at any moment. A training that goes on after a crash
+    (see `Checkpoints`) continues it: an epoch done again replaces its line.
+
+    Args:
+        path: path of the file.
+
+    Example:
+
+    >>> import tempfile
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_attention.training import HistoryFile
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     history = HistoryFile(f"{folder}/history.jsonl")
+    ...     data = np.ones((3, 2)), np.ones((3, 1))
+    ...     _ = model.fit(*data, epochs=2, callbacks=[history], verbose=0)
+    ...     [sorted(row) for row in history.rows()]
+    [['epoch', 'learning_rate', 'loss', 'seconds'], ['epoch', ...]]
+    """
+
+    remembered = ("seconds",)  # by `Checkpoints`, in the middle of an epoch
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        self.seconds = 0.0
+        self._start = 0.0
+
+    def rows(self) -> list[dict]:
+        """Returns a dict for each epoch so far.
+
+        Raises:
+            ValueError: if the file was changed and is not JSON any more.
+        """
+        if not self.path.is_file():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        try:
+            return [dict(json.loads(line)) for line in lines]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The file {str(self.path)!r} must hold a JSON object a line. "
+                f"Received: {error}. Remove it to go on without it."
+            ) from error
+
+    def on_train_begin(self, logs=None):
+        self.seconds = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # A restored epoch has taken some seconds already.
+        self._start = time.monotonic() - self.seconds
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seconds = time.monotonic() - self._start
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        row = {
+            "epoch": epoch + 1,
+            "seconds": round(time.monotonic() - self._start, 3),
+            "learning_rate": float(rate),
+            **finite_or_none(logs or {}),
+        }
+        before = [r for r in self.rows() if r.get("epoch", 0) <= epoch]
+        lines = [json.dumps(r, allow_nan=False) for r in [*before, row]]
+        files.write_text(self.path, "".join(f"{line}\n" for line in lines))
+        self.seconds = 0.0
+
+
+def finite_or_none(logs: dict) -> dict:
+    """Returns logs as floats, with None for what JSON has no number for."""
+    values = {name: float(value) for name, value in logs.items()}
+    return {n: v if math.isfinite(v) else None for n, v in values.items()}

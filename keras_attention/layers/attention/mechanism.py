@@ -204,7 +204,7 @@ class AttentionMechanism(AttentionLayer):
             mask_for(shape, value_mask=value_mask, key_mask=key_mask),
         )
         if mask is not None:
-            query = keep(query, mask.live_queries(ops.shape(query)[1]))
+            query = keep(query, mask.query_padding(ops.shape(query)[1]))
         value = keep(value, real)
         key = None if key is None else keep(key, real)
         memory = self.prepare(value, key, real)
@@ -264,7 +264,7 @@ def key_shape_of(key):
 def real_keys(key, *key_masks):
     """Returns which keys are padding in none of the masks, (B, S), or None."""
     joined = masks.combine_masks(*key_masks)
-    real = None if joined is None else joined.live_keys(ops.shape(key)[1])
+    real = None if joined is None else joined.key_padding(ops.shape(key)[1])
     return None if real is None else ops.broadcast_to(real, ops.shape(key)[:2])
 
 

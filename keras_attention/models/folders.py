@@ -4,7 +4,8 @@ folder/model.keras               weights and configuration
 folder/source_vocabulary.json    where the model has one
 folder/target_vocabulary.json
 folder/card.json                 what it is, made from what, how good; under
-                                 "sha256" the digests of the files above
+                                 "sha256" the digests of the files above,
+                                 under "format" that of the folder
 folder/history.jsonl             what `train` measured, epoch by epoch
 
 A folder may come from anybody: `load` looks at each file before Keras does.
@@ -19,6 +20,7 @@ import keras
 from keras_attention import files
 from keras_attention import validation
 from keras_attention.models import forking
+from keras_attention.models import formats
 from keras_attention.models import strict_json
 from keras_attention.models import vocabularies
 from keras_attention.models.digests import check_digest
@@ -51,7 +53,7 @@ def save_folder(model, folder, card, overwrite, texts=None):
                 vocabulary.save(new / f"{name}.json")
         digests = {name: digest_of(new / name) for name in DIGESTED_FILES}
         digests = {name: digest for name, digest in digests.items() if digest}
-        card = {**card, DIGESTS: digests}
+        card = {**card, formats.KEY: formats.FORMAT, DIGESTS: digests}
         text = json.dumps(card, indent=2, ensure_ascii=False)
         (new / CARD).write_text(text + "\n", encoding="utf-8")
         for name, text in (texts or {}).items():
@@ -124,10 +126,13 @@ def load(folder, custom_objects=None):
         raise validation.invalid(
             "folder", f"a folder that holds {MODEL}", repr(str(folder))
         )
-    _check_files(folder)
-    with _loading(folder / MODEL):
-        config = check_model_file(folder / MODEL, custom_objects)
-        model = keras.saving.load_model(folder / MODEL, custom_objects)
+    written = _check_files(folder)
+    with (
+        _loading(folder / MODEL),
+        formats.translated(folder / MODEL, written) as path,
+    ):
+        config = check_model_file(path, custom_objects)
+        model = keras.saving.load_model(path, custom_objects)
     if not hasattr(model, "set_vocabularies"):
         raise validation.invalid(
             "folder",
@@ -141,7 +146,7 @@ def load(folder, custom_objects=None):
 def read_card(folder):
     """Returns the card of a model folder as a dict; empty if it has none.
 
-    It is what `save_folder` was given; the digests are left out.
+    It is what `save_folder` was given; digests and format are left out.
 
     Args:
         folder: path of the folder.
@@ -155,6 +160,8 @@ def read_card(folder):
     with _loading(path):
         card = strict_json.read_object(path)
     card.pop(DIGESTS, None)
+    if type(card.get(formats.KEY)) is int:
+        del card[formats.KEY]
     return card
 
 
@@ -182,19 +189,26 @@ def _printable(text):
 
 
 def _check_card(card):
-    if DIGESTS in card:
-        raise validation.invalid(
-            "card",
-            f"a dict without the key {DIGESTS!r}, where the digests of the "
-            "files are kept",
-            f"one with {DIGESTS!r}",
-            "`read_card` leaves it out.",
-        )
+    for key, kept in (
+        (DIGESTS, "the digests of the files are"),
+        (formats.KEY, "the format of the folder is"),
+    ):
+        if key in card:
+            raise validation.invalid(
+                "card",
+                f"a dict without the key {key!r}, where {kept} kept",
+                f"one with {key!r}",
+                "`read_card` leaves it out.",
+            )
     strict_json.check_writable("card", card)
 
 
 def _check_files(folder):
-    """Checks that all files are regular, and were saved together."""
+    """Checks that all files are regular, and were saved together.
+
+    Returns:
+        The format of the folder, see `formats`.
+    """
     for name in (*DIGESTED_FILES, CARD):
         path = folder / name
         if path.exists() and not path.is_file():
@@ -204,15 +218,18 @@ def _check_files(folder):
             )
     path = folder / CARD
     if not path.is_file():
-        return
+        return 0
     with _loading(path):
+        card = strict_json.read_object(path, allow_nan=True)
+        written = formats.format_of(card)
         # Without digests, as the cards of version 0.1, nothing is compared.
-        digests = strict_json.read_object(path, allow_nan=True).get(DIGESTS)
+        digests = card.get(DIGESTS)
         if not isinstance(digests, dict | None):
             raise ValueError(f"{DIGESTS!r} is not an object")
     for name in DIGESTED_FILES if digests is not None else ():
         with _loading(folder / name):
             check_digest(folder / name, digests.get(name))
+    return written
 
 
 def _attach_vocabularies(model, folder, config):

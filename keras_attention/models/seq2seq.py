@@ -224,8 +224,8 @@ class Seq2Seq(keras.Model):
 
         Args:
             folder: path of the folder; it appears when it is whole.
-            card: dict of facts about the model, kept in `card.json`; its key
-                "sha256" is reserved for digests of the other files.
+            card: dict of facts about the model, kept in `card.json`; its keys
+                "sha256" and "format" are reserved.
             overwrite: whether to replace an earlier model at this path.
 
         Raises:

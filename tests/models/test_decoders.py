@@ -21,12 +21,16 @@ from small_models import randomize
 from small_models import run
 from small_models import source_ids
 from small_models import target_ids
+from user_mechanisms import Coverage
 
 from keras_attention import AdditiveAttention
 from keras_attention import DotProductAttention
 from keras_attention import MultiHeadAttention
 from keras_attention import RNNDecoder
+from keras_attention import SelfAttention
+from keras_attention import Seq2Seq
 from keras_attention import TransformerDecoder
+from keras_attention import load
 from keras_attention.decoding import BOS
 from keras_attention.decoding import PAD
 from keras_attention.decoding import Beam
@@ -51,8 +55,30 @@ def random_encoded(seed=8):
     return generator.normal(size=shape).astype("float32")
 
 
+# Mechanisms with a state, and cells that are not ours.
+OPEN = {
+    "coverage": lambda: RNNDecoder(
+        TARGET_IDS,
+        5,
+        Coverage(),
+        cell=keras.layers.StackedRNNCells(
+            [keras.layers.LSTMCell(3), keras.layers.GRUCell(7)]
+        ),
+    ),
+    "coverage-current": lambda: RNNDecoder(
+        TARGET_IDS, 5, Coverage(), query_state="current"
+    ),
+    "wide": lambda: RNNDecoder(TARGET_IDS, 5, SelfAttention(19)),
+    "cell": lambda: RNNDecoder(TARGET_IDS, 5, cell=keras.layers.GRUCell(5)),
+}
+each_decoder_and_open = pytest.mark.parametrize(
+    "name",
+    [*DECODERS, *OPEN] if IS_TENSORFLOW else ["luong-unfed", "coverage"],
+)
+
+
 def built_decoder(name, **options):
-    decoder = DECODERS[name](**options)
+    decoder = {**DECODERS, **OPEN}[name](**options)
     decoder.build((None, None), (None, None, ENCODED_WIDTH))
     return randomize(decoder)
 
@@ -86,8 +112,11 @@ MIXES = [
     *[("graph", *mix) for mix in FEW],
     *[("compiled", *mix) for mix in (PAIRED if IS_TENSORFLOW else FEW[::2])],
 ]
+MIXES += [("compiled", "coverage", "rnn")]
 if IS_TENSORFLOW:
     MIXES += [("eager", d, e) for d in DECODERS for e in ENCODERS]
+    MIXES += [("eager", d, "rnn") for d in OPEN]
+    MIXES += [("graph", "coverage", "rnn"), ("compiled", "wide", "rnn")]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +132,7 @@ if IS_TENSORFLOW:
 )
 def test_step_by_step_is_teacher_forcing(mode, decoder, encoder):
     encoder = ENCODERS[encoder]()
-    decoder = DECODERS[decoder]()
+    decoder = {**DECODERS, **OPEN}[decoder]()
     source, target = source_ids(), target_ids((4, 4, 4))
     decoder(target, encoder(source))
     randomize(encoder)
@@ -207,7 +236,7 @@ def test_nan_at_padding_of_the_source_reaches_no_logit(name):
         assert np.isfinite(np.asarray(expected)).all()
 
 
-@each_decoder
+@each_decoder_and_open
 def test_beams_that_swap_parents_keep_their_own_history(name):
     decoder = built_decoder(name)
     encoded = random_encoded()
@@ -255,7 +284,7 @@ def test_beam_search_is_the_same_with_caches_moved_or_looked_up():
         assert_close(one, other)
 
 
-@each_decoder
+@each_decoder_and_open
 def test_beam_search_scores_are_those_of_teacher_forcing(name):
     decoder = built_decoder(name)
     encoded = random_encoded()
@@ -411,6 +440,56 @@ def test_tied_logits_use_the_embeddings():
     assert_close(decoder.logits(ops.convert_to_tensor(outputs)), expected)
 
 
+def test_explicit_first_states_take_the_place_of_the_bridges():
+    decoder = built_decoder("bahdanau")
+    encoded, target = random_encoded(), target_ids()
+    expected = decoder(target, encoded)
+    ends = np.concatenate([encoded[:, 0], encoded[:, -1]], axis=-1)
+    states = [bridge(ends) for bridge in decoder.bridges]
+    assert_close(decoder(target, encoded, initial_state=states), expected)
+    other = [np.zeros_like(state) for state in states]
+    forced = decoder(target, encoded, initial_state=other)
+    assert np.abs(np.array(forced) - np.array(expected)).max() > 1e-2
+    state = decoder.start(encoded, None, 4, beams=2, initial_state=other)
+    logits, _, _ = decoder.step(target[:, [0, 0]], state, 0)
+    assert_close(logits[:, 1], forced[:, 0])
+    with pytest.raises(ValueError, match=r"with size in \[5, 5, 5, 5\]"):
+        decoder(target, encoded, initial_state=other[:3])
+
+
+def test_dropout_of_the_attention_is_for_training_alone():
+    attention = AdditiveAttention(3, dropout=0.5, seed=3)
+    for order in ("previous", "current"):
+        decoder = RNNDecoder(13, 5, attention, query_state=order)
+        call = target_ids(), random_encoded()
+        plain = np.array(decoder(*call))
+        trained = [np.array(decoder(*call, training=True)) for _ in range(2)]
+        np.testing.assert_array_equal(decoder(*call, training=False), plain)
+        assert np.abs(trained[0] - plain).max() > 1e-4
+        assert np.abs(trained[0] - trained[1]).max() > 1e-4
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_decoder_with_a_mechanism_of_a_user_trains(jit_compile, tmp_path):
+    model = Seq2Seq(ENCODERS["cnn"](), OPEN["coverage"](), max_length=6)
+    source, target = source_ids((5, 4, 5)), target_ids((4, 4, 4))
+    labels = np.roll(target, -1, axis=1)
+    model.compile(
+        keras.optimizers.Adam(0.05),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=jit_compile,
+    )
+    data = {"x": {"source": source, "target": target}, "y": labels}
+    losses = model.fit(**data, epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < 0.5 * losses[0]
+    if jit_compile:
+        model.save_folder(tmp_path / "model")
+        loaded = load(tmp_path / "model")
+        np.testing.assert_array_equal(
+            loaded.generate(source).tokens, model.generate(source).tokens
+        )
+
+
 # --- what every layer owes ---------------------------------------------------
 
 CALL = {
@@ -512,6 +591,20 @@ def test_dropout_is_for_training_alone(name):
             "`attention` must be an AttentionMechanism, such as",
         ),
         (
+            lambda: RNNDecoder(13, 5, cell=keras.layers.LSTM(5)),
+            "`cell` must be a Keras RNN cell",
+        ),
+        (
+            lambda: RNNDecoder(13, 5, cell=keras.layers.GRUCell(7)),
+            "`units` must be 7, the width of the cell's output",
+        ),
+        (
+            lambda: RNNDecoder(
+                13, 5, num_layers=2, cell=keras.layers.GRUCell(5)
+            ),
+            "`num_layers` must be 1 .* Pass keras.layers.StackedRNNCells",
+        ),
+        (
             lambda: RNNDecoder(13, 5, DotProductAttention("dot"))(
                 target_ids(), random_encoded()
             ),
@@ -525,6 +618,9 @@ def test_dropout_is_for_training_alone(name):
         "feeding",
         "tied",
         "multi-head",
+        "layer",
+        "cell-width",
+        "layers",
         "widths",
     ],
 )

@@ -180,7 +180,7 @@ def test_card_is_json_for_people(model, tmp_path):
     text = (tmp_path / "model" / folders.CARD).read_text(encoding="utf-8")
     content = (tmp_path / "model" / "model.keras").read_bytes()
     digests = {"model.keras": hashlib.sha256(content).hexdigest()}
-    card = {"kind": "luong", "sha256": digests}
+    card = {"kind": "luong", "format": 1, "sha256": digests}
     assert text == json.dumps(card, indent=2) + "\n"
 
 
@@ -197,9 +197,10 @@ def test_card_of_infinite_numbers_is_refused(model, card, entry, tmp_path):
     assert names_in(tmp_path) == []
 
 
-def test_key_of_the_digests_is_refused_in_cards(model, tmp_path):
-    with pytest.raises(ValueError, match="`card` must be .*without.*'sha256'"):
-        model.save_folder(tmp_path / "model", card={"sha256": {}})
+@pytest.mark.parametrize("key", ["sha256", "format"])
+def test_key_of_ours_is_refused_in_cards(key, model, tmp_path):
+    with pytest.raises(ValueError, match=f"`card` must be .*without.*'{key}'"):
+        model.save_folder(tmp_path / "model", card={key: {}})
     assert names_in(tmp_path) == []
 
 

@@ -23,8 +23,10 @@ CELLS = {
 
 def is_cell(candidate) -> bool:
     """Whether it is a Keras layer that keeps to the protocol of RNN cells."""
-    return isinstance(candidate, keras.layers.Layer) and hasattr(
-        candidate, "state_size"
+    return (
+        isinstance(candidate, keras.layers.Layer)
+        and not isinstance(candidate, keras.layers.RNN)
+        and hasattr(candidate, "state_size")
     )
 
 

@@ -5,6 +5,9 @@ from keras_attention.layers.attention.dot_product import DotProductAttention
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
 from keras_attention.layers.dropout import Dropout
+from keras_attention.layers.positions.learned import LearnedPositionalEncoding
+from keras_attention.layers.positions.position import AttentionPosition
+from keras_attention.layers.positions.rotary import RotaryEmbedding
 from keras_attention.layers.positions.sinusoidal import PositionalEncoding
 from keras_attention.layers.transformer.decoder_block import (
     TransformerDecoderBlock,
@@ -12,14 +15,21 @@ from keras_attention.layers.transformer.decoder_block import (
 from keras_attention.layers.transformer.encoder_block import (
     TransformerEncoderBlock,
 )
+from keras_attention.layers.transformer.options import AttentionOptions
+from keras_attention.layers.transformer.stack import TransformerStack
 
 __all__ = [
     "AdditiveAttention",
+    "AttentionOptions",
+    "AttentionPosition",
     "DotProductAttention",
     "Dropout",
+    "LearnedPositionalEncoding",
     "MultiHeadAttention",
     "PositionalEncoding",
+    "RotaryEmbedding",
     "SelfAttention",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
+    "TransformerStack",
 ]

@@ -30,8 +30,12 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import (
         DotProductAttention as DotProductAttention,
     )
+    from keras_attention.layers import (
+        LearnedPositionalEncoding as LearnedPositionalEncoding,
+    )
     from keras_attention.layers import MultiHeadAttention as MultiHeadAttention
     from keras_attention.layers import PositionalEncoding as PositionalEncoding
+    from keras_attention.layers import RotaryEmbedding as RotaryEmbedding
     from keras_attention.layers import SelfAttention as SelfAttention
     from keras_attention.layers import (
         TransformerDecoderBlock as TransformerDecoderBlock,
@@ -39,6 +43,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import (
         TransformerEncoderBlock as TransformerEncoderBlock,
     )
+    from keras_attention.layers import TransformerStack as TransformerStack
     from keras_attention.models import CNNEncoder as CNNEncoder
     from keras_attention.models import RNNDecoder as RNNDecoder
     from keras_attention.models import RNNEncoder as RNNEncoder
@@ -61,10 +66,12 @@ _PLACES = {
     "CNNEncoder": "models",
     "DotProductAttention": "layers",
     "Greedy": "decoding",
+    "LearnedPositionalEncoding": "layers",
     "MultiHeadAttention": "layers",
     "PositionalEncoding": "layers",
     "RNNDecoder": "models",
     "RNNEncoder": "models",
+    "RotaryEmbedding": "layers",
     "Sample": "decoding",
     "SelfAttention": "layers",
     "Seq2Seq": "models",
@@ -72,6 +79,7 @@ _PLACES = {
     "TransformerDecoderBlock": "layers",
     "TransformerEncoder": "models",
     "TransformerEncoderBlock": "layers",
+    "TransformerStack": "layers",
     "Vocabulary": "text",
     "build_seq2seq": "models",
     "decoding": None,

@@ -3,12 +3,12 @@
 from keras_attention.functional.attention import attend
 from keras_attention.functional.biases import DistanceBias
 from keras_attention.functional.compiling import portable
-from keras_attention.functional.dense import masked_softmax
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.dropout import random_bits
 from keras_attention.functional.dropout import random_uniform
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
+from keras_attention.functional.softmax import masked_softmax
 
 __all__ = [
     "AdditiveScore",

@@ -62,7 +62,7 @@ class DistanceBias:
             `values[head, zero + key - query]` is added to the score; distances
             outside take the nearest end.
         zero: integer or scalar tensor: the index of distance 0. With cached
-            keys, add the number of keys that come before the first query.
+            keys, subtract the number of keys that come before the first query.
 
     Raises:
         ValueError: if `values` does not have two axes.

@@ -6,6 +6,9 @@ from keras_attention.layers.attention.mechanism import AttentionMechanism
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
 from keras_attention.layers.dropout import Dropout
+from keras_attention.layers.positions.learned import LearnedPositionalEncoding
+from keras_attention.layers.positions.position import AttentionPosition
+from keras_attention.layers.positions.rotary import RotaryEmbedding
 from keras_attention.layers.positions.sinusoidal import PositionalEncoding
 from keras_attention.layers.recurrent.attention_cell import AttentionCell
 from keras_attention.layers.transformer.decoder_block import (
@@ -14,16 +17,23 @@ from keras_attention.layers.transformer.decoder_block import (
 from keras_attention.layers.transformer.encoder_block import (
     TransformerEncoderBlock,
 )
+from keras_attention.layers.transformer.options import AttentionOptions
+from keras_attention.layers.transformer.stack import TransformerStack
 
 __all__ = [
     "AdditiveAttention",
     "AttentionCell",
     "AttentionMechanism",
+    "AttentionOptions",
+    "AttentionPosition",
     "DotProductAttention",
     "Dropout",
+    "LearnedPositionalEncoding",
     "MultiHeadAttention",
     "PositionalEncoding",
+    "RotaryEmbedding",
     "SelfAttention",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
+    "TransformerStack",
 ]

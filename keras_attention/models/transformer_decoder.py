@@ -7,16 +7,16 @@ from keras_attention import validation
 from keras_attention.decoding import PAD
 from keras_attention.functional import padding
 from keras_attention.layers import PositionalEncoding
-from keras_attention.layers import TransformerDecoderBlock
-from keras_attention.layers import decoder_cache
-from keras_attention.layers.dropout import child_seed
+from keras_attention.layers import TransformerStack
+from keras_attention.layers.transformer.options import joined_options
+from keras_attention.layers.transformer.options import objects_of
 from keras_attention.models.decoder import Decoder
 from keras_attention.models.decoder import source_mask_of
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TransformerDecoder(Decoder):
-    """Stack of Transformer decoder blocks over embeddings and sinusoids.
+    """Stack of Transformer decoder blocks over embeddings and positions.
 
     Vaswani et al. 2017, 3.1 and 3.4. With `normalize_first` a last
     normalisation closes the stack. In a beam search the cached keys and
@@ -39,6 +39,9 @@ class TransformerDecoder(Decoder):
         seed: integer seed of the dropouts.
         flash_attention: as that of `MultiHeadAttention`, for the
             self-attention of all blocks.
+        position: as that of `TransformerStack`. Defaults to
+            `PositionalEncoding()`.
+        attention_options: an `AttentionOptions` for all blocks.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -87,6 +90,9 @@ class TransformerDecoder(Decoder):
         reorder_cache=False,
         seed=None,
         flash_attention=None,
+        *,
+        position=None,
+        attention_options=None,
         **kwargs,
     ):
         super().__init__(
@@ -114,31 +120,42 @@ class TransformerDecoder(Decoder):
         self.flash_attention = validation.check_choice(
             "flash_attention", flash_attention, (None, True, False)
         )
+        self.position = position
+        self.attention_options = attention_options
 
     def build(self, target_shape, encoded_shape):
         super().build(target_shape, encoded_shape)
         shape = (*target_shape, self.units)
-        self.positions = PositionalEncoding(dtype=self.dtype_policy)
-        self.blocks = []
-        for number in range(self.num_layers):
-            block = TransformerDecoderBlock(
-                num_heads=self.num_heads,
-                feed_forward_units=self.feed_forward_units or 4 * self.units,
-                dropout=self.dropout,
-                activation=self.activation,
-                normalize_first=self.normalize_first,
-                seed=child_seed(self.seed, f"block_{number}"),
-                flash_attention=self.flash_attention,
-                dtype=self.dtype_policy,
-                name=f"block_{number}",
-            )
-            block.build(shape, encoded_shape)
-            self.blocks.append(block)
-        if self.normalize_first:
-            self.normalization = keras.layers.LayerNormalization(
-                epsilon=1e-6, dtype=self.dtype_policy, name="normalization"
-            )
-            self.normalization.build(shape)
+        position = self.position
+        if position is None:
+            position = PositionalEncoding(dtype=self.dtype_policy)
+        self.stack = TransformerStack(
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            feed_forward_units=self.feed_forward_units,
+            dropout=self.dropout,
+            activation=self.activation,
+            normalize_first=self.normalize_first,
+            seed=self.seed,
+            cross_attention=True,
+            position=position,
+            attention_options=joined_options(
+                self.attention_options, self.flash_attention, None
+            ),
+            dtype=self.dtype_policy,
+            name="stack",
+        )
+        self.stack.build(shape, encoded_shape)
+
+    @property
+    def blocks(self):
+        """The blocks of the stack; weight files have them under this name."""
+        return self.stack.blocks
+
+    @property
+    def normalization(self):
+        """The last normalisation, or None; in weight files as `blocks`."""
+        return self.stack.normalization
 
     def call(
         self,
@@ -149,31 +166,26 @@ class TransformerDecoder(Decoder):
         training=None,
     ):
         encoded_mask = source_mask_of(encoded, encoded_mask)
-        x = self.positions(self._embed(target))
+        x = self.stack.enter(self._embed(target))
         x = self.embedding_dropout(x, training=training)
-        common = {
-            "inputs_mask": ops.not_equal(target, PAD),
-            "encoded_mask": encoded_mask,
-            "training": training,
-        }
-        for block in self.blocks[:-1]:
-            x = block(x, encoded, **common)
-        if not return_attention_scores:
-            x = self.blocks[-1](x, encoded, **common)
-            return self._logits(x)
-        x, weights = self.blocks[-1](
-            x, encoded, return_attention_scores=True, **common
+        output = self.stack.run(
+            x,
+            encoded,
+            inputs_mask=ops.not_equal(target, PAD),
+            encoded_mask=encoded_mask,
+            return_attention_scores=return_attention_scores,
+            training=training,
         )
-        return self._logits(x), _alignment(weights)
+        if not return_attention_scores:
+            return self.logits(output)
+        output, weights = output
+        return self.logits(output), _alignment(weights)
 
     def start(self, encoded, source_mask, max_length, beams=1):
         """Returns the state before the first step; see the protocol above."""
         mask = source_mask_of(encoded, source_mask)
         encoded = padding.keep(encoded, mask)
-        blocks = [
-            block.start(encoded, max_length, slots=beams)
-            for block in self.blocks
-        ]
+        blocks = self.stack.start(max_length, beams, encoded=encoded)
         return {"blocks": blocks, "source_mask": mask}
 
     def step(self, tokens, state, index, ancestors=None):
@@ -191,43 +203,30 @@ class TransformerDecoder(Decoder):
             Logits (batch, beams, vocabulary_size), the new state, and the
             alignment (batch, beams, source_length).
         """
-        # All beams are at one position, so each is a sequence of length 1.
-        x = ops.reshape(self._embed(tokens), (-1, 1, self.units))  # (B*K, 1, U)
-        x = self.positions(x, start_index=index)
-        x = ops.reshape(x, (-1, tokens.shape[1], self.units))  # (B, K, U)
         if self.reorder_cache or tokens.shape[1] == 1:
             ancestors = None  # each slot holds its own history
-        blocks = []
-        for block, block_state in zip(
-            self.blocks, state["blocks"], strict=True
-        ):
-            x, block_state, weights = block.step(
-                x, block_state, index, state["source_mask"], ancestors
-            )
-            blocks.append(block_state)
-        return self._logits(x), {**state, "blocks": blocks}, _alignment(weights)
+        x, blocks, weights = self.stack.step(
+            self._embed(tokens),  # (B, K, U)
+            state["blocks"],
+            index,
+            state["source_mask"],
+            ancestors,
+        )
+        logits = self.logits(x)
+        return logits, {**state, "blocks": blocks}, _alignment(weights)
 
     def reorder(self, state, parents):
         """Returns the state after each beam k took the place of a parent."""
         if not self.reorder_cache:
             return state  # `step` finds each history through the ancestors
-        blocks = [
-            {
-                **block,
-                "key": decoder_cache.move_slots(block["key"], parents),
-                "value": decoder_cache.move_slots(block["value"], parents),
-            }
-            for block in state["blocks"]
-        ]
+        blocks = self.stack.reorder(state["blocks"], parents)
         return {**state, "blocks": blocks}
 
     def _embed(self, tokens):
         return self.embedding(tokens) * self.units**0.5
 
-    def _logits(self, x):
-        return self.logits(self.normalization(x) if self.normalize_first else x)
-
     def get_config(self):
+        serialize = keras.saving.serialize_keras_object
         config = {
             "units": self.units,
             "num_layers": self.num_layers,
@@ -237,8 +236,14 @@ class TransformerDecoder(Decoder):
             "normalize_first": self.normalize_first,
             "reorder_cache": self.reorder_cache,
             "flash_attention": self.flash_attention,
+            "position": serialize(self.position),
+            "attention_options": serialize(self.attention_options),
         }
         return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(objects_of(config))
 
 
 def _alignment(weights):

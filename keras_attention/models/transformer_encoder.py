@@ -4,14 +4,15 @@ import keras
 
 from keras_attention import validation
 from keras_attention.layers import PositionalEncoding
-from keras_attention.layers import TransformerEncoderBlock
-from keras_attention.layers.dropout import child_seed
+from keras_attention.layers import TransformerStack
+from keras_attention.layers.transformer.options import joined_options
+from keras_attention.layers.transformer.options import objects_of
 from keras_attention.models.encoder import Encoder
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TransformerEncoder(Encoder):
-    """Stack of Transformer encoder blocks over embeddings and sinusoids.
+    """Stack of Transformer encoder blocks over embeddings and positions.
 
     Vaswani et al. 2017, 3.1 and 3.4. With `normalize_first` a last
     normalisation closes the stack.
@@ -29,6 +30,9 @@ class TransformerEncoder(Encoder):
         seed: integer seed of the dropouts.
         flash_attention: as that of `MultiHeadAttention`, for the
             self-attention of all blocks.
+        position: as that of `TransformerStack`. Defaults to
+            `PositionalEncoding()`.
+        attention_options: an `AttentionOptions` for all blocks.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -66,6 +70,9 @@ class TransformerEncoder(Encoder):
         normalize_first=True,
         seed=None,
         flash_attention=None,
+        *,
+        position=None,
+        attention_options=None,
         **kwargs,
     ):
         super().__init__(vocabulary_size, units, dropout, seed, **kwargs)
@@ -84,41 +91,50 @@ class TransformerEncoder(Encoder):
         self.flash_attention = validation.check_choice(
             "flash_attention", flash_attention, (None, True, False)
         )
+        self.position = position
+        self.attention_options = attention_options
 
     def build(self, source_shape):
         super().build(source_shape)
         shape = (*source_shape, self.units)
-        self.positions = PositionalEncoding(dtype=self.dtype_policy)
-        self.blocks = []
-        for number in range(self.num_layers):
-            block = TransformerEncoderBlock(
-                num_heads=self.num_heads,
-                feed_forward_units=self.feed_forward_units or 4 * self.units,
-                dropout=self.dropout,
-                activation=self.activation,
-                normalize_first=self.normalize_first,
-                seed=child_seed(self.seed, f"block_{number}"),
-                flash_attention=self.flash_attention,
-                dtype=self.dtype_policy,
-                name=f"block_{number}",
-            )
-            block.build(shape)
-            self.blocks.append(block)
-        if self.normalize_first:
-            self.normalization = keras.layers.LayerNormalization(
-                epsilon=1e-6, dtype=self.dtype_policy, name="normalization"
-            )
-            self.normalization.build(shape)
+        position = self.position
+        if position is None:
+            position = PositionalEncoding(dtype=self.dtype_policy)
+        self.stack = TransformerStack(
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            feed_forward_units=self.feed_forward_units,
+            dropout=self.dropout,
+            activation=self.activation,
+            normalize_first=self.normalize_first,
+            seed=self.seed,
+            position=position,
+            attention_options=joined_options(
+                self.attention_options, self.flash_attention, None
+            ),
+            dtype=self.dtype_policy,
+            name="stack",
+        )
+        self.stack.build(shape)
+
+    @property
+    def blocks(self):
+        """The blocks of the stack; weight files have them under this name."""
+        return self.stack.blocks
+
+    @property
+    def normalization(self):
+        """The last normalisation, or None; in weight files as `blocks`."""
+        return self.stack.normalization
 
     def call(self, source, training=None):
         mask = self.compute_mask(source)
         x = self.embedding(source) * self.units**0.5
-        x = self.embedding_dropout(self.positions(x), training=training)
-        for block in self.blocks:
-            x = block(x, inputs_mask=mask, training=training)
-        return self.normalization(x) if self.normalize_first else x
+        x = self.embedding_dropout(self.stack.enter(x), training=training)
+        return self.stack.run(x, inputs_mask=mask, training=training)
 
     def get_config(self):
+        serialize = keras.saving.serialize_keras_object
         config = {
             "units": self.units,
             "num_layers": self.num_layers,
@@ -127,5 +143,11 @@ class TransformerEncoder(Encoder):
             "activation": keras.activations.serialize(self.activation),
             "normalize_first": self.normalize_first,
             "flash_attention": self.flash_attention,
+            "position": serialize(self.position),
+            "attention_options": serialize(self.attention_options),
         }
         return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(objects_of(config))

@@ -94,7 +94,7 @@ def any_mask(*shape):
 
 
 @strategies.composite
-def questions(draw):
+def questions(draw, lengths=LENGTHS):
     """Returns (arrays by name, settings): a call of `attend`, to be built."""
 
     def number(most):
@@ -102,7 +102,7 @@ def questions(draw):
 
     batch, kv_heads, width, value_dim = (number(n) for n in (2, 2, 7, 7))
     heads = kv_heads * number(2)
-    queries, keys = draw(LENGTHS)
+    queries, keys = draw(lengths)
     shapes = {
         "query": (batch, queries, heads, width),
         "key": (batch, keys, kv_heads, width),

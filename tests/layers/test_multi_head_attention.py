@@ -11,7 +11,7 @@ from layer_checks import run_layer_checks
 
 from keras_attention import masks
 from keras_attention.layers import MultiHeadAttention
-from keras_attention.layers.attention import axes as attention_axes
+from keras_attention.layers.attention import multi_head
 
 Theirs = keras.layers.MultiHeadAttention
 BATCH, QUERIES, KEYS, HEADS = 2, 7, 5, 3
@@ -410,7 +410,7 @@ class Attend:
 
     def __init__(self, monkeypatch):
         self.calls = []
-        monkeypatch.setattr(attention_axes, "attend", self)
+        monkeypatch.setattr(multi_head, "attend", self)
 
     def __call__(self, *, query, value, **arguments):
         self.calls.append(arguments)

@@ -5,17 +5,35 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_attention import functional
+from keras_attention import masks
+from keras_attention.layers import AttentionPosition
 from keras_attention.layers import MultiHeadAttention
+from keras_attention.layers import RotaryEmbedding
 
 BATCH, LENGTH, MAX_LENGTH, WIDTH = 2, 7, 11, 13
 random = np.random.default_rng(11)
 INPUTS = random.normal(size=(BATCH, LENGTH, WIDTH)).astype("float32")
+
+
+class Near(AttentionPosition):
+    """A bias of one's own: a number for each distance, up to 3 and past."""
+
+    def bias(self, query_offset=0, key_offset=0):
+        values = np.random.default_rng(5).normal(size=(6, 7)).astype("float32")
+        zero = 3 + key_offset - query_offset
+        return functional.DistanceBias(values, zero)
+
+
 LAYERS = {
     "plain": {},
-    "grouped": {"num_key_value_heads": 2, "value_dim": 3},
+    "grouped": {"num_key_value_heads": 2, "value_dim": 3, "use_bias": False},
     "window": {"sliding_window": 3},
     "gate and sink": {"use_gate": True, "use_sink": True},
+    "rotary window": {"position": RotaryEmbedding(rotary_dim=4)},
+    "bias": {"position": Near(), "logit_soft_cap": 1.5},
 }
+LAYERS["rotary window"]["sliding_window"] = 4
 # The tokens of row 1 run this far ahead of those of row 0.
 AHEAD = np.array([0, 3])
 
@@ -72,8 +90,9 @@ def test_cached_steps_equal_the_full_pass(arguments, index, mode):
 
 
 @pytest.mark.parametrize("sizes", [(7,), (3, 4), (1, 5, 1)], ids=str)
-def test_several_positions_at_once(sizes):
-    layer, full = layer_and_full_pass({}, use_causal_mask=True)
+@pytest.mark.parametrize("kind", ["plain", "rotary window", "bias"])
+def test_several_positions_at_once(kind, sizes):
+    layer, full = layer_and_full_pass(LAYERS[kind], use_causal_mask=True)
     cache, index = layer.make_cache(BATCH, MAX_LENGTH), 0
     for size in sizes:
         new = INPUTS[:, index : index + size]
@@ -89,16 +108,106 @@ def test_cache_holds_the_heads_at_their_places():
     layer = MultiHeadAttention(6, 5, num_key_value_heads=2, value_dim=3)
     layer.build(INPUTS.shape, INPUTS.shape)
     cache = layer.make_cache(BATCH, MAX_LENGTH)
-    assert cache["key"].shape == (BATCH, MAX_LENGTH, 2, 5)
-    assert cache["value"].shape == (BATCH, MAX_LENGTH, 2, 3)
+    assert cache["key"].shape == (MAX_LENGTH, BATCH, 1, 2, 5)
+    assert cache["value"].shape == (MAX_LENGTH, BATCH, 1, 2, 3)
     before = array(cache["key"])
     index = np.array([1, 4], "int32")
     _, new = layer(INPUTS, INPUTS, cache=cache, cache_index=index)
     expected = np.zeros((BATCH, MAX_LENGTH, 2, 5))
     heads = array(layer.key_dense(INPUTS))
     expected[0, 1:8], expected[1, 4:11] = heads
+    expected = np.swapaxes(expected, 0, 1)[:, :, None]
     np.testing.assert_allclose(array(new["key"]), expected, atol=1e-6)
     np.testing.assert_array_equal(array(cache["key"]), before)
+
+
+def test_window_keeps_no_more_than_it_sees():
+    layer = MultiHeadAttention(6, 5, sliding_window=3)
+    assert layer.make_cache(BATCH, MAX_LENGTH)["key"].shape[:2] == (3, BATCH)
+    assert layer.make_cache(BATCH, 2)["key"].shape[:2] == (2, BATCH)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 1, 1, 1), (5, 1, 1), (2, 5)])
+def test_weights_of_a_window_end_on_the_newest_position(sizes):
+    layer = MultiHeadAttention(6, 5, sliding_window=3, seed=1)
+    call = {"use_causal_mask": True, "return_attention_scores": True}
+    _, full = layer(INPUTS, INPUTS, **call)
+    cache, index = layer.make_cache(BATCH, MAX_LENGTH), 0
+    for size in sizes:
+        new = INPUTS[:, index : index + size]
+        cached = {"cache": cache, "cache_index": index}
+        _, weights, cache = layer(new, new, **cached, **call)
+        end = index + size
+        width = 3 if size == 1 else 3 + size
+        expected = np.zeros((BATCH, 6, size, width))
+        seen = min(width, end)
+        expected[..., width - seen :] = full[:, :, index:end, end - seen : end]
+        np.testing.assert_allclose(array(weights), expected, atol=1e-6)
+        index = end
+
+
+# What hides keys of a window, in its whole sequence and in its steps.
+PADDING = np.arange(MAX_LENGTH) != np.array([[2], [3]])
+PAIRS = np.random.default_rng(3).random((BATCH, LENGTH, MAX_LENGTH)) < 0.6
+HIDDEN = {
+    "all positions": lambda at, size: {"value_mask": PADDING},
+    "new positions": lambda at, size: {
+        "value_mask": PADDING[:, at : at + size]
+    },
+    "pairs": lambda at, size: {"attention_mask": PAIRS[:, at : at + size]},
+    "object": lambda at, size: {
+        "attention_mask": masks.SlidingWindow(1, 0, offset=at)
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("hidden", "sizes"),
+    [
+        ("all positions", (1,) * 7),
+        ("all positions", (3, 4)),
+        ("new positions", (7,)),
+        ("pairs", (1,) * 7),
+        ("pairs", (3, 4)),
+        ("object", (1,) * 7),
+        ("object", (2, 5)),
+    ],
+)
+def test_masks_meet_a_window(hidden, sizes):
+    layer = MultiHeadAttention(6, 5, sliding_window=3, seed=1)
+    given = HIDDEN[hidden](0, LENGTH)
+    if hidden in ("all positions", "pairs"):
+        given = {name: mask[..., :LENGTH] for name, mask in given.items()}
+    full = array(layer(INPUTS, INPUTS, use_causal_mask=True, **given))
+    values = np.array(INPUTS)
+    if "positions" in hidden:  # padding may hold anything
+        values[~PADDING[:, :LENGTH]] = np.nan
+    cache, index = layer.make_cache(BATCH, MAX_LENGTH), 0
+    for size in sizes:
+        now = slice(index, index + size)
+        output, cache = layer(
+            INPUTS[:, now],
+            values[:, now],
+            use_causal_mask=True,
+            cache=cache,
+            cache_index=index,
+            **HIDDEN[hidden](index, size),
+        )
+        np.testing.assert_allclose(array(output), full[:, now], atol=2e-6)
+        index += size
+
+
+def test_mask_of_all_positions_and_an_index_per_row_need_no_window():
+    layer = MultiHeadAttention(6, 5, sliding_window=3)
+    cache, index = layer.make_cache(BATCH, MAX_LENGTH), np.array([1, 4])
+    with pytest.raises(ValueError, match="`cache_index` must be one number"):
+        layer(
+            INPUTS,
+            INPUTS,
+            value_mask=PADDING,
+            cache=cache,
+            cache_index=index,
+        )
 
 
 def test_positions_after_the_new_ones_are_hidden():
@@ -151,14 +260,14 @@ def test_cache_in_a_functional_model():
     layer = MultiHeadAttention(6, 5)
     layer.build(INPUTS.shape, INPUTS.shape)
     cache = {
-        name: keras.Input(buffer.shape[1:], name=name)
+        name: keras.Input(batch_shape=buffer.shape, name=name)
         for name, buffer in layer.make_cache(BATCH, MAX_LENGTH).items()
     }
     new = keras.Input((1, WIDTH), name="new")
     index = keras.Input((), dtype="int32", name="index")
     outputs = layer(new, new, cache=cache, cache_index=index)
     assert outputs[0].shape == (None, 1, WIDTH)
-    assert outputs[1]["key"].shape == (None, MAX_LENGTH, 6, 5)
+    assert outputs[1]["key"].shape == (MAX_LENGTH, BATCH, 1, 6, 5)
     model = keras.Model({"new": new, "index": index, **cache}, outputs)
     index = ops.convert_to_tensor([2, 5], dtype="int32")
     first = ops.convert_to_tensor(INPUTS[:, :1])

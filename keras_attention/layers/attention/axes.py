@@ -1,7 +1,8 @@
-"""Attention over some axes of an input of any rank, by way of `attend`.
+"""Attention over some axes of an input of any rank: folded at the door.
 
 An input is (batch, axes..., width). Attention runs over some of its axes; the
-others are free: each of their entries is one more row of the batch.
+others are free: each of their entries is one more row of the batch. Inside,
+everything is (batch, length, ...).
 
 Letters: B batch, F... free axes, T... and S... the attended axes of query and
 key, N heads, H width of a head.
@@ -14,9 +15,6 @@ from keras import ops
 
 from keras_attention import masks
 from keras_attention import validation
-from keras_attention.functional import attend
-from keras_attention.functional import padding
-from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.masks.booleans import as_boolean
 
 
@@ -81,86 +79,28 @@ class AttentionAxes:
                     f"{axis}, which is not attended over. {received}"
                 )
 
-    def attend(self, query, key, value, mask=None, **arguments):
-        """Calls `functional.attend` on heads (B, axes..., N, H).
+    def check_plain(self, name):
+        """Raises a ValueError, for the argument `name`, where axes fold."""
+        if not self.is_plain:
+            raise ValueError(
+                f"`{name}` must come with inputs of shape (batch, length, "
+                f"width). Received: {self.rank} axes."
+            )
 
-        Args:
-            query: heads of the query.
-            key: heads of the key.
-            value: heads of the value.
-            mask: what `masks` returned, a tensor as `fold_mask` takes it, or
-                None.
-            **arguments: more arguments of `functional.attend`.
+    def fold_inputs(self, query, value, key):
+        """Returns query, value and key as (B*F, T, width).
 
-        Returns:
-            The heads (B, axes..., N, V) and the weights (B, F..., N, T...,
-            S...), or None unless `return_weights` asks for them.
+        A tensor that is given twice comes back twice, not as two.
         """
-        output = attend(
-            query=self.fold(query, trailing=2),  # (B*F, T, N, H)
-            key=self.fold(key, trailing=2),  # (B*F, S, K, H)
-            value=self.fold(value, trailing=2),  # (B*F, S, K, V)
-            mask=self.as_mask(mask, query, key),
-            **arguments,
-        )
-        weights = None
-        if arguments.get("return_weights"):
-            output, weights = output
-            weights = self.unfold_scores(weights, query, key)
-        return self.unfold_heads(output, query), weights
-
-    def masks(self, query, key, attention_mask, *padding):
-        """Returns the AND of the masks of a call, for `attend`, or None.
-
-        Args:
-            query: any tensor (B, axes..., ...).
-            key: any tensor (B, axes..., ...).
-            attention_mask: a packed mask, a tensor as `fold_mask` takes it,
-                or None.
-            *padding: masks of query, value and key, (B, axes...) or None.
-        """
-        if attention_mask is not None and not isinstance(attention_mask, dict):
-            attention_mask = self.fold_mask(attention_mask, query, key)
-        query_mask, value_mask, key_mask = map(self.fold, padding)
-        return mask_for(
-            self.folded_shape(query.shape, key.shape),
-            query_mask=query_mask,
-            value_mask=value_mask,
-            key_mask=key_mask,
-            attention_mask=attention_mask,
-        )
-
-    def zero_padding(self, mask, query, key, value):
-        """Returns the inputs (B, axes..., width) with zeros at padding.
-
-        Args:
-            mask: what `masks` returned.
-            query: the query.
-            key: the key.
-            value: the value.
-        """
-        if self.is_plain or mask is None:
-            return padding.zero_padding(mask, query, key, value)
-        sizes = self._sizes(ops.shape(query), ops.shape(key))
-        rows, queries, keys = map(math.prod, sizes)
-        query_padding = self._unfold_flags(
-            mask.query_padding(queries), (rows, queries), query
-        )
-        key_padding = self._unfold_flags(
-            mask.key_padding(keys), (rows, keys), key
-        )
-        return (
-            padding.keep(query, query_padding),
-            padding.keep(key, key_padding),
-            padding.keep(value, key_padding),
-        )
+        folded = {id(x): self.fold(x, trailing=1) for x in (query, value, key)}
+        return tuple(folded[id(x)] for x in (query, value, key))
 
     def fold(self, tensor, trailing=0):
         """Returns (B*F, T, ...) from (B, axes..., ...).
 
         Args:
             tensor: a tensor with the axes of the input but its width.
-            trailing: how many axes follow, 2 for (N, H).
+            trailing: how many axes follow, 1 for the width.
         """
         if self.is_plain or tensor is None:
             return tensor
@@ -171,19 +111,15 @@ class AttentionAxes:
         shape = (math.prod(sizes[:rows]), math.prod(sizes[rows:end]))
         return ops.reshape(tensor, (*shape, *sizes[end:]))
 
-    def as_mask(self, mask, query, key):
-        """Returns a `masks.Mask` for folded heads from a mask or a tensor."""
-        if mask is None or isinstance(mask, masks.Mask):
-            return mask
-        return masks.Array(self.fold_mask(mask, query, key))
-
     def fold_mask(self, mask, query, key):
         """Returns (B*F, N or 1, T, S) from a mask as Keras takes it.
 
         Its last axes are (T..., S...), and whatever stands before them is the
-        beginning of (B, F..., N): size 1 stands for the axes left out.
+        beginning of (B, F..., N): size 1 stands for the axes left out. A
+        `masks.Mask`, packed or not, speaks of positions and stays.
         """
-        if self.is_plain:
+        is_tensor = not isinstance(mask, (dict, masks.Mask))
+        if self.is_plain or mask is None or not is_tensor:
             return mask
         sizes = self._sizes(ops.shape(query), ops.shape(key))
         batch, queries, keys = sizes
@@ -210,27 +146,20 @@ class AttentionAxes:
         rows, queries, keys = map(math.prod, sizes)
         return ops.reshape(mask, (rows, heads, queries, keys))
 
-    def unfold_heads(self, tensor, query):
-        """Returns (B, axes..., N, H) from (B*F, T, N, H)."""
+    def unfold(self, tensor, query):
+        """Returns (B, axes..., ...) from (B*F, T, ...), as `query` has axes."""
         if self.is_plain:
             return tensor
         batch, queries, _ = self._sizes(ops.shape(query), ops.shape(query))
-        heads = tensor.shape[2:]
-        tensor = ops.reshape(tensor, (*batch, *queries, *heads))
-        order = (0, *self.free, *self.axes, self.rank - 1, self.rank)
+        tensor = ops.reshape(tensor, (*batch, *queries, *tensor.shape[2:]))
+        order = (0, *self.free, *self.axes)
+        order = (*order, *range(len(order), len(tensor.shape)))
         inverse = sorted(range(len(order)), key=order.__getitem__)
         return ops.transpose(tensor, inverse)
 
-    def _unfold_flags(self, flags, shape, tensor):
-        """Returns (B, axes...) from flags that broadcast to (B*F, L)."""
-        if flags is None:
-            return None
-        flags = ops.broadcast_to(flags, shape)[:, :, None, None]
-        return self.unfold_heads(flags, tensor)[..., 0, 0]
-
     def unfold_scores(self, scores, query, key):
         """Returns (B, F..., N, T..., S...) from (B*F, N, T, S)."""
-        if self.is_plain:
+        if self.is_plain or scores is None:
             return scores
         shape = self.scores_shape(ops.shape(query), ops.shape(key))
         return ops.reshape(scores, shape)
@@ -239,14 +168,6 @@ class AttentionAxes:
         """Returns the shape of the scores that the layer gives back."""
         batch, queries, keys = self._sizes(query_shape, key_shape)
         return (*batch, self.num_heads, *queries, *keys)
-
-    def folded_shape(self, query_shape, key_shape):
-        """Returns (B*F, N, T, S), with None where a size is not known."""
-        sizes = self._sizes(query_shape, key_shape)
-        rows, queries, keys = (
-            None if None in part else math.prod(part) for part in sizes
-        )
-        return rows, self.num_heads, queries, keys
 
     def _sizes(self, query_shape, key_shape):
         batch = tuple(query_shape[axis] for axis in (0, *self.free))

@@ -4,10 +4,18 @@ import keras
 
 from keras_attention import masks
 from keras_attention import validation
-from keras_attention.functional.padding import zeroed
-from keras_attention.layers import key_value_cache
-from keras_attention.layers.attention.head_projections import HeadProjections
+from keras_attention.functional import attend
+from keras_attention.functional import padding
+from keras_attention.layers.attention import cached_call
+from keras_attention.layers.attention import head_projections
+from keras_attention.layers.attention.axes import AttentionAxes
+from keras_attention.layers.attention.axes import checked_axes
+from keras_attention.layers.attention.base import AttentionLayer
+from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.layers.attention.head_projections import one_or_all
+from keras_attention.layers.cache import KeyValueCache
+from keras_attention.layers.positions.position import checked_position
+from keras_attention.layers.positions.position import with_objects
 
 IMPLEMENTATION = {None: "auto", True: "blockwise", False: "dense"}
 
@@ -15,7 +23,7 @@ IMPLEMENTATION = {None: "auto", True: "blockwise", False: "dense"}
 # Composed, not inherited: Keras 3.12 to 3.15 differ in the constructor and in
 # every private method that would have to be replaced, and all of them would.
 @keras.saving.register_keras_serializable(package="keras_attention")
-class MultiHeadAttention(HeadProjections):
+class MultiHeadAttention(AttentionLayer):
     """Multi-head attention; drop-in for `keras.layers.MultiHeadAttention`.
 
         head_i = softmax(W_q,i q (W_k,i k)^T / sqrt(key_dim)) W_v,i v
@@ -56,6 +64,9 @@ class MultiHeadAttention(HeadProjections):
         logit_soft_cap: scores are squashed into (-cap, cap), if set.
         use_sink: whether each head learns a score that takes weight away from
             every key; a weight of shape (num_heads,).
+        position: how positions enter the heads or the scores, such as
+            `RotaryEmbedding()`: an object with `rotate` and `bias`, as
+            `layers.AttentionPosition` has them. None: not at all.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -71,15 +82,18 @@ class MultiHeadAttention(HeadProjections):
         training: whether dropout is on.
         use_causal_mask: whether a query sees only keys up to its position.
         cache: what `make_cache` or the last call returned. The new keys and
-            values are written into it, and the query sees all that it holds;
-            masks of the keys have max_length, or mark the new ones only.
-        cache_index: how many positions the cache holds, an integer, a scalar
-            or one per row (batch,).
+            values are written into it, and the query sees all that it holds.
+            Masks of the keys mark all positions from the first, or the new
+            ones only.
+        cache_index: how many positions came before, an integer, a scalar or
+            one per row (batch,).
 
     Returns:
         (batch, query_length, output width) of the compute dtype. Then, if
         asked for, the weights (batch, num_heads, query_length, key_length),
-        taken before dropout. Then, if a cache was given, the new cache.
+        taken before dropout. Then, if a cache was given, the new cache. Its
+        weights are those of all positions that it has room for; with a
+        window, of as many as it keeps, the last of which is the newest.
 
     Masking:
         All masks AND together. A query with nothing to attend to, and a
@@ -124,28 +138,31 @@ class MultiHeadAttention(HeadProjections):
         num_key_value_heads=None,
         logit_soft_cap=None,
         use_sink=False,
+        position=None,
         **kwargs,
     ):
-        super().__init__(
-            num_heads=num_heads,
-            key_dim=key_dim,
-            value_dim=value_dim,
-            num_key_value_heads=num_key_value_heads,
-            use_bias=use_bias,
-            use_gate=use_gate,
-            output_shape=output_shape,
-            attention_axes=attention_axes,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            seed=seed,
-            **kwargs,
+        super().__init__(dropout=dropout, seed=seed, **kwargs)
+        self.num_heads = head_projections.checked_size("num_heads", num_heads)
+        self.key_dim = head_projections.checked_size("key_dim", key_dim)
+        value_dim = head_projections.checked_size("value_dim", value_dim, True)
+        self.value_dim = value_dim or self.key_dim
+        self.num_key_value_heads = head_projections.checked_groups(
+            self.num_heads, num_key_value_heads
         )
+        self.use_bias = use_bias
+        self.use_gate = use_gate
+        self._output_shape = head_projections.checked_output_shape(output_shape)
+        self.attention_axes = checked_axes(attention_axes)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        # Private: Keras would apply a public one to the output as well.
+        self._activity_regularizer = keras.regularizers.get(
+            activity_regularizer
+        )
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
         # Private where Keras and its tests look for them.
         self._sliding_window = validation.check_positive_integer(
             "sliding_window", sliding_window, optional=True
@@ -157,13 +174,43 @@ class MultiHeadAttention(HeadProjections):
             "logit_soft_cap", logit_soft_cap, optional=True
         )
         self.use_sink = use_sink
+        self.position = checked_position(position)
 
     def build(self, query_shape, value_shape, key_shape=None):
-        super().build(query_shape, value_shape, key_shape)
+        key_shape = value_shape if key_shape is None else key_shape
+        head_projections.check_lengths(value_shape, key_shape)
+        self._axes = AttentionAxes.resolve(
+            self.attention_axes, len(query_shape), self.num_heads
+        )
+        self._axes.check(query_shape, value_shape)
+
+        def projection(name, shape, heads, width, **kwargs):
+            return head_projections.projection(
+                self, name, shape[-1:], (heads, width), **kwargs
+            )
+
+        heads, shared = self.num_heads, self.num_key_value_heads
+        self._query_dense = projection(
+            "query", query_shape, heads, self.key_dim
+        )
+        self._key_dense = projection("key", key_shape, shared, self.key_dim)
+        if self.use_gate:
+            self._gate_dense = projection(
+                "gate", query_shape, heads, self.value_dim, activation="sigmoid"
+            )
+        self._value_dense = projection(
+            "value", value_shape, shared, self.value_dim
+        )
+        self._output_dense = head_projections.projection(
+            self,
+            "attention_output",
+            (heads, self.value_dim),
+            self._output_shape or tuple(query_shape[-1:]),
+        )
         self.sink = None
         if self.use_sink:
             self.sink = self.add_weight(
-                name="sink", shape=(self.num_heads,), initializer="zeros"
+                name="sink", shape=(heads,), initializer="zeros"
             )
 
     def call(
@@ -183,26 +230,59 @@ class MultiHeadAttention(HeadProjections):
         cache_index=None,
     ):
         key = value if key is None else key
-        given, filled = (attention_mask, query_mask), None
-        padding = value_mask, key_mask
+        axes = self._axes
+        folded = axes.fold_inputs(query, value, key)
+        given = {
+            "query_mask": axes.fold(query_mask),
+            "value_mask": axes.fold(value_mask),
+            "key_mask": axes.fold(key_mask),
+            "attention_mask": axes.fold_mask(attention_mask, query, key),
+        }
+        options = {
+            "use_causal_mask": use_causal_mask,
+            "training": training,
+            "return_attention_scores": return_attention_scores,
+        }
         if cache is None and cache_index is None:
-            mask = self._axes.masks(query, key, *given, *padding)
-            query, key, value = self._axes.zero_padding(mask, query, key, value)
-            mask = zeroed(mask)
-            key, value = self.project_key_value(value, key)
+            output, scores = self._call_whole(*folded, given, **options)
         else:
-            key, value = self.project_key_value(value, key)
-            cache, filled, padding = key_value_cache.step(
-                cache, cache_index, key, value, *padding
+            axes.check_plain("cache")
+            output, scores, cache = cached_call.call(
+                self, *folded, given, cache, cache_index, **options
             )
-            key, value = cache["key"], cache["value"]
-            mask = self._axes.masks(query, key, *given, *padding)
-        positional = self._positional_masks(use_causal_mask, cache_index)
-        mask = masks.combine_masks(mask, filled, *positional)
-        output, scores = self.attend_projected(
-            query, key, value, mask, training, return_attention_scores
+        output = axes.unfold(output, query)
+        return one_or_all(output, axes.unfold_scores(scores, query, key), cache)
+
+    def _call_whole(
+        self, query, value, key, given, *, use_causal_mask, **options
+    ):
+        """Attends without a cache; inputs are (B, T or S, width)."""
+        shape = (query.shape[0], self.num_heads, query.shape[1], key.shape[1])
+        mask = mask_for(shape, **given)
+        query, key, value = padding.zero_padding(mask, query, key, value)
+        mask = masks.combine_masks(
+            padding.zeroed(mask), *self.positional_masks(use_causal_mask)
         )
-        return one_or_all(output, scores, cache)
+        heads = self.project_key_value(value, key)
+        return self.attend_projected(query, *heads, mask, **options)
+
+    def positional_masks(self, use_causal_mask, offset=0):
+        """Yields the masks that compare positions, for a query at `offset`."""
+        if use_causal_mask:
+            yield masks.Causal(offset)
+        if self._sliding_window is not None:
+            reach = self._sliding_window - 1
+            yield masks.SlidingWindow(reach, reach, offset)
+
+    def project_key_value(self, value, key=None):
+        """Returns the heads of key and value, in this order.
+
+        Made once, they serve every call of `attend_projected`. Shapes:
+        (batch, key_length, num_key_value_heads, key_dim) and (...,
+        value_dim).
+        """
+        key = value if key is None else key
+        return self._key_dense(key), self._value_dense(value)
 
     def attend_projected(
         self,
@@ -226,17 +306,30 @@ class MultiHeadAttention(HeadProjections):
         Returns:
             The output of the layer, and the weights or None.
         """
-        output, scores = self._compute_attention(
-            self._query_dense(query),
-            key,
-            value,
-            mask,
-            training,
-            return_attention_scores,
-        )
+        heads = self._query_dense(query)  # (B, T, N, H)
+        heads, key = self.rotate(heads, key)
+        arguments = (heads, key, value, mask, training, return_attention_scores)
+        output, scores = self._compute_attention(*arguments, **self.bias())
+        return self.output_of(output, query), scores
+
+    def rotate(self, query, key, query_offset=0, key_offset=0):
+        """Returns heads with their positions in them."""
+        if self.position is None:
+            return query, key
+        return self.position.rotate(query, key, query_offset, key_offset)
+
+    def bias(self, query_offset=0, key_offset=0):
+        """Returns {"bias": the bias of positions}, or {} without one."""
+        if self.position is None:
+            return {}
+        bias = self.position.bias(query_offset, key_offset)
+        return {} if bias is None else {"bias": bias}
+
+    def output_of(self, heads, query):
+        """Returns the output from heads (B, T, N, V), gated by `query`."""
         if self.use_gate:
-            output = output * self._gate_dense(query)
-        return self._output_dense(output), scores
+            heads = heads * self._gate_dense(query)
+        return self._output_dense(heads)
 
     def _compute_attention(
         self,
@@ -247,8 +340,26 @@ class MultiHeadAttention(HeadProjections):
         training=None,
         return_attention_scores=False,
         use_causal_mask=False,
+        bias=None,
     ):
         """From heads to heads: the method that Keras invites to override."""
+        self.check_scores_may_be_returned(return_attention_scores)
+        if use_causal_mask:
+            attention_mask = masks.combine_masks(attention_mask, masks.Causal())
+        output = attend(
+            query=query,
+            key=key,
+            value=value,
+            mask=attention_mask,
+            bias=bias,
+            return_weights=return_attention_scores,
+            implementation=IMPLEMENTATION[self._flash_attention],
+            **self.score_options(training),
+        )
+        return output if return_attention_scores else (output, None)
+
+    def check_scores_may_be_returned(self, return_attention_scores):
+        """Raises a ValueError where scores are asked for and never built."""
         if self._flash_attention and return_attention_scores:
             raise ValueError(
                 "Returning attention scores is not supported when flash "
@@ -256,46 +367,123 @@ class MultiHeadAttention(HeadProjections):
                 "access attention scores. Received: flash_attention=True, "
                 "return_attention_scores=True."
             )
-        if use_causal_mask:
-            attention_mask = masks.combine_masks(
-                self._axes.as_mask(attention_mask, query, key), masks.Causal()
-            )
-        return self._axes.attend(
-            query,
-            key,
-            value,
-            attention_mask,
-            logit_soft_cap=self.logit_soft_cap,
-            sink=self.sink,
-            dropout=self.dropout_for(training),
-            return_weights=return_attention_scores,
-            implementation=IMPLEMENTATION[self._flash_attention],
-        )
 
-    def _positional_masks(self, use_causal_mask, cache_index):
-        offset = 0 if cache_index is None else cache_index
-        if use_causal_mask:
-            yield masks.Causal(offset)
-        if self._sliding_window is not None:
-            reach = self._sliding_window - 1
-            yield masks.SlidingWindow(reach, reach, offset)
+    @property
+    def overrides_attention(self):
+        """Whether a subclass attends in a way of its own."""
+        method = type(self)._compute_attention
+        return method is not MultiHeadAttention._compute_attention
 
-    def make_cache(self, batch_size, max_length):
-        """Returns an empty cache for `max_length` positions."""
-        return key_value_cache.empty(
-            batch_size,
-            max_length,
+    def score_options(self, training=False):
+        """Returns what every implementation of `attend` is given."""
+        return {
+            "logit_soft_cap": self.logit_soft_cap,
+            "sink": self.sink,
+            "dropout": self.dropout_for(training),
+        }
+
+    @property
+    def cache_layout(self):
+        """The `KeyValueCache` of this layer."""
+        return KeyValueCache(
             self.num_key_value_heads,
             self.key_dim,
             self.value_dim,
             self.compute_dtype,
+            window=self._sliding_window,
+            is_ring=bool(self.bias()),
         )
 
+    def make_cache(self, batch_size, max_length):
+        """Returns an empty cache for `max_length` positions.
+
+        Returns:
+            A dict with `key`, (length, batch_size, 1, num_key_value_heads,
+            key_dim), and `value`, (..., value_dim). The length is
+            `max_length`, or that of `sliding_window` where it is shorter.
+        """
+        return self.cache_layout.empty(batch_size, max_length)
+
+    def compute_output_shape(self, query_shape, value_shape, key_shape=None):
+        if key_shape is not None:
+            head_projections.check_lengths(value_shape, key_shape)
+        widths = self._output_shape or tuple(query_shape[-1:])
+        return (*query_shape[:-1], *widths)
+
+    def compute_output_spec(
+        self,
+        query,
+        value,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+        *,
+        cache=None,
+        cache_index=None,
+    ):
+        def spec(shape, dtype=self.compute_dtype):
+            return keras.KerasTensor(shape, dtype=dtype)
+
+        key_shape = None if key is None else key.shape
+        shape = self.compute_output_shape(query.shape, value.shape, key_shape)
+        output, scores = spec(shape), None
+        if return_attention_scores:
+            keys = value.shape
+            if cache is not None:
+                seen = self.cache_layout.seen(cache, query.shape[1])
+                keys = (value.shape[0], seen, value.shape[2])
+            scores = spec(self._axes.scores_shape(query.shape, keys))
+        if cache is not None:
+            cache = {n: spec(x.shape, x.dtype) for n, x in cache.items()}
+        return one_or_all(output, scores, cache)
+
+    @property
+    def query_dense(self):
+        return self._query_dense
+
+    @property
+    def key_dense(self):
+        return self._key_dense
+
+    @property
+    def value_dense(self):
+        return self._value_dense
+
+    @property
+    def output_dense(self):
+        return self._output_dense
+
     def get_config(self):
+        serialize = keras.saving.serialize_keras_object
         config = {
+            "num_heads": self.num_heads,
+            "key_dim": self.key_dim,
+            "value_dim": self.value_dim,
+            "use_bias": self.use_bias,
+            "output_shape": self._output_shape,
+            "attention_axes": self.attention_axes,
             "sliding_window": self._sliding_window,
             "flash_attention": self._flash_attention,
+            "kernel_initializer": serialize(self.kernel_initializer),
+            "bias_initializer": serialize(self.bias_initializer),
+            "kernel_regularizer": serialize(self.kernel_regularizer),
+            "bias_regularizer": serialize(self.bias_regularizer),
+            "activity_regularizer": serialize(self._activity_regularizer),
+            "kernel_constraint": serialize(self.kernel_constraint),
+            "bias_constraint": serialize(self.bias_constraint),
+            "use_gate": self.use_gate,
+            "num_key_value_heads": self.num_key_value_heads,
             "logit_soft_cap": self.logit_soft_cap,
             "use_sink": self.use_sink,
+            "position": serialize(self.position),
         }
         return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(with_objects(config, "position"))

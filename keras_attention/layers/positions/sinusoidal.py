@@ -1,10 +1,11 @@
 """Sinusoidal positional encoding."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.functional.positions import positions_from
+from keras_attention.functional.positions import sinusoid
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -63,12 +64,8 @@ class PositionalEncoding(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, start_index=0):
-        length, width = ops.shape(inputs)[1], inputs.shape[2]
-        start = ops.cast(start_index, "int32")
-        if len(start.shape) == 1:
-            start = start[:, None]  # (B, 1)
-        position = start + ops.arange(length, dtype="int32")  # (T,) or (B, T)
-        encoding = sinusoid(position, width, self.max_wavelength)
+        position = positions_from(start_index, ops.shape(inputs)[1])
+        encoding = sinusoid(position, inputs.shape[2], self.max_wavelength)
         return inputs + ops.cast(encoding, inputs.dtype)
 
     def compute_output_spec(self, inputs, start_index=0):
@@ -77,13 +74,3 @@ class PositionalEncoding(keras.layers.Layer):
     def get_config(self):
         config = {"max_wavelength": self.max_wavelength}
         return {**super().get_config(), **config}
-
-
-def sinusoid(position, width, max_wavelength=10000.0):
-    """Returns the encoding of each position, float32, shape (..., width)."""
-    column = np.arange(width)
-    # Rates in float64: a rounding error in them grows with the position.
-    rate = max_wavelength ** (-(column // 2 * 2) / width)
-    rate = ops.convert_to_tensor(rate.astype("float32"))  # (width,)
-    angle = ops.cast(position, "float32")[..., None] * rate
-    return ops.where(column % 2 == 0, ops.sin(angle), ops.cos(angle))

@@ -9,6 +9,9 @@ from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.dropout import child_seed
 from keras_attention.layers.mask_carrier import MaskCarrier
+from keras_attention.layers.positions.position import checked_position
+from keras_attention.layers.transformer.options import joined_options
+from keras_attention.layers.transformer.options import objects_of
 from keras_attention.masks.booleans import as_boolean
 
 
@@ -29,6 +32,8 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         seed: integer seed of the dropouts.
         flash_attention: as that of `MultiHeadAttention`, for the
             self-attention.
+        position: as that of `MultiHeadAttention`, for the self-attention.
+        attention_options: an `AttentionOptions`: what else can be chosen.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
     """
 
@@ -43,6 +48,9 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         layer_norm_epsilon=1e-6,
         seed=None,
         flash_attention=None,
+        *,
+        position=None,
+        attention_options=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -65,6 +73,11 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         self.seed = seed
         self.flash_attention = validation.check_choice(
             "flash_attention", flash_attention, (None, True, False)
+        )
+        self.position = checked_position(position)
+        self.attention_options = attention_options
+        self._options = joined_options(
+            attention_options, flash_attention, position
         )
 
     def _check_shapes(self, **shapes):
@@ -108,6 +121,15 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         attention.build(query_shape, value_shape)
         return attention
 
+    def reorder(self, state, parents):
+        """Returns the state whose slot k holds what slot parents[:, k] held.
+
+        Args:
+            state: what `start` or `step` returned.
+            parents: integer tensor (batch, slots).
+        """
+        return self.self_attention.cache_layout.reorder(state, parents)
+
     def _build_feed_forward(self, shape):
         common = {"dtype": self.dtype_policy}
         self.hidden_dense = keras.layers.Dense(
@@ -142,11 +164,11 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
                 )
             )
 
-    def _residual(self, position, inputs, sublayer, training):
+    def _residual(self, number, inputs, sublayer, training):
         """Returns inputs + dropout(sublayer(inputs)), normalised."""
-        normalize = self.normalizations[position]
+        normalize = self.normalizations[number]
         x = normalize(inputs) if self.normalize_first else inputs
-        x = self.dropouts[position](sublayer(x), training=training)
+        x = self.dropouts[number](sublayer(x), training=training)
         x = inputs + x
         return x if self.normalize_first else normalize(x)
 
@@ -162,6 +184,7 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
 
     def get_config(self):
+        serialize = keras.saving.serialize_keras_object
         config = {
             "num_heads": self.num_heads,
             "feed_forward_units": self.feed_forward_units,
@@ -172,5 +195,11 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "seed": self.seed,
             "flash_attention": self.flash_attention,
+            "position": serialize(self.position),
+            "attention_options": serialize(self.attention_options),
         }
         return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(objects_of(config))

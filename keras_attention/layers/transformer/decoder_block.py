@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_attention.layers import decoder_cache
+from keras_attention.layers.attention import cached_call
 from keras_attention.layers.transformer.block import TransformerBlock
 
 
@@ -29,6 +29,8 @@ class TransformerDecoderBlock(TransformerBlock):
             self-attention: True for long sequences in batches that differ in
             length. The cross-attention picks by itself, and so builds its
             scores where lengths are unknown.
+        position: as that of `MultiHeadAttention`, for the self-attention.
+        attention_options: an `AttentionOptions`, for both attentions.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -69,10 +71,13 @@ class TransformerDecoderBlock(TransformerBlock):
             "self_attention",
             inputs_shape,
             inputs_shape,
-            flash_attention=self.flash_attention,
+            **self._options.of_self_attention(),
         )
         self.cross_attention = self._build_attention(
-            "cross_attention", inputs_shape, encoded_shape
+            "cross_attention",
+            inputs_shape,
+            encoded_shape,
+            **self._options.of_cross_attention(),
         )
         self._build_feed_forward(inputs_shape)
         names = ("self_attention", "cross_attention", "feed_forward")
@@ -146,14 +151,12 @@ class TransformerDecoderBlock(TransformerBlock):
 
         Returns:
             A dict, without an axis of slots where the source is all that
-            counts; see `decoder_cache` for its tensors.
+            counts; see `cached_call` for its tensors.
         """
         batch = ops.shape(encoded)[0]
         return {
-            **decoder_cache.start_self(
-                self.self_attention, batch, max_length, slots
-            ),
-            **decoder_cache.start_cross(self.cross_attention, encoded),
+            **cached_call.start(self.self_attention, batch, max_length, slots),
+            **cached_call.start_source(self.cross_attention, encoded),
         }
 
     def step(self, inputs, state, index, source_mask, ancestors=None):
@@ -171,18 +174,18 @@ class TransformerDecoderBlock(TransformerBlock):
             The output (batch, slots, width), the new state, and the weights
             of the cross-attention (batch, num_heads, slots, source_length).
         """
-        written, weights = None, None
+        weights = None
 
         def attend_to_self(x):
-            nonlocal written
-            output, written = decoder_cache.attend_to_self(
+            nonlocal state
+            output, state = cached_call.step(
                 self.self_attention, x, state, index, ancestors
             )
             return output
 
         def attend_to_source(x):
             nonlocal weights
-            output, weights = decoder_cache.attend_to_source(
+            output, weights = cached_call.step_source(
                 self.cross_attention, x, state, source_mask
             )
             return output
@@ -190,4 +193,4 @@ class TransformerDecoderBlock(TransformerBlock):
         x = self._residual(0, inputs, attend_to_self, training=False)
         x = self._residual(1, x, attend_to_source, training=False)
         x = self._residual(2, x, self._feed_forward, training=False)
-        return x, {**state, **written}, weights
+        return x, state, weights

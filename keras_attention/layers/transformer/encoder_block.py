@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_attention.layers.attention import cached_call
 from keras_attention.layers.transformer.block import TransformerBlock
 
 
@@ -25,6 +26,8 @@ class TransformerEncoderBlock(TransformerBlock):
         flash_attention: as that of `MultiHeadAttention`, for the
             self-attention: True for long sequences in batches that differ in
             length; scores cannot be returned then.
+        position: as that of `MultiHeadAttention`, for the self-attention.
+        attention_options: an `AttentionOptions`, what else can be chosen.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -62,7 +65,7 @@ class TransformerEncoderBlock(TransformerBlock):
             "self_attention",
             inputs_shape,
             inputs_shape,
-            flash_attention=self.flash_attention,
+            **self._options.of_self_attention(),
         )
         self._build_feed_forward(inputs_shape)
         self._build_residuals(("self_attention", "feed_forward"), inputs_shape)
@@ -113,3 +116,43 @@ class TransformerEncoderBlock(TransformerBlock):
     ):
         length = inputs.shape[1]
         return self._output_spec(inputs, return_attention_scores, length)
+
+    def start(self, batch_size, max_length, slots=1):
+        """Returns what a step-by-step pass carries along.
+
+        Args:
+            batch_size: number of rows.
+            max_length: integer, the number of positions to make room for.
+            slots: integer, how many sequences a row has (beams).
+
+        Returns:
+            A dict; see `cached_call.start` for its tensors.
+        """
+        return cached_call.start(
+            self.self_attention, batch_size, max_length, slots
+        )
+
+    def step(self, inputs, state, index, ancestors=None):
+        """Runs one position of each slot, as `use_causal_mask` in a call.
+
+        Args:
+            inputs: (batch, slots, width).
+            state: what `start` or the last `step` returned.
+            index: scalar integer tensor, the position.
+            ancestors: integer tensor (batch, slots, max_length): the slot
+                that holds a slot's history at each position. None: its own.
+
+        Returns:
+            The output (batch, slots, width), and the new state.
+        """
+
+        def attend(x):
+            nonlocal state
+            output, state = cached_call.step(
+                self.self_attention, x, state, index, ancestors
+            )
+            return output
+
+        x = self._residual(0, inputs, attend, training=False)
+        x = self._residual(1, x, self._feed_forward, training=False)
+        return x, state

@@ -1,0 +1,206 @@
+"""Attention of one position to keys and values kept from step to step.
+
+An implementation of `attend`: the formula is shared, and only the two
+products, of query and key and of weights and value, are written for how the
+kept keys lie in memory.
+
+Letters: B batch, Q slots (sequences of a row, such as beams), T kept
+positions, S source positions, N heads, K key/value heads, G = N / K, H
+key_dim, V value_dim.
+"""
+
+from keras import ops
+
+from keras_attention import masks
+from keras_attention.functional import biases
+from keras_attention.functional.scores import DotProductScore
+from keras_attention.functional.softmax import attention_weights
+from keras_attention.functional.tiles import at_least_float32
+
+# Into how many parts a sum of products is split, see `_sum_of_products`.
+PARTS = 8
+
+
+def attend_step(
+    *,
+    query,
+    key,
+    value,
+    layout,
+    score=DotProductScore(),  # noqa: B008 (frozen)
+    mask=None,
+    bias=None,
+    logit_soft_cap=None,
+    sink=None,
+    dropout=None,
+    columns=None,
+):
+    """Returns what `attend` does for one position of each slot.
+
+    Args:
+        query: float tensor (B, Q, N, H).
+        key: float tensor, as `layout` has it.
+        value: float tensor, as `layout` has it.
+        layout: `OwnKeys()` or `SharedKeys()`.
+        score: as in `attend`.
+        mask: a `Mask`, of which the first query is meant, at the offset that
+            the mask has; or a boolean tensor that broadcasts to (B, N, Q, T).
+        bias: a `DistanceBias`, of which the first query is meant; or a float
+            tensor that broadcasts to (B, N, Q, T).
+        logit_soft_cap: as in `attend`.
+        sink: as in `attend`.
+        dropout: as in `attend`.
+        columns: integer tensor (T,) or (B, T): where mask and bias have what
+            they say of each kept key. Defaults to the order of the keys.
+
+    Returns:
+        The output (B, Q, N, V), and the weights before dropout (B, N, Q, T),
+        in the order of the kept keys. Both have the dtype of `query`.
+
+    Masking:
+        A query with nothing to attend to has zero weights and zero output.
+        What the mask calls padding may hold anything.
+    """
+    dtype, length = query.dtype, layout.length(key)
+    query, key, value = (at_least_float32(x) for x in (query, key, value))
+    area = (0, 1, 0, length)
+    visible, live = mask, None
+    if isinstance(mask, masks.Mask):
+        visible = mask.block(*area)  # (B or 1, N or 1, 1, T)
+        live = mask.live_keys(length)  # (B or 1, T)
+        live = None if live is None else live[:, None, None]
+    if isinstance(bias, biases.DistanceBias):
+        bias = bias.block(*area)  # (N, 1, T)
+    visible, bias, live = (_in_order(x, columns) for x in (visible, bias, live))
+    if live is not None:
+        key, value = layout.keep(key, live), layout.keep(value, live)
+    weights = attention_weights(
+        layout.scores(score, query, key),
+        visible=visible,
+        bias=bias,
+        logit_soft_cap=logit_soft_cap,
+        sink=sink,
+    )
+    dropped = weights if dropout is None else dropout.apply(weights)
+    output = layout.weighted_values(dropped, value)  # (B, Q, N, V)
+    return ops.cast(output, dtype), ops.cast(weights, dtype)
+
+
+class OwnKeys:
+    """Each slot has keys of its own: (T, B, Q, K, H).
+
+    No number is used twice, so time is what it takes to read them: once, in
+    loops that gather, multiply and add. Positions come first, so that a step
+    writes one block of memory.
+    """
+
+    def length(self, key):
+        return ops.shape(key)[0]
+
+    def scores(self, score, query, key):
+        """Returns (B, N, Q, T)."""
+        length, batch, slots, kv_heads, width = ops.shape(key)
+        heads = query.shape[2]
+        groups = (batch, slots, kv_heads, heads // kv_heads, width)
+        query = ops.reshape(score.scale_query(query), groups)[None]
+        key = key[:, :, :, :, None]  # (T, B, Q, K, 1, H)
+        if score.vector is None:
+            scores = _sum_of_products(query, key, axis=-1)
+        else:
+            vector = _grouped_vector(score.vector, kv_heads, query)
+            pairs = ops.tanh(query + key)  # (T, B, Q, K, G, H)
+            scores = _sum_of_products(pairs, vector, axis=-1)
+        scores = ops.reshape(scores, (length, batch, slots, heads))
+        return ops.transpose(scores, (1, 3, 2, 0))
+
+    def weighted_values(self, weights, value):
+        """Returns (B, Q, N, V)."""
+        length, batch, slots, kv_heads, width = ops.shape(value)
+        heads = weights.shape[1]
+        groups = (length, batch, slots, kv_heads, heads // kv_heads, 1)
+        weights = ops.reshape(ops.transpose(weights, (3, 0, 2, 1)), groups)
+        output = _sum_of_products(weights, value[:, :, :, :, None], axis=0)
+        return ops.reshape(output, (batch, slots, heads, width))
+
+    def keep(self, tensor, live):
+        """Returns `tensor` with zeros where `live` (B, 1, 1, T) is False."""
+        live = ops.transpose(live, (3, 0, 1, 2))[..., None]  # (T, B, 1, 1, 1)
+        return ops.where(live, tensor, ops.zeros((), tensor.dtype))
+
+
+class SharedKeys:
+    """All slots of a row share the keys of a source: (B, K, S, H).
+
+    They lie as a matrix product wants them, so no step moves them.
+    """
+
+    def length(self, key):
+        return ops.shape(key)[2]
+
+    def scores(self, score, query, key):
+        """Returns (B, N, Q, S)."""
+        batch, slots, heads, width = ops.shape(query)
+        kv_heads, length = key.shape[1], ops.shape(key)[2]
+        query = ops.swapaxes(score.scale_query(query), 1, 2)  # (B, N, Q, H)
+        if score.vector is None:
+            rows = (batch, kv_heads, heads // kv_heads * slots, width)
+            query = ops.reshape(query, rows)  # (B, K, G * Q, H)
+            scores = ops.einsum("bkqh,bksh->bkqs", query, key)
+        else:
+            groups = (batch, kv_heads, heads // kv_heads, slots, 1, width)
+            query = ops.reshape(query, groups)
+            vector = _grouped_vector(score.vector, kv_heads, query)
+            pairs = ops.tanh(query + key[:, :, None, None])
+            scores = ops.sum(pairs * vector[..., None, None, :], axis=-1)
+        return ops.reshape(scores, (batch, heads, slots, length))
+
+    def weighted_values(self, weights, value):
+        """Returns (B, Q, N, V)."""
+        batch, heads, slots, length = ops.shape(weights)
+        kv_heads, width = value.shape[1], value.shape[3]
+        rows = (batch, kv_heads, heads // kv_heads * slots, length)
+        output = ops.matmul(ops.reshape(weights, rows), value)
+        output = ops.reshape(output, (batch, heads, slots, width))
+        return ops.swapaxes(output, 1, 2)
+
+    def keep(self, tensor, live):
+        """Returns `tensor` with zeros where `live` (B, 1, 1, S) is False."""
+        live = ops.swapaxes(live, 2, 3)  # (B, 1, S, 1)
+        return ops.where(live, tensor, ops.zeros((), tensor.dtype))
+
+
+def _grouped_vector(vector, kv_heads, query):
+    """Returns (K, G, U), or (U,) or (1, U) where all heads share a vector."""
+    vector = ops.cast(vector, query.dtype)
+    if len(vector.shape) == 1 or vector.shape[0] == 1:
+        return vector
+    return ops.reshape(vector, (kv_heads, -1, vector.shape[1]))
+
+
+def _in_order(tensor, columns):
+    """Returns the last axis of `tensor` in the order of the kept keys."""
+    if tensor is None or columns is None or tensor.shape[-1] == 1:
+        return tensor
+    if len(columns.shape) == 1:
+        return ops.take(tensor, columns, axis=-1)
+    missing = 4 - len(tensor.shape)
+    tensor = ops.reshape(tensor, (1,) * missing + tuple(ops.shape(tensor)))
+    return ops.take_along_axis(tensor, columns[:, None, None], axis=-1)
+
+
+def _sum_of_products(first, second, axis):
+    """Returns sum(first * second, axis); both are equally long on the axis.
+
+    XLA's CPU compiler writes all products to memory before it sums more than
+    32 of them. So parts of the axis, where its length allows, are multiplied
+    and added up number by number, which it does in one vectorised loop; what
+    is written and summed then is an eighth.
+    """
+    length = second.shape[axis]
+    parts = PARTS if length and length % PARTS == 0 else 1
+    pairs = zip(
+        ops.split(first, parts, axis),
+        ops.split(second, parts, axis),
+        strict=True,
+    )
+    return ops.sum(sum(one * other for one, other in pairs), axis=axis)

@@ -1,0 +1,290 @@
+"""A call of `MultiHeadAttention` with a cache, and the steps of a decoder.
+
+Letters: B batch, Q slots (beams), L new positions, S positions seen, N heads,
+H width of a head.
+"""
+
+import dataclasses
+from typing import Any
+
+from keras import ops
+
+from keras_attention import masks
+from keras_attention import validation
+from keras_attention.functional import padding
+from keras_attention.functional.positions import positions_from
+from keras_attention.functional.step import PARTS
+from keras_attention.functional.step import SharedKeys
+from keras_attention.functional.step import attend_step
+from keras_attention.layers import cache as caches
+from keras_attention.layers.attention.call_masks import check_sequence_mask
+from keras_attention.layers.attention.call_masks import mask_for
+from keras_attention.masks.booleans import as_boolean
+
+
+def call(
+    attention,
+    query,
+    value,
+    key,
+    given: dict,
+    cache: dict,
+    index,
+    *,
+    use_causal_mask,
+    training,
+    return_attention_scores,
+) -> tuple:
+    """Writes the new positions and attends to all that the cache then holds.
+
+    Args:
+        attention: the `MultiHeadAttention`.
+        query: (B, L, width).
+        value: (B, L, width).
+        key: (B, L, width).
+        given: the masks of the call by name.
+        cache: the cache.
+        index: position of the first new one.
+        use_causal_mask: as in the call.
+        training: as in the call.
+        return_attention_scores: as in the call.
+
+    Returns:
+        The output (B, L, output width), the weights or None, and the cache.
+    """
+    attention.check_scores_may_be_returned(return_attention_scores)
+    layout, length = attention.cache_layout, query.shape[1]
+    layout.check(cache, index, query)
+    index = index if isinstance(index, int) else ops.cast(index, "int32")
+    kept = None if layout.is_ring else cache["key"].shape[0]
+    mask = mask_for(
+        (query.shape[0], attention.num_heads, length, kept),
+        query_mask=given.pop("query_mask"),
+        attention_mask=given.pop("attention_mask"),
+    )
+    given = _checked(given, query, kept)
+    value, key = _zero_padding(value, key, given, index, length)
+    heads = attention.query_dense(query)
+    key, value = attention.project_key_value(value, key)
+    heads, key = attention.rotate(heads, key, index, index)
+    is_step = length == 1 and not attention.overrides_attention
+    if is_step:
+        span, seen = layout.span_of_step(cache, index), cache["key"].shape[0]
+    else:
+        key, value, span, cache = layout.extend(key, value, cache, index)
+        seen = ops.shape(key)[1]
+    mask = masks.combine_masks(
+        caches.shifted(mask, span),
+        *(_counted_by(span, given[n], length, seen) for n in given),
+        *attention.positional_masks(use_causal_mask, span.offset),
+    )
+    bias = attention.bias(query_offset=span.offset)
+    if is_step:
+        options = {"mask": mask, **bias, **attention.score_options(training)}
+        output, scores, cache = layout.step(
+            heads, key, value, cache, span, index, **options
+        )
+        scores = scores if return_attention_scores else None
+    else:
+        mask = masks.combine_masks(mask, span.filled)
+        output, scores = attention._compute_attention(
+            heads, key, value, mask, training, return_attention_scores, **bias
+        )
+    return attention.output_of(output, query), scores, cache
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _KeyMask:
+    """A mask (B, length) of the keys, of the new ones or of all positions."""
+
+    mask: Any
+    is_of_new: bool
+
+
+def _checked(given, query, kept):
+    """Returns the masks of the keys by name, those that are given."""
+    checked = {}
+    for name, mask in given.items():
+        if mask is None:
+            continue
+        width = validation.shape_of(mask)[-1]
+        is_of_new = width == query.shape[1] if kept is None else width != kept
+        if is_of_new:
+            check_sequence_mask(name, mask, query.shape[:2])
+        else:
+            check_sequence_mask(name, mask, (query.shape[0], kept))
+        mask = ops.convert_to_tensor(as_boolean(name, mask))
+        checked[name] = _KeyMask(mask, is_of_new)
+    return checked
+
+
+def _zero_padding(value, key, given, index, length):
+    """Returns the new inputs with zeros at padding, which is never cached."""
+    live = None
+    for mask in given.values():
+        part = mask.mask
+        if not mask.is_of_new:
+            last = ops.shape(part)[1] - 1
+            place = positions_from(index, ops.shape(value)[1])
+            part = _taken(part, ops.clip(place, 0, last))
+        live = part if live is None else ops.logical_and(live, part)
+    kept = padding.keep(value, live)
+    return kept, kept if key is value else padding.keep(key, live)
+
+
+def _counted_by(span, mask, length, seen):
+    """Returns a `_KeyMask` as a mask of `seen` keys, as `span` counts them."""
+    if not mask.is_of_new:
+        return caches.shifted(padding.zeroed(masks.Padding(mask.mask)), span)
+    place = positions_from(-ops.cast(span.offset, "int32"), seen)
+    is_new = ops.logical_and(place >= 0, place < ops.shape(mask.mask)[1])
+    last = ops.shape(mask.mask)[1] - 1
+    real = _taken(mask.mask, ops.clip(place, 0, last))  # (B, S)
+    real = ops.logical_or(ops.logical_not(is_new), real)
+    return padding.zeroed(masks.Padding(real))
+
+
+def _taken(mask, place):
+    """Returns the entries `place` (S,) or (B, S) of (B, length)."""
+    if len(place.shape) == 1:
+        return ops.take(mask, place, axis=1)
+    return ops.take_along_axis(mask, place, axis=1)
+
+
+# --- the steps of a decoder ---------------------------------------------------
+
+
+def start(attention, batch_size, max_length: int, slots: int) -> dict:
+    """Returns the state of a self-attention before the first step.
+
+    Returns:
+        The empty cache, with a few positions more where its sums are faster
+        so; and, where the layer's weights are plain numbers, `kernel` and
+        `bias`: the concatenated kernel and bias of query, key and value,
+        since one product is faster than three.
+    """
+    empty = attention.cache_layout.empty(
+        batch_size, max_length, slots, multiple_of=PARTS
+    )
+    return {**empty, **_joined_weights(attention)}
+
+
+def step(attention, inputs, state: dict, index, ancestors=None) -> tuple:
+    """Writes position `index` of each slot and attends to those up to it.
+
+    Args:
+        attention: the `MultiHeadAttention`.
+        inputs: (B, Q, width).
+        state: what `start` or the last step returned.
+        index: scalar integer tensor, the position.
+        ancestors: integer tensor (B, Q, max_length), the slot that holds the
+            history of each slot at each position. None: its own.
+
+    Returns:
+        The output (B, Q, width), and the new state.
+    """
+    query, key, value = _project(attention, inputs, state)  # (B, Q, N, H)
+    query, key = _rotate_slots(attention, query, key, index)
+    layout = attention.cache_layout
+    span = layout.span_of_step(state, index)
+    output, _, state = layout.step(
+        query,
+        key,
+        value,
+        state,
+        span,
+        index,
+        mask=masks.combine_masks(
+            *attention.positional_masks(False, span.offset)
+        ),
+        ancestors=ancestors,
+        **attention.bias(query_offset=span.offset),
+        **attention.score_options(),
+    )
+    return attention.output_of(output, inputs), state
+
+
+def start_source(attention, encoded) -> dict:
+    """Returns `cross_key` and `cross_value`, each (B, K, S, H)."""
+    key, value = attention.project_key_value(encoded)  # (B, S, K, H)
+    return {
+        "cross_key": ops.swapaxes(key, 1, 2),
+        "cross_value": ops.swapaxes(value, 1, 2),
+    }
+
+
+def step_source(attention, inputs, state: dict, source_mask) -> tuple:
+    """Attends to the source, whose keys and values all slots share.
+
+    Args:
+        attention: the `MultiHeadAttention`, without a position.
+        inputs: (B, Q, width).
+        state: a dict that holds what `start_source` returned.
+        source_mask: boolean (B, S).
+
+    Returns:
+        The output (B, Q, width), and the weights (B, N, Q, S).
+    """
+    output, weights = attend_step(
+        query=attention.query_dense(inputs),
+        key=state["cross_key"],
+        value=state["cross_value"],
+        layout=SharedKeys(),
+        mask=source_mask[:, None, None],
+        **attention.score_options(),
+    )
+    return attention.output_of(output, inputs), weights
+
+
+def _rotate_slots(attention, query, key, index):
+    """Rotates heads (B, Q, N, H), all of them at position `index`."""
+    if attention.position is None:
+        return query, key
+    rows = [
+        ops.reshape(x, (-1, 1, *x.shape[2:]))  # (B * Q, 1, N, H)
+        for x in (query, key)
+    ]
+    rotated = attention.rotate(*rows, index, index)
+    return (
+        ops.reshape(row, ops.shape(x))
+        for row, x in zip(rotated, (query, key), strict=True)
+    )
+
+
+def _joined_weights(attention):
+    layers = attention.query_dense, attention.key_dense, attention.value_dense
+    if any(layer.quantization_mode for layer in layers):
+        return {}  # an integer product is the layer's own
+    joined = {"kernel": _joined([x.kernel for x in layers], attention, 1)}
+    if attention.use_bias:
+        joined["bias"] = _joined([x.bias for x in layers], attention, 0)
+    return joined
+
+
+def _joined(weights, attention, kept_axes):
+    weights = [ops.reshape(x, (*x.shape[:kept_axes], -1)) for x in weights]
+    joined = ops.concatenate(weights, axis=-1)
+    return ops.cast(joined, attention.compute_dtype)
+
+
+def _project(attention, inputs, state):
+    """Returns the heads of query, key and value, (B, Q, N or K, H or V)."""
+    if "kernel" not in state:
+        key, value = attention.project_key_value(inputs)
+        return attention.query_dense(inputs), key, value
+    batch, slots, width = ops.shape(inputs)
+    rows = ops.reshape(inputs, (-1, width))  # (B * Q, width)
+    joined = ops.matmul(rows, state["kernel"])
+    if "bias" in state:
+        joined = joined + state["bias"]
+    parts, end = [], 0
+    shared = attention.num_key_value_heads
+    for heads, size in (
+        (attention.num_heads, attention.key_dim),
+        (shared, attention.key_dim),
+        (shared, attention.value_dim),
+    ):
+        start, end = end, end + heads * size
+        shape = (batch, slots, heads, size)
+        parts.append(ops.reshape(joined[:, start:end], shape))
+    return parts

@@ -1,0 +1,361 @@
+"""Keys and values kept from step to step, in tensors of fixed size.
+
+The state is a dict of tensors that is passed in and comes out; no layer keeps
+one. `KeyValueCache` knows how it lies in memory and what is done with it.
+
+Letters: T kept positions, B batch, Q slots (sequences of a row, such as
+beams), L new positions, K key/value heads, N heads, H width of a head.
+"""
+
+import dataclasses
+from typing import Any
+
+from keras import ops
+
+from keras_attention import masks
+from keras_attention import validation
+from keras_attention.functional.step import OwnKeys
+from keras_attention.functional.step import attend_step
+
+NAMES = ("key", "value")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Span:
+    """Which positions the kept keys have, as masks and biases count them.
+
+    Args:
+        first: position of the first key in the sequence: an integer, a scalar
+            tensor or one per row (batch,).
+        offset: position of the first query, counted from the first key.
+        filled: the mask that hides what is not written, counted so too.
+        columns: which of the positions, counted so, each kept key has; None
+            where the keys lie in order.
+    """
+
+    first: Any
+    offset: Any
+    filled: masks.Mask
+    columns: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyValueCache:
+    """The layout of cached heads, and what is done with them.
+
+    `key` is (length, batch, slots, num_heads, key_dim), `value` ends on
+    value_dim. Positions come first, so that a step writes one block of memory
+    and leaves the rest alone. Where attention has a window, the cache is a
+    ring: position p lies at p modulo length, in place of one that no query
+    will see again, and what a query sees is counted from its own first key.
+
+    Args:
+        num_heads: heads of key and value.
+        key_dim: width of a head of the key.
+        value_dim: width of a head of the value.
+        dtype: dtype of the tensors.
+        window: how many positions, its own included, a query sees before it;
+            None for all of them.
+        is_ring: whether the cache is a ring without a window too. Then
+            `Span.offset` is one number, even if each row has its own index.
+    """
+
+    num_heads: int
+    key_dim: int
+    value_dim: int
+    dtype: str
+    window: int | None = None
+    is_ring: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "is_ring", self.is_ring or bool(self.window))
+
+    def empty(
+        self,
+        batch_size: Any,
+        max_length: int,
+        slots: int = 1,
+        multiple_of: int = 1,
+    ) -> dict:
+        """Returns a cache of zeros for `max_length` positions, or a window.
+
+        Its length is a multiple of `multiple_of`.
+        """
+        length = max_length
+        if self.window is not None:
+            length = min(length, self.window)
+        length = -(-length // multiple_of) * multiple_of
+        shape = (length, batch_size, slots, self.num_heads)
+        return {
+            "key": ops.zeros((*shape, self.key_dim), dtype=self.dtype),
+            "value": ops.zeros((*shape, self.value_dim), dtype=self.dtype),
+        }
+
+    def step(
+        self,
+        query,
+        key,
+        value,
+        cache: dict,
+        span: Span,
+        index,
+        *,
+        mask: masks.Mask | None = None,
+        ancestors=None,
+        **options,
+    ) -> tuple:
+        """Writes one position of each slot, and attends to all it then sees.
+
+        Args:
+            query: (B, Q, N, H).
+            key: (B, Q, K, H).
+            value: (B, Q, K, V).
+            cache: what `empty` or the last step returned.
+            span: what `span_of_step` returned.
+            index: the position, an integer, a scalar or one per row (B,).
+            mask: a mask, counted as `span` counts, or None.
+            ancestors: integer tensor (B, Q, positions), the slot that holds
+                the history of each slot at each position. None: its own.
+            **options: more arguments of `attend_step`.
+
+        Returns:
+            The output (B, Q, N, V), the weights (B, N, Q, T) in the order of
+            positions, and the new cache.
+        """
+        new = {"key": key, "value": value}
+        cache = {
+            **cache,
+            **{n: self._put(cache[n], new[n], index) for n in new},
+        }
+        lying = self._ancestors_as_kept(ancestors, cache, index)
+        output, weights = attend_step(
+            query=query,
+            key=_history(cache["key"], lying),
+            value=_history(cache["value"], lying),
+            layout=OwnKeys(),
+            mask=masks.combine_masks(span.filled, mask),
+            columns=span.columns,
+            **options,
+        )
+        if span.columns is not None:
+            order = ops.argsort(span.columns, axis=-1)
+            order = ops.reshape(order, (-1, 1, 1, ops.shape(order)[-1]))
+            weights = ops.take_along_axis(weights, order, axis=-1)
+        return output, weights, cache
+
+    def span_of_step(self, cache: dict, index) -> Span:
+        """Returns the span of one step at position `index`."""
+        if not self.is_ring:
+            return Span(0, index, masks.Causal(index))
+        length = ops.shape(cache["key"])[0]
+        first = ops.cast(index, "int32") + 1 - length  # () or (B,)
+        place = ops.arange(length, dtype="int32")
+        columns = ops.mod(place - first[..., None], length)  # (T,) or (B, T)
+        return Span(first, length - 1, _written(first, length), columns)
+
+    def extend(self, key, value, cache: dict, index) -> tuple:
+        """Writes several positions, and returns what they may see, in order.
+
+        Args:
+            key: (B, L, K, H).
+            value: (B, L, K, V).
+            cache: a cache of one slot.
+            index: position of the first new one, an integer, a scalar or one
+                per row (B,).
+
+        Returns:
+            Keys and values (B, S, K, ...), their span, and the new cache. A
+            ring may lose what the first of the new positions sees, so its
+            keys are those kept before and then the new ones.
+        """
+        new, length = {"key": key, "value": value}, ops.shape(key)[1]
+        written = {
+            **cache,
+            **{n: self._put_several(cache[n], new[n], index) for n in new},
+        }
+        kept = ops.shape(cache["key"])[0]
+        if not self.is_ring:
+            end = ops.cast(index, "int32") + length
+            end = ops.broadcast_to(end, (ops.shape(key)[0],))
+            span = Span(0, index, masks.Lengths(end))
+            seen = [_in_rows(written[name]) for name in NAMES]
+            return (*seen, span, written)
+        place = ops.cast(index, "int32")[..., None]
+        place = ops.mod(place + ops.arange(kept, dtype="int32"), kept)
+        seen = [
+            ops.concatenate(
+                [_taken(_in_rows(cache[name]), place), new[name]], axis=1
+            )
+            for name in NAMES
+        ]
+        first = ops.cast(index, "int32") - kept
+        span = Span(first, kept, _written(first, kept + length))
+        return (*seen, span, written)
+
+    def seen(self, cache: dict, new_positions: int | None) -> int:
+        """Returns how many keys the weights of a call are of."""
+        kept = cache["key"].shape[0]
+        if not self.is_ring or new_positions == 1:
+            return kept
+        return None if new_positions is None else kept + new_positions
+
+    def reorder(self, cache: dict, parents) -> dict:
+        """Returns a cache whose slot k holds what `parents` (B, Q) held."""
+        length = cache["key"].shape[0]
+        ancestors = ops.repeat(parents[..., None], length, axis=-1)
+        moved = {name: _history(cache[name], ancestors) for name in NAMES}
+        return {**cache, **moved}
+
+    def check(self, cache, cache_index, inputs) -> None:
+        """Raises a ValueError unless `cache` fits, and has room for inputs."""
+        if cache_index is None:
+            raise validation.invalid(
+                "cache_index", "given together with `cache`", cache_index
+            )
+        if not isinstance(cache, dict) or set(cache) != set(NAMES):
+            raise validation.invalid(
+                "cache",
+                'a dict {"key", "value"}',
+                type(cache).__name__,
+                "Use `make_cache`.",
+            )
+        new_positions = inputs.shape[1]
+        shape = validation.shape_of(cache["key"])
+        expected = (1, self.num_heads, self.key_dim)
+        if len(shape) != 5 or tuple(shape[2:]) != expected:
+            raise ValueError(
+                "`cache` must hold keys of shape (length, batch, 1, "
+                f"num_key_value_heads, key_dim)=(..., 1, {self.num_heads}, "
+                f"{self.key_dim}). Received: cache['key'].shape={shape}. Use "
+                "`make_cache`."
+            )
+        sizes = (cache_index, new_positions, shape[0])
+        if self.is_ring or not all(map(validation.is_integer, sizes)):
+            return
+        if not 0 <= cache_index <= shape[0] - new_positions:
+            raise ValueError(
+                "`cache_index` must leave room for the new positions. "
+                f"Received: cache_index={cache_index}, {new_positions} new "
+                f"positions, max_length={shape[0]}."
+            )
+
+    def _put(self, buffer, new, index):
+        """Puts `new` (B, Q, K, H) at one position of (T, B, Q, K, H)."""
+        length, batch = ops.shape(buffer)[:2]
+        place = ops.cast(index, "int32")
+        if self.is_ring:
+            place = ops.mod(place, length)
+        new = ops.cast(new, buffer.dtype)
+        # A scatter is the one update that TensorFlow, a stock server and XLA
+        # all make in place; `slice_update` is an XLA operation on TensorFlow.
+        if len(place.shape) == 0:
+            place = ops.reshape(place, (1, 1))
+            return ops.scatter_update(buffer, place, new[None])
+        rows = ops.arange(batch, dtype="int32")
+        return ops.scatter_update(buffer, ops.stack([place, rows], -1), new)
+
+    def _put_several(self, buffer, new, index):
+        """Puts `new` (B, L, K, H) at positions of (T, B, 1, K, H).
+
+        A position is found by comparing, never by slicing, so that one graph
+        serves every index, every backend and a SavedModel without XLA.
+        """
+        kept, length = ops.shape(buffer)[0], ops.shape(new)[1]
+        index = ops.cast(index, "int32")[..., None]  # (1,) or (B, 1)
+        position = ops.arange(kept, dtype="int32")
+        if self.is_ring:  # the last one that lies there
+            last = index + length - 1
+            position = last - ops.mod(last - position, kept)
+        source = position - index  # which of the new: (T,) or (B, T)
+        is_new = ops.logical_and(source >= 0, source < length)
+        new = _taken(new, ops.clip(source, 0, length - 1))  # (B, T, K, H)
+        new = ops.cast(ops.swapaxes(new, 0, 1)[:, :, None], buffer.dtype)
+        is_new = ops.reshape(is_new, (-1, kept))  # (1 or B, T)
+        is_new = ops.transpose(is_new)[..., None, None, None]
+        return ops.where(is_new, new, buffer)
+
+    def _ancestors_as_kept(self, ancestors, cache, index):
+        """Returns (B, Q, T): the slot of each history at each kept position."""
+        if ancestors is None:
+            return None
+        kept, positions = cache["key"].shape[0], ancestors.shape[-1]
+        if self.is_ring:
+            place = ops.arange(kept, dtype="int32")
+            place = index - ops.mod(index - place, kept)
+            place = ops.clip(place, 0, positions - 1)
+            return ops.take(ancestors, place, axis=-1)
+        return ops.pad(ancestors, ((0, 0), (0, 0), (0, kept - positions)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shifted(masks.Mask):
+    """`mask`, whose keys are counted from `first`, and hidden before key 0.
+
+    Args:
+        mask: a mask that counts keys from the beginning of the sequence.
+        first: integer or scalar tensor, the key that is counted as 0; it may
+            be negative.
+    """
+
+    mask: masks.Mask
+    first: Any
+
+    def block(self, query_start, query_length, key_start, key_length):
+        first = key_start + self.first
+        inside = ops.maximum(first, 0)
+        area = (query_start, query_length, inside, key_length)
+        block = self.mask.block(*area)
+        key = first + ops.arange(key_length, dtype="int32")
+        if block.shape[-1] != 1:
+            index = ops.clip(key - inside, 0, key_length - 1)
+            block = ops.take(block, index, axis=-1)
+        return ops.logical_and(block, key >= 0)
+
+    def row(self, index):
+        return Shifted(self.mask.row(index), self.first)
+
+
+def shifted(mask: masks.Mask | None, span: Span) -> masks.Mask | None:
+    """Returns a mask of the whole sequence, counted as `span` counts."""
+    if mask is None or validation.is_integer(span.first):
+        return mask
+    if len(span.first.shape):
+        raise ValueError(
+            "`cache_index` must be one number where a cache with a window "
+            "meets `attention_mask`, or a mask of all positions of the keys. "
+            f"Received: cache_index.shape={tuple(span.first.shape)}. Mask the "
+            "new positions alone."
+        )
+    return Shifted(mask, span.first)
+
+
+def _written(first, length):
+    """Hides the keys before position 0, counted from `first`."""
+    position = first[..., None] + ops.arange(length, dtype="int32")
+    is_there = position >= 0  # (S,) or (B, S)
+    return masks.Array(is_there[..., None, :])  # (1, S) or (B, 1, S)
+
+
+def _in_rows(buffer):
+    """Returns (B, T, K, H) from (T, B, 1, K, H)."""
+    return ops.swapaxes(buffer[:, :, 0], 0, 1)
+
+
+def _taken(tensor, place):
+    """Returns the positions `place` (S,) or (B, S) of (B, T, K, H)."""
+    if len(place.shape) == 1:
+        return ops.take(tensor, place, axis=1)
+    return ops.take_along_axis(tensor, place[..., None, None], axis=1)
+
+
+def _history(buffer, ancestors):
+    """Returns what each slot descends from, (T, B, Q, K, H)."""
+    if ancestors is None:
+        return buffer
+    length, batch, slots, heads, width = ops.shape(buffer)
+    rows = ops.arange(length * batch, dtype="int32") * slots
+    rows = ops.reshape(rows, (length, batch, 1))
+    rows = rows + ops.transpose(ops.cast(ancestors, "int32"), (2, 0, 1))
+    flat = ops.reshape(buffer, (length * batch * slots, heads * width))
+    chosen = ops.take(flat, rows, axis=0)  # (T, B, Q, K * H)
+    return ops.reshape(chosen, (length, batch, slots, heads, width))

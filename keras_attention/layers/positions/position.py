@@ -1,0 +1,72 @@
+"""The protocol of positions that act inside attention."""
+
+import keras
+
+from keras_attention import validation
+
+
+class AttentionPosition(keras.layers.Layer):
+    """Base of positions that act on heads or scores; not one by itself.
+
+    `MultiHeadAttention(position=)` calls `rotate` on the projected heads,
+    before keys are cached, and adds `bias` to the scores. A subclass defines
+    one of them. Any object that has both may be given, and saved if it is
+    registered with Keras and has `get_config`.
+
+    Args:
+        **kwargs: `name`, `dtype` of `keras.layers.Layer`.
+    """
+
+    def rotate(self, query, key, query_offset=0, key_offset=0):
+        """Returns query and key with their positions in them.
+
+        Args:
+            query: float tensor (batch, query_length, num_heads, key_dim).
+            key: float tensor (batch, key_length, num_key_value_heads,
+                key_dim).
+            query_offset: position of the first query, an integer, a scalar
+                tensor or one per row (batch,).
+            key_offset: the same of the first key.
+        """
+        return query, key
+
+    def bias(self, query_offset=0, key_offset=0):
+        """Returns what is added to the scores, or None.
+
+        Args:
+            query_offset: position of the first query, an integer or a scalar
+                tensor.
+            key_offset: the same of the first key.
+
+        Returns:
+            A `functional.DistanceBias`, which never builds (query_length,
+            key_length), or None.
+        """
+        return None
+
+
+def is_added(position) -> bool:
+    """Whether a position is added to embeddings, and is not for attention."""
+    return position is not None and not hasattr(position, "rotate")
+
+
+def checked_position(position):
+    """Returns `position` if it acts inside attention, or is None."""
+    if is_added(position):
+        raise validation.invalid(
+            "position",
+            "an object with `rotate` and `bias`, such as RotaryEmbedding()",
+            type(position).__name__,
+            "What is added to embeddings stands before the first block: call "
+            "it there, or give it to a stack, an encoder or a decoder.",
+        )
+    return position
+
+
+def with_objects(config: dict, *names: str) -> dict:
+    """Returns the config of a layer, with what these names hold as objects."""
+    config = dict(config)
+    for name in names:
+        if isinstance(config.get(name), dict):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+    return config

@@ -1,0 +1,107 @@
+"""The options of attention, as one object that travels through blocks."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from keras_attention.layers.positions.position import with_objects
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+@dataclasses.dataclass(frozen=True)
+class AttentionOptions:
+    """What the attentions of a block, a stack, an encoder or a decoder are.
+
+    Each is an argument of `MultiHeadAttention`, with the same default.
+
+    Args:
+        flash_attention: of the self-attention.
+        sliding_window: of the self-attention.
+        position: of the self-attention.
+        num_key_value_heads: of self- and cross-attention.
+        logit_soft_cap: of both.
+        use_sink: of both.
+        use_gate: of both.
+        use_bias: of both.
+
+    Raises:
+        ValueError: when a block is made, if an option is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_attention.layers import AttentionOptions
+    >>> from keras_attention.layers import TransformerEncoderBlock
+    >>> options = AttentionOptions(num_key_value_heads=1, use_sink=True)
+    >>> block = TransformerEncoderBlock(2, 11, attention_options=options)
+    >>> block(np.ones((3, 5, 14))).shape
+    TensorShape([3, 5, 14])
+    """
+
+    flash_attention: bool | None = None
+    sliding_window: int | None = None
+    position: Any = None
+    num_key_value_heads: int | None = None
+    logit_soft_cap: float | None = None
+    use_sink: bool = False
+    use_gate: bool = False
+    use_bias: bool = True
+
+    def of_self_attention(self) -> dict:
+        """Returns the options of a self-attention by name."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return {name: getattr(self, name) for name in names}
+
+    def of_cross_attention(self) -> dict:
+        """Returns the options of a cross-attention by name.
+
+        Positions of a source are none of the target, so what compares them
+        is left out; and how scores are built is picked by size.
+        """
+        options = self.of_self_attention()
+        for name in ("flash_attention", "sliding_window", "position"):
+            del options[name]
+        return options
+
+    def get_config(self):
+        config = self.of_self_attention()
+        position = keras.saving.serialize_keras_object(self.position)
+        return {**config, "position": position}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**objects_of(config))
+
+
+def joined_options(attention_options, flash_attention, position):
+    """Returns the options with the two that have keywords of their own.
+
+    Raises:
+        ValueError: if an option is given twice, differently.
+    """
+    options = attention_options or AttentionOptions()
+    if not isinstance(options, AttentionOptions):
+        raise ValueError(
+            "`attention_options` must be an AttentionOptions or None. "
+            f"Received: attention_options={attention_options!r}."
+        )
+    for name, value in (
+        ("flash_attention", flash_attention),
+        ("position", position),
+    ):
+        found = getattr(options, name)
+        if value is None:
+            continue
+        if found is not None and found is not value:
+            raise ValueError(
+                f"`{name}` must be given once. Received: {name}={value!r}, "
+                f"attention_options.{name}={found!r}."
+            )
+        options = dataclasses.replace(options, **{name: value})
+    return options
+
+
+def objects_of(config: dict) -> dict:
+    """Returns a config whose position and options are objects again."""
+    return with_objects(config, "position", "attention_options")

@@ -7,8 +7,8 @@ N heads, H key_dim, V value_dim.
 from keras import ops
 
 from keras_attention.functional.dense import masked_softmax
+from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.scores import DotProductScore
-from keras_attention.functional.tiles import at_least_float32
 
 # Into how many parts a sum of products is split, see `_sum_of_products`.
 PARTS = 8

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_attention.functional import biases
-from keras_attention.functional.tiles import at_least_float32
+from keras_attention.functional.precision import at_least_float32
 
 
 def attend_dense(

@@ -30,6 +30,7 @@ class Causal(Mask):
     """
 
     offset: object = 0
+    tensor_fields = ("offset",)  # see functional/compiling.py
 
     def extents(self):
         return _offset_extents(self.offset)
@@ -77,6 +78,7 @@ class SlidingWindow(Mask):
     left: object
     right: object
     offset: object = 0
+    tensor_fields = ("offset",)  # see functional/compiling.py
 
     def __post_init__(self):
         for name in ("left", "right"):
@@ -143,6 +145,7 @@ class PrefixLM(Mask):
 
     prefix_lengths: object
     offset: object = 0
+    tensor_fields = ("offset",)  # see functional/compiling.py
 
     def __post_init__(self):
         validation.check_rank(

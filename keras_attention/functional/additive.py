@@ -21,7 +21,7 @@ its result:
     dq[u, t]  = v[u] * sum over s of 4 r (1 - r) dscore[t, s]
     dv[u]     = sum over t, s of (1 - 2 r) dscore[t, s]
 
-Letters as in `tiles.py`, U units.
+Letters as in `blockwise/grid.py`, U units.
 """
 
 import dataclasses
@@ -29,8 +29,8 @@ import dataclasses
 from keras import ops
 
 from keras_attention.functional import compiling
-from keras_attention.functional import tiles
-from keras_attention.functional.by_hand import differentiable_once
+from keras_attention.functional.custom_gradient import first_order_only
+from keras_attention.masks import ranges
 
 # Measured: under XLA on a CPU, groups of eight take four times as long, and of
 # thirty-two no less.
@@ -51,30 +51,46 @@ class AdditiveKernel:
 
     Args:
         is_small: boolean scalar: the exponentials are safe.
+        group: how many query heads share a key head.
     """
 
     is_small: object
+    group: int
 
     def scores(self, query, key, vector):
-        """Returns (N, I, J) from query (N, I, U) and key (K, J, U)."""
-        key = _repeat_heads(key, query.shape[0])
-        vector = _per_head(vector, query.shape[0])
-        return _scores(query, key, vector, self.is_small)
+        """Returns (P, K, R, J) from query (P, K, R, U) and key (P, K, J, U)."""
+        folded = self._fold(query, key, vector)
+        scores = _scores(*folded, self.is_small)  # (P * N, I, J)
+        return ops.reshape(scores, (*ops.shape(query)[:3], key.shape[2]))
 
-    def gradients(self, query, key, vector, upstream):
+    def gradients(self, query, key, vector, scores_gradient):
         """Returns the gradients of query, key and vector."""
-        heads, kv_heads = query.shape[0], key.shape[0]
-        query, key, each = _gradients(
-            query,
-            _repeat_heads(key, heads),
-            _per_head(vector, heads),
-            upstream,
-            self.is_small,
+        folded = self._fold(query, key, vector)
+        rows, keys = ops.shape(folded[0])[:2], key.shape[2]
+        upstream = ops.reshape(scores_gradient, (*rows, keys))
+        query_sum, key_sum, each = _gradients(*folded, upstream, self.is_small)
+        parts, key_heads, _, units = ops.shape(key)
+        key_sum = ops.reshape(key_sum, (parts, key_heads, -1, keys, units))
+        each = ops.reshape(each, (parts, -1, units))  # (P, N, U)
+        return (
+            ops.reshape(query_sum, ops.shape(query)),
+            ops.sum(key_sum, axis=2),  # (P, K, J, U)
+            _sum_to(ops.sum(each, axis=0), vector),
         )
-        if kv_heads != heads:
-            key = ops.reshape(key, (kv_heads, -1, *ops.shape(key)[1:]))
-            key = ops.sum(key, axis=1)  # (K, J, U)
-        return query, key, _sum_to(each, vector)
+
+    def _fold(self, query, key, vector):
+        """Returns (P * N, I, U), (P * N, J, U) and (P * N, U)."""
+        parts, key_heads, rows, units = ops.shape(query)
+        group = self.group
+        shape = (parts * key_heads * group, rows // group, units)
+        query = ops.reshape(query, shape)
+        key = ops.reshape(key, (parts * key_heads, -1, units))
+        vector = _per_head(vector, key_heads * group)
+        return (
+            query,
+            ops.repeat(key, group, axis=0),
+            ops.tile(vector, (parts, 1)),
+        )
 
 
 def scores(query, key, vector, mask=None):
@@ -115,7 +131,7 @@ def scores(query, key, vector, mask=None):
             _sum_to(ops.sum(each, axis=0), vector),
         )
 
-    run = differentiable_once(solve, differentiate, SECOND_DERIVATIVE)
+    run = first_order_only(solve, differentiate, error=SECOND_DERIVATIVE)
     return run(query, key, vector)
 
 
@@ -161,7 +177,7 @@ def _all_small(tensor, live):
     return ops.all(small)
 
 
-@compiling.compiled
+@compiling.separately_compiled
 def _scores(query, key, vector, is_small):
     """Returns (N, I, J) from (N, I, U), (N, J, U) and (N, U)."""
     shape = (*ops.shape(query)[:2], ops.shape(key)[1])
@@ -192,7 +208,7 @@ def _scores(query, key, vector, is_small):
     return total - 2.0 * _either(is_small, sum_with)
 
 
-@compiling.compiled
+@compiling.separately_compiled
 def _gradients(query, key, vector, upstream, is_small):
     """Returns the gradients, (N, I, U), (N, J, U) and (N, U)."""
 
@@ -280,7 +296,7 @@ def _groups(tensor):
     lines would fall on the same place of a cache.
     """
     rows, length, width = ops.shape(tensor)
-    groups = tiles.num_blocks(length, GROUP)
+    groups = ranges.maximum(-(-length // GROUP), 1)
     surplus = groups * GROUP - length
     if not (isinstance(surplus, int) and surplus == 0):
         zeros = ops.zeros((rows, surplus, width), tensor.dtype)
@@ -319,10 +335,6 @@ def _complex(real, imaginary):
     """
     dtype = "complex128" if ops.dtype(real) == "float64" else "complex64"
     return ops.cast(real, dtype) + 1j * ops.cast(imaginary, dtype)
-
-
-def _repeat_heads(key, heads):
-    return ops.repeat(key, heads // key.shape[0], axis=0)
 
 
 def _sum_to(gradient, vector):

@@ -1,13 +1,23 @@
-"""Kernels that are compiled by themselves, and the switch that forbids it."""
+"""Kernels that are traced once, or compiled by themselves, on TensorFlow.
 
+One program serves every call whose arguments have the same structure, in
+whatever layer, graph or eager step it stands. It has no gradient: whoever
+calls it writes that by hand.
+"""
+
+import collections
 import contextlib
 import contextvars
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 from keras import backend
 from keras import ops
+
+# Programs that a kernel keeps; the one that was not called for longest goes.
+MOST_PROGRAMS = 128
 
 _is_portable = contextvars.ContextVar("is_portable", default=False)
 
@@ -34,43 +44,95 @@ def portable():
         _is_portable.reset(token)
 
 
-def compiled(kernel):
-    """Compiles a function by itself, on TensorFlow.
+def is_portable() -> bool:
+    """True inside `portable()`."""
+    return _is_portable.get()
 
-    One program serves every call whose arguments have the same structure,
-    numbers and shapes, in whatever layer, graph or eager step it stands. It
-    has no gradient: whoever calls it writes that by hand.
+
+def separately_compiled(kernel: Callable) -> Callable:
+    """Compiles a function separately with XLA, on TensorFlow.
 
     Args:
         kernel: function of tensors, numbers, None, and tuples and frozen
             dataclasses of them. Called with anything else in them, such as a
-            mask of a caller's own making, it runs as it is.
+            mask of a caller's own making, it runs as it is. An integer tells
+            programs apart, except in a field that its class names in
+            `tensor_fields`.
     """
-    programs = {}
+    programs = _Programs(kernel, jit_compile=True)
 
     @functools.wraps(kernel)
     def call(*arguments):
-        if _is_portable.get() or backend.backend() != "tensorflow":
+        if is_portable() or backend.backend() != "tensorflow":
             return kernel(*arguments)
-        tensors = []
-        try:
-            structure = _take_apart(arguments, tensors)
-        except _Opaque:
-            return kernel(*arguments)
-        if structure not in programs:
-            programs[structure] = _compile(kernel, structure)
-        return programs[structure](*tensors)
+        return programs(arguments, lambda position, shape: shape)
 
     return call
 
 
-def _compile(kernel, structure):
-    import tensorflow as tf
+def traced_once(relax: Callable) -> Callable:
+    """Returns a decorator: a function is traced once for many shapes.
 
-    def run(*tensors):
-        return kernel(*_put_together(structure, iter(tensors)))
+    Where a graph is traced the function is one operation, a call of what was
+    traced before. Arguments as of `separately_compiled`.
 
-    return tf.function(run, jit_compile=True, autograph=False)
+    Args:
+        relax: relax(position, shape) returns the shape of an argument with
+            None for each size that is not to tell programs apart.
+    """
+
+    def decorate(kernel):
+        programs = _Programs(kernel, jit_compile=False)
+
+        @functools.wraps(kernel)
+        def call(*arguments):
+            if backend.backend() != "tensorflow":
+                return kernel(*arguments)
+            return programs(arguments, relax)
+
+        return call
+
+    return decorate
+
+
+class _Programs:
+    """The programs of one kernel, by the structure of its arguments."""
+
+    def __init__(self, kernel, jit_compile):
+        self.kernel = kernel
+        self.jit_compile = jit_compile
+        self.programs = collections.OrderedDict()
+
+    def __call__(self, arguments, relax):
+        tensors = []
+        try:
+            structure = _take_apart(arguments, tensors)
+        except _Opaque:
+            return self.kernel(*arguments)
+        signature = tuple(
+            (tensor.dtype, relax(position, tuple(tensor.shape)))
+            for position, tensor in enumerate(tensors)
+        )
+        key = structure, signature, is_portable()
+        if key not in self.programs:
+            self.programs[key] = self._trace(structure, signature)
+            if len(self.programs) > MOST_PROGRAMS:
+                self.programs.popitem(last=False)
+        self.programs.move_to_end(key)
+        return self.programs[key](*tensors)
+
+    def _trace(self, structure, signature):
+        import tensorflow as tf
+
+        def run(*tensors):
+            return self.kernel(*_put_together(structure, iter(tensors)))
+
+        return tf.function(
+            run,
+            input_signature=[tf.TensorSpec(s, dtype) for dtype, s in signature],
+            jit_compile=self.jit_compile,
+            autograph=False,
+        )
 
 
 class _Opaque(Exception):
@@ -90,8 +152,16 @@ def _take_apart(value, tensors):
     for kind in _PLAIN:
         if isinstance(value, kind):
             return kind, kind(value)  # a NumPy float64 is a float
-    if isinstance(value, tuple) or dataclasses.is_dataclass(value):
-        parts = (_take_apart(part, tensors) for part in _parts(value))
+    if isinstance(value, tuple):
+        return type(value), *(_take_apart(part, tensors) for part in value)
+    if dataclasses.is_dataclass(value):
+        as_tensors = getattr(value, "tensor_fields", ())
+        parts = []
+        for name in _names(value):
+            part = getattr(value, name)
+            if name in as_tensors and isinstance(part, int):
+                part = np.int32(part)
+            parts.append(_take_apart(part, tensors))
         return type(value), *parts
     if not (ops.is_tensor(value) or isinstance(value, _ARRAYS)):
         raise _Opaque
@@ -99,12 +169,6 @@ def _take_apart(value, tensors):
     # loops keep every block.
     tensors.append(ops.stop_gradient(ops.convert_to_tensor(value)))
     return _TENSOR
-
-
-def _parts(value):
-    if isinstance(value, tuple):
-        return value
-    return tuple(getattr(value, name) for name in _names(value))
 
 
 def _names(dataclass):

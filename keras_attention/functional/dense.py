@@ -5,8 +5,8 @@ Letters as in `attention.py`.
 
 from keras import ops
 
+from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.softmax import attention_weights
-from keras_attention.functional.tiles import at_least_float32
 
 
 def attend_dense(

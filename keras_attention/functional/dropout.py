@@ -64,19 +64,22 @@ class Dropout:
             starts: first index of the block along each coordinate; integers
                 or scalar tensors. Defaults to zeros.
         """
-        bits = self.bits(shape, starts or (0,) * len(shape))
+        starts = starts or (0,) * len(shape)
+        return self.keep_at(*coordinates(shape, starts))
+
+    def keep_at(self, *indices):
+        """Returns the keep bits at these coordinates, as in `random_bits`."""
         threshold = min(round(self.rate * 2**32), 2**32 - 1)
-        return ops.greater_equal(bits, _constant(threshold))
+        return ops.greater_equal(self.bits(*indices), _constant(threshold))
 
-    def bits(self, shape, starts):
-        """Returns the uint32 bits of a block, whatever the rate."""
-        return random_bits(self.seed, *coordinates(shape, starts))
+    def bits(self, *indices):
+        """Returns the uint32 bits at these coordinates, whatever the rate."""
+        return random_bits(self.seed, *indices)
 
-    def apply(self, tensor, starts=None):
+    def apply(self, tensor):
         """Returns `tensor` with entries dropped and the others scaled up."""
         if not self.rate:
             return tensor
-        starts = tuple(starts or (0,) * len(tensor.shape))
         dropout = self.with_seed_tensor()
         drop = _drop_compiled if _repays_compiling(tensor.shape) else _drop
 
@@ -84,11 +87,26 @@ class Dropout:
             def gradient(upstream):
                 # Hashed again: bits kept since the forward pass would be
                 # the largest tensors of a training step.
-                return dropout.apply(upstream, starts)
+                return dropout.apply(upstream)
 
-            return drop(dropout, tensor, starts), gradient
+            return drop(dropout, tensor, None), gradient
 
         return ops.custom_gradient(run)(tensor)
+
+    def apply_at(self, tensor, *indices):
+        """Returns what `apply` returns at other places than the first.
+
+        It has no gradient of its own.
+
+        Args:
+            tensor: tensor (..., ...), with one axis for each coordinate.
+            *indices: integer tensors that broadcast to its shape: the
+                coordinates of each entry, as in `random_bits`.
+        """
+        if not self.rate:
+            return tensor
+        drop = _drop_compiled if _repays_compiling(tensor.shape) else _drop
+        return drop(self.with_seed_tensor(), tensor, indices)
 
 
 def _repays_compiling(shape):
@@ -103,14 +121,16 @@ def _repays_compiling(shape):
     return only_batch_unknown and math.prod(known) >= LEAST_COMPILED
 
 
-def _drop(dropout, tensor, starts):
-    keep = dropout.keep(ops.shape(tensor), starts)
+def _drop(dropout, tensor, indices):
+    if indices is None:
+        indices = coordinates(ops.shape(tensor), (0,) * len(tensor.shape))
+    keep = dropout.keep_at(*indices)
     kept = tensor * (1.0 / (1.0 - dropout.rate))
     return ops.where(keep, kept, ops.zeros_like(tensor))
 
 
 # A hash is a dozen operations, of which each outside XLA is a pass over memory.
-_drop_compiled = compiling.compiled(_drop)
+_drop_compiled = compiling.separately_compiled(_drop)
 
 
 def coordinates(shape, starts):

@@ -6,7 +6,7 @@ Letters: B batch, T length, N heads, H width, R rotary_dim.
 import numpy as np
 from keras import ops
 
-from keras_attention.functional.tiles import at_least_float32
+from keras_attention.functional.precision import at_least_float32
 
 
 def positions_from(start_index, length):

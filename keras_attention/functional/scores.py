@@ -94,7 +94,9 @@ class AdditiveScore:
 
     def kernel(self, query, key, mask=None):
         """Returns what computes the scores of a block."""
-        return additive.AdditiveKernel(additive.is_small(query, key, mask))
+        group = query.shape[2] // key.shape[2]
+        is_small = additive.is_small(query, key, mask)
+        return additive.AdditiveKernel(is_small, group)
 
     def scale_query(self, query):
         """Returns the query: there is nothing to scale."""

@@ -13,9 +13,9 @@ from keras import ops
 
 from keras_attention import masks
 from keras_attention.functional import biases
+from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.scores import DotProductScore
 from keras_attention.functional.softmax import attention_weights
-from keras_attention.functional.tiles import at_least_float32
 
 # Into how many parts a sum of products is split, see `_sum_of_products`.
 PARTS = 8

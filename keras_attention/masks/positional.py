@@ -32,6 +32,7 @@ class Causal(Mask):
     """
 
     offset: Integer | Tensor = 0
+    tensor_fields = ("offset",)  # see functional/compiling.py
 
     def broadcast_shapes(self):
         return _offset_shapes(self.offset)
@@ -79,6 +80,7 @@ class SlidingWindow(Mask):
     left: int | None
     right: int | None
     offset: Integer | Tensor = 0
+    tensor_fields = ("offset",)  # see functional/compiling.py
 
     def __post_init__(self):
         for name in ("left", "right"):
@@ -145,6 +147,7 @@ class PrefixLM(Mask):
 
     prefix_lengths: Tensor
     offset: Integer | Tensor = 0
+    tensor_fields = ("offset",)  # see functional/compiling.py
 
     def __post_init__(self):
         validation.check_rank(

@@ -37,8 +37,8 @@ def per_row(number: Tensor) -> Tensor:
 def window(tensor: Tensor, starts: Sequence, lengths: Sequence) -> Tensor:
     """Takes `lengths` entries from `starts`; axes of size 1 broadcast.
 
-    Past the end the last entry is repeated: a caller may read a whole block
-    that reaches past the edge, and hides what lies there itself.
+    A caller may read a whole block over the edge, and hide the surplus itself:
+    it holds any entry of the tensor, or zeros.
 
     Args:
         tensor: tensor of any rank.
@@ -75,16 +75,13 @@ def window(tensor: Tensor, starts: Sequence, lengths: Sequence) -> Tensor:
     # XLA refuses a slice longer than its axis, even in a branch not taken.
     if not all(map(_surely_fits, areas, whole)):
         return _repeat_last(tensor, areas, whole)
-    inside = True
-    for start, length, size in areas:
-        inside = ops.logical_and(inside, start + length <= size)
-    # XLA compiles both branches, and refuses a slice past the edge in either.
+    # The last whole window, moved up to where it should start. No `cond`: XLA
+    # compiles both branches, and many blocks at once have one program.
     safe = [minimum(start, size - length) for start, length, size in areas]
-    return ops.cond(
-        inside,
-        lambda: ops.slice(tensor, safe, lengths),
-        lambda: _repeat_last(tensor, areas, whole),
-    )
+    block = ops.slice(tensor, safe, lengths)
+    surplus = [(0, 0 if w else n) for w, n in zip(whole, lengths, strict=True)]
+    moved = [a[0] - at for a, at in zip(areas, safe, strict=True)]
+    return ops.slice(ops.pad(block, surplus), moved, lengths)
 
 
 def _surely_fits(area, is_whole):

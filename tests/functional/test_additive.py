@@ -160,8 +160,14 @@ def test_kernel_on_both_sides_of_its_largest_number(
     tensors = [ops.convert_to_tensor(array) for array in arrays]
     small = additive.is_small(tensors[0][:, :, None], tensors[1][:, :, None])
     assert bool(small) == is_small
-    kernel = additive.AdditiveKernel(small)
-    actual = [kernel.scores(*tensors[:3]), *kernel.gradients(*tensors)]
+    kernel = additive.AdditiveKernel(small, group=1)
+    query, key, vector, upstream = tensors
+    blocks = query[None], key[None], vector  # of one tile
+    actual = [
+        kernel.scores(*blocks)[0],
+        *(x[0] for x in kernel.gradients(*blocks, upstream[None])[:2]),
+        kernel.gradients(*blocks, upstream[None])[2],
+    ]
     for one, other in zip(actual, formula(*arrays), strict=True):
         one = np.asarray(one)
         assert one.dtype == dtype

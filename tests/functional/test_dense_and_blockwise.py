@@ -16,6 +16,7 @@ from keras import ops
 from keras_attention import functional
 from keras_attention import masks
 from keras_attention.functional import attend
+from keras_attention.functional import blockwise
 
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 DTYPES = ["float32", "float16", "bfloat16"]
@@ -153,10 +154,14 @@ def answer(tensors, settings, implementation):
 
 
 @hypothesis.settings(max_examples=EXAMPLES)
-@hypothesis.given(question=questions(), dtype=strategies.sampled_from(DTYPES))
-def test_dense_and_blockwise_agree(gradients, question, dtype):
+@hypothesis.given(
+    question=questions(),
+    dtype=strategies.sampled_from(DTYPES),
+    schedule=strategies.sampled_from([blockwise.TILES, blockwise.BATCH]),
+)
+def test_dense_and_blockwise_agree(gradients, question, dtype, schedule):
     # Kernels that are compiled by themselves cost seconds for each new shape.
-    with functional.portable():
+    with functional.portable(), blockwise.schedule(schedule):
         check_agreement(gradients, *question, dtype)
 
 

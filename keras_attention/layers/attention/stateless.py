@@ -6,8 +6,6 @@ from keras import ops
 
 from keras_attention.functional import Dropout
 from keras_attention.functional import attend
-from keras_attention.functional import random_bits
-from keras_attention.functional.dropout import coordinates
 from keras_attention.layers.attention.mechanism import AttentionMechanism
 
 
@@ -88,9 +86,8 @@ class DropoutAt(Dropout):
         seed = super().with_seed_tensor().seed
         return DropoutAt(self.rate, seed, self.positions)
 
-    def bits(self, shape, starts):
-        batch, head, query, key = coordinates(shape, starts)
+    def bits(self, batch, head, query, key):
         if self.positions is not None:
             query = ops.take(self.positions, ops.reshape(query, (-1,)), axis=1)
             query = query[:, None, :, None]  # (B or 1, 1, T, 1)
-        return random_bits(self.seed, batch, head, query, key)
+        return super().bits(batch, head, query, key)

@@ -1,26 +1,30 @@
 """Functions whose gradient is written by hand, and has none of its own."""
 
+from collections.abc import Callable
+
 from keras import ops
 
 
-def differentiable_once(solve, backward, refusal):
-    """Returns a function of tensors that has a first derivative alone.
+def first_order_only(
+    forward: Callable, backward: Callable, *, error: str
+) -> Callable:
+    """Returns a function of tensors that has a first derivative only.
 
     Args:
-        solve: function of the tensors; returns the result, and a tuple of
-            tensors to keep for the gradient.
-        backward: function of the tensors, of those kept and of the gradient
+        forward: function of the tensors; returns the result, and a tuple of
+            residuals, the tensors that the gradient needs.
+        backward: function of the tensors, of the residuals and of the gradient
             of the result; returns the gradients of the tensors, a tuple.
-        refusal: what the ValueError says where a second derivative is taken.
+        error: what the ValueError says where a second derivative is taken.
     """
 
     def run(*tensors):
         # A gradient tape would record, and so keep, each step of a loop.
-        result, kept = solve(*map(ops.stop_gradient, tensors))
+        result, residuals = forward(*map(ops.stop_gradient, tensors))
 
         def gradient(upstream):
             backward_once = ops.custom_gradient(run_backward)
-            return backward_once(*tensors, *kept, upstream)
+            return backward_once(*tensors, *residuals, upstream)
 
         return result, gradient
 
@@ -28,7 +32,7 @@ def differentiable_once(solve, backward, refusal):
         return tuple(backward(*map(ops.stop_gradient, tensors))), refuse
 
     def refuse(*upstream):
-        raise ValueError(refusal)
+        raise ValueError(error)
 
     def call(*tensors):
         # A cast reads a variable, for which TensorFlow's custom gradients

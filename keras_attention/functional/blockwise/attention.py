@@ -1,0 +1,162 @@
+"""attend() by blocks: which schedule, which program, and its gradient."""
+
+import contextlib
+import contextvars
+
+from keras import backend
+from keras import ops
+
+from keras_attention import validation
+from keras_attention.functional import compiling
+from keras_attention.functional.blockwise import backward as backward_pass
+from keras_attention.functional.blockwise import bias_gradients
+from keras_attention.functional.blockwise import forward as forward_pass
+from keras_attention.functional.blockwise.grid import BATCH
+from keras_attention.functional.blockwise.grid import TILES
+from keras_attention.functional.blockwise.grid import Grid
+from keras_attention.functional.blockwise.grid import Inputs
+from keras_attention.functional.custom_gradient import first_order_only
+from keras_attention.functional.precision import at_least_float32
+
+# (queries, keys) of a block. Measured on two cores; see
+# benchmarks/attention.py.
+BLOCK_SIZES = (256, 256)
+# (query, key) pairs of a row of the batch, where compiling takes about as long
+# as it saves in a few calls.
+PAIRS_TO_COMPILE = 1024 * 1024
+SECOND_DERIVATIVE = (
+    "`implementation` must be 'dense' where second derivatives are taken. "
+    "Received: implementation='blockwise', or 'auto' that chose it."
+)
+SCHEDULES = ("auto", TILES, BATCH)
+
+_schedule = contextvars.ContextVar("schedule", default="auto")
+forward = compiling.separately_compiled(forward_pass.forward)
+backward = compiling.separately_compiled(backward_pass.backward)
+
+
+@contextlib.contextmanager
+def schedule(name: str):
+    """Within it, blockwise attention visits its blocks in this order.
+
+    Args:
+        name: "tiles" is one tile after the other, as processors like; "batch"
+            is all tiles at once, as accelerators like; "auto" asks the device.
+            The results are the same to rounding.
+
+    Example:
+
+    >>> from keras_attention.functional import blockwise
+    >>> with blockwise.schedule("batch"):
+    ...     pass  # attend, or trace
+    """
+    token = _schedule.set(validation.check_choice("name", name, SCHEDULES))
+    try:
+        yield
+    finally:
+        _schedule.reset(token)
+
+
+def current_schedule() -> str:
+    """Returns TILES or BATCH, by what is asked or by the device."""
+    name = _schedule.get()
+    if name != "auto":
+        return name
+    if backend.backend() == "jax":
+        import jax
+
+        return TILES if jax.default_backend() == "cpu" else BATCH
+    if backend.backend() == "tensorflow" and not compiling.is_portable():
+        import tensorflow as tf
+
+        if _is_on_accelerator(tf):
+            return BATCH
+    return TILES
+
+
+def _is_on_accelerator(tf):
+    """Whether the operation made next is placed on a GPU."""
+    if not tf.config.list_logical_devices("GPU"):
+        return False
+    # That of the `tf.device` in effect; without one a graph names none, and
+    # TensorFlow prefers the GPU.
+    return "CPU" not in tf.constant(0.0).device
+
+
+def attend_blockwise(
+    query,
+    key,
+    value,
+    score,
+    mask=None,
+    bias=None,
+    logit_soft_cap=None,
+    sink=None,
+    dropout=None,
+    block_sizes: tuple[int, int] = BLOCK_SIZES,
+):
+    """Returns the output of attention, (B, T, N, V); arguments of `attend`.
+
+    Args:
+        block_sizes: (queries, keys) of a block.
+
+    Raises:
+        ValueError: if a second derivative is taken.
+    """
+    bias, bias_tensor = bias_gradients.part(bias, query.shape[2])
+    vector = score.vector
+    if vector is not None:
+        vector = at_least_float32(ops.convert_to_tensor(vector))
+    inputs = Inputs(
+        query=score.scale_query(at_least_float32(query)),
+        key=key,
+        value=value,
+        bias=bias_tensor,
+        sink=None if sink is None else ops.convert_to_tensor(sink),
+        vector=vector,
+    )
+    grid = Grid.of(
+        inputs,
+        block_sizes,
+        schedule=current_schedule(),
+        kernel=score.kernel(query, key, mask),
+        mask=mask,
+        bias=bias,
+        logit_soft_cap=logit_soft_cap,
+        dropout=None if dropout is None else dropout.with_seed_tensor(),
+    )
+    return ops.cast(_attend(grid, inputs), query.dtype)
+
+
+def _attend(grid: Grid, inputs: Inputs):
+    """Attends with the gradient that is written by hand."""
+    given = {k: v for k, v in inputs._asdict().items() if v is not None}
+    is_long = _is_long(grid)
+
+    def named(tensors):
+        return Inputs(**dict(zip(given, tensors, strict=True)))
+
+    def run(*tensors):
+        solve = forward if is_long else forward_pass.forward
+        output, statistics = solve(grid, named(tensors))
+        return output, (output, statistics)
+
+    def differentiate(*tensors):
+        *tensors, output, statistics, upstream = tensors
+        inputs = named(tensors)
+        solve = backward if is_long else backward_pass.backward
+        gradients = solve(grid, inputs, output, statistics, upstream)
+        return [
+            ops.cast(getattr(gradients, name), tensor.dtype)
+            for name, tensor in zip(given, tensors, strict=True)
+        ]
+
+    attend = first_order_only(run, differentiate, error=SECOND_DERIVATIVE)
+    return attend(*given.values())
+
+
+def _is_long(grid):
+    """True if compiling this call separately pays off."""
+    lengths = grid.query_length, grid.key_length
+    known = all(isinstance(length, int) for length in lengths)
+    return known and lengths[0] * lengths[1] >= PAIRS_TO_COMPILE

@@ -1,0 +1,163 @@
+"""Biases by block, and their gradients summed block by block.
+
+The tensor of a bias stands among the `Inputs`, for it has a gradient; what is
+here says how to read it and how to add to its gradient. Letters as in
+`grid.py`.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+from keras import ops
+
+from keras_attention.functional.biases import DistanceBias
+from keras_attention.functional.biases import TensorBias
+from keras_attention.functional.blockwise import buffers
+
+
+def part(bias, heads: int):
+    """Returns how to read a bias, and its tensor; None, None for None."""
+    if bias is None:
+        return None, None
+    if isinstance(bias, DistanceBias):
+        return DistanceBlocks(bias.zero), ops.convert_to_tensor(bias.values)
+    tensor = ops.convert_to_tensor(bias.tensor)
+    missing = 4 - len(tensor.shape)
+    tensor = ops.reshape(tensor, (1,) * missing + tuple(ops.shape(tensor)))
+    if tensor.shape[1] is None:  # 1 or all of them, not known before
+        rows, _, queries, keys = ops.shape(tensor)
+        tensor = ops.broadcast_to(tensor, (rows, heads, queries, keys))
+    return TensorBlocks(), tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TensorBlocks:
+    """A tensor of four axes, any of them of size 1."""
+
+    def block(self, tensor, area: tuple, row):
+        """Returns the bias of a block, (1 or N, 1 or I, 1 or J)."""
+        return TensorBias(tensor).block(*area, row=row)[0]
+
+    def zeros(self, grid, tensor, dtype):
+        """Returns the buffer that `add` adds to."""
+        _, heads, queries, keys = tensor.shape
+        shape = (
+            heads,
+            1 if queries == 1 else grid.query_block,
+            1 if keys == 1 else grid.key_block,
+        )
+        rows, query_blocks, key_blocks = _counts(grid, tensor)
+        return grid.zeros(rows * query_blocks * key_blocks, shape, dtype)
+
+    def add(self, grid, tensor, sums, place, gradient):
+        """Adds the gradient (P, N, I, J) of the block of each tile."""
+        index = ops.zeros_like(place.row)
+        positions = place.row, place.query_block, place.key_block
+        counts = _counts(grid, tensor)
+        for count, position in zip(counts, positions, strict=True):
+            if not (isinstance(count, int) and count == 1):
+                index = index * count + position
+        shared = [axis for axis in (1, 2, 3) if tensor.shape[axis] == 1]
+        gradient = ops.sum(gradient, axis=shared, keepdims=True)
+        return buffers.add(sums, index, gradient)
+
+    def join(self, grid, tensor, sums):
+        """Returns the gradient of the tensor."""
+        _, heads, queries, keys = sums.shape
+        rows, query_blocks, key_blocks = _counts(grid, tensor)
+        shape = (rows, query_blocks, key_blocks, heads, queries, keys)
+        sums = ops.transpose(ops.reshape(sums, shape), (0, 3, 1, 4, 2, 5))
+        shape = (rows, heads, query_blocks * queries, key_blocks * keys)
+        gradient = ops.reshape(sums, shape)
+        for axis in (0, 2, 3):
+            size = ops.shape(tensor)[axis]
+            gradient = _without_padding(gradient, axis, size)
+        return gradient
+
+
+def _counts(grid, tensor):
+    """Returns how many (rows, query blocks, key blocks) have a sum."""
+    batch, _, queries, keys = tensor.shape
+    return (
+        1 if batch == 1 else grid.batch,
+        1 if queries == 1 else grid.query_blocks,
+        1 if keys == 1 else grid.key_blocks,
+    )
+
+
+def _without_padding(gradient, axis, size):
+    """Cuts the padding off; a size not known before may have been 1."""
+    gradient = ops.moveaxis(gradient, axis, 0)
+    if isinstance(size, int):
+        gradient = gradient[:size]
+    else:
+        rest = ops.sum(gradient[size - 1 :], axis=0, keepdims=True)
+        gradient = ops.concatenate([gradient[: size - 1], rest], axis=0)
+    return ops.moveaxis(gradient, 0, axis)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DistanceBlocks:
+    """The values of a `DistanceBias`: summed along the diagonals."""
+
+    zero: Any
+    tensor_fields = ("zero",)
+
+    def block(self, values, area: tuple, row):
+        """Returns the bias of a block, (N, I, J)."""
+        return DistanceBias(values, self.zero).block(*area)
+
+    def zeros(self, grid, values, dtype):
+        """Returns a buffer with a vector for each shift between blocks."""
+        shape = (values.shape[0], grid.query_block + grid.key_block - 1)
+        return grid.zeros(_shifts(grid), shape, dtype)
+
+    def add(self, grid, values, sums, place, gradient):
+        """Adds the gradient (P, N, I, J) of the block of each tile."""
+        step = _step(grid)
+        from_end = grid.query_blocks - 1 - place.query_block
+        index = place.key_block * (grid.key_block // step)
+        index = index + from_end * (grid.query_block // step)
+        return buffers.add(sums, index, _diagonal_sums(gradient))
+
+    def join(self, grid, values, sums):
+        """Returns the gradient of the values, (N, distances)."""
+        _, heads, distances = sums.shape  # (shifts, N, I + J - 1)
+        shift = ops.arange(_shifts(grid), dtype="int32") * _step(grid)
+        lowest = 1 - grid.query_blocks * grid.query_block
+        distance = ops.arange(distances, dtype="int32")
+        distance = lowest + shift[:, None] + distance
+        gradient = ops.segment_sum(
+            ops.reshape(ops.moveaxis(sums, 1, 2), (-1, heads)),
+            ops.reshape(DistanceBias(values, self.zero).index(distance), (-1,)),
+            num_segments=values.shape[1],
+        )
+        return ops.transpose(gradient)
+
+
+def _step(grid):
+    return math.gcd(grid.query_block, grid.key_block)
+
+
+def _shifts(grid):
+    """Returns how many distances there are between corners of blocks."""
+    step = _step(grid)
+    return (
+        (grid.query_blocks - 1) * (grid.query_block // step)
+        + (grid.key_blocks - 1) * (grid.key_block // step)
+        + 1
+    )
+
+
+def _diagonal_sums(blocks):
+    """Sums (P, N, I, J) along diagonals, lowest key - query first."""
+    _, heads, queries, keys = blocks.shape
+    blocks = ops.flip(blocks, axis=2)
+    blocks = ops.pad(blocks, ((0, 0), (0, 0), (0, 0), (0, queries)))
+    # Relative shift (Music Transformer): rows that are one shorter each move
+    # one to the right.
+    flat = ops.reshape(blocks, (-1, heads, queries * (keys + queries)))
+    flat = flat[:, :, : queries * (keys + queries - 1)]
+    rows = ops.reshape(flat, (-1, heads, queries, keys + queries - 1))
+    return ops.sum(rows, axis=2)  # (P, N, I + J - 1)

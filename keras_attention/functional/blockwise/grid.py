@@ -1,0 +1,311 @@
+"""How score matrices are cut into blocks, which are visited, in what order.
+
+A tile is one row of the batch and one block of queries. It visits the blocks
+of keys that the mask lets it see, one after the other. The schedule says how
+many tiles are under way at once:
+
+    TILES   one: what a processor's caches like. A tile stops where its mask
+            says so, and applies the mask only where a block needs it.
+    BATCH   all: few large steps, as an accelerator likes. Step d visits the
+            d-th visible block of keys of every tile, so that a window and
+            lengths cost what they let see; but all wait for the tile that
+            sees most, so that a causal mask saves no time.
+
+Letters: B batch, T query length, S key length, N heads, K key/value heads,
+G = N / K heads that share one, H key_dim, V value_dim; P tiles under way, I
+queries and J keys of a block, R = G * I rows of queries that share a key head.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
+
+from keras import ops
+
+from keras_attention.functional.blockwise import buffers
+from keras_attention.functional.precision import at_least_float32
+from keras_attention.masks import ranges
+
+TILES, BATCH = "tiles", "batch"
+
+
+class Inputs(NamedTuple):
+    """The tensors that have a gradient; None where there is none."""
+
+    query: Any  # (B, T, N, H), scaled
+    key: Any  # (B, S, K, H)
+    value: Any  # (B, S, K, V)
+    bias: Any = None
+    sink: Any = None  # (N,)
+    vector: Any = None  # of the score
+
+
+class Place(NamedTuple):
+    """Where tiles stand: integers of one tile, or of P tiles, (P,)."""
+
+    tile: Any
+    row: Any
+    query_block: Any
+    key_block: Any = None
+    is_done: Any = None  # BATCH: the tile has seen all that it may
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """A batch of score matrices in blocks, and what is done to each score.
+
+    Lengths and batch may be tensors; the sizes of blocks are integers.
+
+    Args:
+        batch, query_length, key_length, num_heads, key_heads: sizes.
+        query_block, key_block: queries and keys of a block.
+        schedule: TILES or BATCH.
+        kernel: the products of the score, such as a `DotProductKernel`.
+        mask: a `Mask` or None.
+        bias: a bias of blocks, whose own tensor stands among `Inputs`.
+        logit_soft_cap: number or None.
+        dropout: a `Dropout` or None.
+    """
+
+    batch: Any
+    query_length: Any
+    key_length: Any
+    num_heads: int
+    key_heads: int
+    query_block: int
+    key_block: int
+    schedule: str
+    kernel: Any
+    mask: Any = None
+    bias: Any = None
+    logit_soft_cap: float | None = None
+    dropout: Any = None
+
+    @classmethod
+    def of(cls, inputs: Inputs, block_sizes: tuple, **rest):
+        """Returns the grid of `inputs`, in blocks of at most these sizes."""
+        batch, query_length = ops.shape(inputs.query)[:2]
+        lengths = query_length, ops.shape(inputs.key)[1]
+        blocks = (
+            max(min(size, length), 1) if isinstance(length, int) else size
+            for size, length in zip(block_sizes, lengths, strict=True)
+        )
+        heads = inputs.query.shape[2], inputs.key.shape[2]
+        return cls(batch, *lengths, *heads, *blocks, **rest)
+
+    @property
+    def query_blocks(self):
+        return num_blocks(self.query_length, self.query_block)
+
+    @property
+    def key_blocks(self):
+        return num_blocks(self.key_length, self.key_block)
+
+    @property
+    def num_tiles(self):
+        return self.batch * self.query_blocks
+
+    @property
+    def group(self) -> int:
+        return self.num_heads // self.key_heads
+
+    # --- tensors in blocks ---------------------------------------------------
+
+    def cut_queries(self, tensor):
+        """Cuts (B, T, N, X) into (tiles, K, R, X), padded with zeros."""
+        blocks = self.query_blocks
+        tensor = _pad(tensor, blocks * self.query_block - self.query_length)
+        shape = (self.batch, blocks, self.query_block)
+        width = tensor.shape[3]
+        tensor = ops.reshape(
+            tensor, (*shape, self.key_heads, self.group, width)
+        )
+        tensor = ops.transpose(tensor, (0, 1, 3, 4, 2, 5))
+        rows = self.group * self.query_block
+        return ops.reshape(tensor, (-1, self.key_heads, rows, width))
+
+    def join_queries(self, blocks):
+        """Joins (tiles, K, R, X) into (B, T, N, X); `cut_queries` backwards."""
+        width = blocks.shape[3]
+        shape = (self.batch, self.query_blocks, self.key_heads, self.group)
+        blocks = ops.reshape(blocks, (*shape, self.query_block, width))
+        blocks = ops.transpose(blocks, (0, 1, 4, 2, 3, 5))
+        length = self.query_blocks * self.query_block
+        shape = (self.batch, length, self.num_heads, width)
+        return ops.reshape(blocks, shape)[:, : self.query_length]
+
+    def cut_keys(self, tensor):
+        """Cuts (B, S, K, X) into (B * blocks, K, J, X), padded with zeros."""
+        blocks = self.key_blocks
+        tensor = _pad(tensor, blocks * self.key_block - self.key_length)
+        shape = (-1, self.key_block, *tensor.shape[2:])
+        return ops.transpose(ops.reshape(tensor, shape), (0, 2, 1, 3))
+
+    def join_keys(self, blocks):
+        """Joins (B * blocks, K, J, X) into (B, S, K, X)."""
+        length = self.key_blocks * self.key_block
+        shape = (self.batch, length, self.key_heads, blocks.shape[3])
+        joined = ops.reshape(ops.transpose(blocks, (0, 2, 1, 3)), shape)
+        return joined[:, : self.key_length]
+
+    def take(self, blocks, index):
+        """Returns the block of each tile, (P, ...), in at least float32."""
+        if self.schedule == BATCH:
+            return at_least_float32(ops.take(blocks, index, axis=0))
+        starts = (index,) + (0,) * (len(blocks.shape) - 1)
+        return at_least_float32(
+            ops.slice(blocks, starts, (1, *blocks.shape[1:]))
+        )
+
+    def take_queries(self, blocks, place: Place):
+        """Returns the block of queries of each tile, (P, K, R, X)."""
+        if self.schedule == BATCH:
+            return at_least_float32(blocks)  # all of them are under way
+        return self.take(blocks, place.tile)
+
+    def take_keys(self, blocks, place: Place):
+        """Returns the block of keys that each tile visits, (P, K, J, X)."""
+        return self.take(blocks, self.key_index(place))
+
+    def key_index(self, place: Place):
+        """Returns which of the blocks of `cut_keys` each tile visits."""
+        return place.row * self.key_blocks + place.key_block
+
+    def fold(self, block):
+        """Folds (P, 1 or N, 1 or I, X) so that it broadcasts to (P, K, R, X).
+
+        Query heads that share a key head lie one below the other.
+        """
+        _, heads, queries, width = block.shape
+        if self.group == 1 or (heads == 1 and queries == 1):
+            return block
+        if heads == 1:
+            return ops.tile(block, (1, 1, self.group, 1))
+        if queries == 1:
+            block = ops.repeat(block, self.query_block, axis=2)
+        rows = self.group * self.query_block
+        return ops.reshape(block, (-1, self.key_heads, rows, width))
+
+    def unfold(self, block):
+        """Returns (P, N, I, X) from (P, K, R, X)."""
+        shape = (-1, self.num_heads, self.query_block, block.shape[3])
+        return ops.reshape(block, shape) if self.group > 1 else block
+
+    def per_row(self, sink):
+        """Returns a number per head, (N,), as one per row, (1, K, R, 1)."""
+        return self.fold(
+            ops.broadcast_to(
+                ops.reshape(sink, (1, -1, 1, 1)),
+                (1, self.num_heads, self.query_block, 1),
+            )
+        )
+
+    # --- the order of the visits ---------------------------------------------
+
+    def visit_tiles(self, visit: Callable, widths: tuple, dtype, sums: dict):
+        """Calls `visit(place, sums)` until each tile was visited.
+
+        Args:
+            visit: returns a tuple of results, each (P, K, R, X), and `sums`
+                with what the tiles add to it.
+            widths: X of each result.
+            dtype: of the results.
+            sums: nest of tensors and buffers.
+
+        Returns:
+            The results of all tiles, each (tiles, K, R, X), and `sums`.
+        """
+        if self.schedule == BATCH:
+            return visit(self._place(ops.arange(self.num_tiles)), sums)
+        rows = self.group * self.query_block
+        results = tuple(
+            self.zeros(self.num_tiles, (self.key_heads, rows, width), dtype)
+            for width in widths
+        )
+
+        def visit_next(tile, results, sums):
+            found, sums = visit(self._place(tile), sums)
+            pairs = zip(results, found, strict=True)
+            results = tuple(buffers.write(a, tile, b[0]) for a, b in pairs)
+            return tile + 1, results, sums
+
+        _, results, sums = ops.while_loop(
+            lambda tile, *_: tile < self.num_tiles,
+            visit_next,
+            (0, results, sums),
+        )
+        return tuple(map(buffers.stack, results)), sums
+
+    def visit_keys(self, visit: Callable, place: Place, state: tuple):
+        """Calls `state = visit(place, *state)` for each block of keys seen."""
+        first, last = self._visible_blocks(place)
+        count = last - first
+
+        def visit_next(step, *state):
+            if self.schedule == TILES:
+                visited = place._replace(key_block=first + step)
+            else:
+                # Neighbours begin a block apart: fewer of them add to the
+                # gradient of the same keys at a time.
+                turn = (step + place.query_block) % ops.maximum(count, 1)
+                visited = place._replace(
+                    key_block=ops.minimum(first + turn, self.key_blocks - 1),
+                    is_done=step >= count,
+                )
+            return step + 1, *visit(visited, *state)
+
+        steps = ops.max(count)
+        _, *state = ops.while_loop(
+            lambda step, *_: step < steps, visit_next, (0, *state)
+        )
+        return state
+
+    def for_each(self, function: Callable, *indices):
+        """Returns `function` of the indices of each tile, stacked: (P, ...)."""
+        if self.schedule == TILES:
+            return function(*indices)[None]
+        return ops.vectorized_map(lambda each: function(*each), indices)
+
+    def zeros(self, count, shape: tuple, dtype):
+        """Returns a buffer of `count` blocks of zeros, to be added to."""
+        return buffers.zeros(count, shape, dtype, self.schedule == TILES)
+
+    def queries(self, query_block):
+        """Returns the (first, last) query of a block."""
+        start = query_block * self.query_block
+        end = ranges.minimum(start + self.query_block, self.query_length)
+        return start, end
+
+    def _place(self, tile) -> Place:
+        return Place(tile, tile // self.query_blocks, tile % self.query_blocks)
+
+    def _visible_blocks(self, place: Place):
+        """Returns the (first, last) block of keys that each tile sees."""
+
+        def of_one(row, query_block):
+            first, last = 0, self.key_length
+            if self.mask is not None:
+                area = (*self.queries(query_block), last)
+                first, last = self.mask.row(row).key_range(*area)
+            first = ranges.maximum(first, 0) // self.key_block
+            last = -(-ranges.minimum(last, self.key_length) // self.key_block)
+            return ops.cast(first, "int32"), ops.cast(last, "int32")
+
+        indices = place.row, place.query_block
+        if self.schedule == TILES:
+            return of_one(*indices)
+        return ops.vectorized_map(lambda each: of_one(*each), indices)
+
+
+def num_blocks(length, size: int):
+    """Returns how many blocks hold a sequence: one, if it is empty."""
+    return ranges.maximum(-(-length // size), 1)
+
+
+def _pad(tensor, surplus):
+    if isinstance(surplus, int) and surplus == 0:
+        return tensor
+    batch, _, heads, width = ops.shape(tensor)
+    zeros = ops.zeros((batch, surplus, heads, width), dtype=tensor.dtype)
+    return ops.concatenate([tensor, zeros], axis=1)

@@ -1,0 +1,10 @@
+"""The precision that scores and sums are computed in."""
+
+from keras import ops
+
+
+def at_least_float32(tensor):
+    """Casts half precision to float32, and leaves everything else."""
+    if ops.dtype(tensor) in ("float16", "bfloat16"):
+        return ops.cast(tensor, "float32")
+    return tensor

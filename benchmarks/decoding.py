@@ -27,7 +27,7 @@ from keras_attention.decoding import Greedy
 from keras_attention.decoding import Suppress
 from keras_attention.decoding import score_tokens
 from keras_attention.models import build_seq2seq
-from keras_attention.models.generation import decode_ids
+from keras_attention.models.generation import generate_tokens
 
 SOURCE_LENGTH = 32
 SLOW = 5.0  # seconds: what takes longer is timed once, not `rounds` times
@@ -75,7 +75,7 @@ def ours(model, jit_compile):
     def peer(source, beams, steps):
         search = our_search(beams)
         decode = tf.function(
-            lambda ids: decode_ids(model, ids, search, steps),
+            lambda ids: generate_tokens(model, ids, search, steps),
             jit_compile=jit_compile,
             autograph=False,
         )
@@ -104,7 +104,7 @@ def check_ours(model, source, steps):
         search = our_search(beams)
 
         def decode(ids, search=search):
-            return decode_ids(model, ids, search, steps)
+            return generate_tokens(model, ids, search, steps)
 
         compiled = tf.function(decode, jit_compile=True, autograph=False)
         found = tf.function(decode, autograph=False)(source)

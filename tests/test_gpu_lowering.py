@@ -226,7 +226,9 @@ def test_decode_loop_lowers(kind, search):
     def decode(weights, source):
         mapping = list(zip(model.variables, weights, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
-            return tuple(models.decode_ids(model, source, SEARCHES[search], 6))
+            return tuple(
+                models.generate_tokens(model, source, SEARCHES[search], 6)
+            )
 
     assert_runs_on_a_gpu(decode, values_of(model.variables), SOURCE)
 

@@ -20,7 +20,8 @@ TESTS = ROOT / "tests"
 
 # Arrows only point down. Units of one floor do not know each other.
 FLOORS = [
-    {"choices", "validation", "files", "masks", "text", "plots"},
+    {"choices", "validation", "special_ids", "files"}
+    | {"masks", "text", "plots"},
     {"functional"},
     {"layers", "decoding"},
     {"models"},
@@ -29,7 +30,7 @@ FLOORS = [
     {"examples", "__main__"},
 ]
 # The whole ground floor stands on these, and `files` on `validation`.
-FOUNDATIONS = {"choices", "validation", "files"}
+FOUNDATIONS = {"choices", "validation", "special_ids", "files"}
 FLOOR_OF = {unit: level for level, units in enumerate(FLOORS) for unit in units}
 # They use the package as its users do.
 TOP_FLOORS = FLOORS[-2] | FLOORS[-1]

@@ -13,13 +13,13 @@ from keras_attention.decoding.loop import Decoded
 from keras_attention.decoding.loop import decode
 from keras_attention.decoding.scoring import score_tokens
 from keras_attention.decoding.scoring import token_log_probabilities
-from keras_attention.decoding.search import BOS
-from keras_attention.decoding.search import EOS
-from keras_attention.decoding.search import PAD
 from keras_attention.decoding.search import Beam
 from keras_attention.decoding.search import Greedy
 from keras_attention.decoding.search import Sample
 from keras_attention.decoding.slots import gather_slots
+from keras_attention.special_ids import BOS_ID as BOS
+from keras_attention.special_ids import EOS_ID as EOS
+from keras_attention.special_ids import PAD_ID as PAD
 
 __all__ = [
     "BOS",

@@ -13,9 +13,9 @@ from keras import ops
 from keras_attention.decoding import slots
 from keras_attention.decoding.scoring import coverage_reward
 from keras_attention.decoding.scoring import length_divisor
-from keras_attention.decoding.search import BOS
-from keras_attention.decoding.search import EOS
-from keras_attention.decoding.search import PAD
+from keras_attention.special_ids import BOS_ID as BOS
+from keras_attention.special_ids import EOS_ID as EOS
+from keras_attention.special_ids import PAD_ID as PAD
 
 IMPOSSIBLE = -float("inf")  # the log probability of what does not exist
 

@@ -13,10 +13,10 @@ from keras import ops
 from keras_attention.decoding import slots
 from keras_attention.decoding.sampling import draw
 from keras_attention.decoding.sampling import most_probable
-from keras_attention.decoding.search import BOS
-from keras_attention.decoding.search import EOS
-from keras_attention.decoding.search import PAD
 from keras_attention.decoding.search import Sample
+from keras_attention.special_ids import BOS_ID as BOS
+from keras_attention.special_ids import EOS_ID as EOS
+from keras_attention.special_ids import PAD_ID as PAD
 
 
 class Growing(NamedTuple):

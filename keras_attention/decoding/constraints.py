@@ -18,8 +18,8 @@ import dataclasses
 from keras import ops
 
 from keras_attention import validation
-from keras_attention.decoding.search import EOS
-from keras_attention.decoding.search import PAD
+from keras_attention.special_ids import EOS_ID as EOS
+from keras_attention.special_ids import PAD_ID as PAD
 
 # A forced token that the model rules out stays possible: finite, and sums of
 # it over any length too.

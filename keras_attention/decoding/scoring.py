@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_attention.decoding.search import PAD
+from keras_attention.special_ids import PAD_ID as PAD
 
 
 def token_log_probabilities(logits, tokens):

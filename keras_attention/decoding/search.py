@@ -8,8 +8,6 @@ import dataclasses
 
 from keras_attention import validation
 
-PAD, BOS, EOS = 0, 1, 2
-
 
 @dataclasses.dataclass(frozen=True)
 class Search:

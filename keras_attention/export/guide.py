@@ -1,188 +1,28 @@
 """What is written beside a SavedModel: how to serve it and how to call it."""
 
 import dataclasses
+import pathlib
 import string
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_attention.decoding.search import Search
+from keras_attention.export import guide_texts as texts
 from keras_attention.export.bounds import bytes_read
+from keras_attention.export.guide_texts import BATCHING_PARAMETERS
+from keras_attention.export.guide_texts import GUIDE
+from keras_attention.export.records import BATCH
+from keras_attention.export.records import COMPILED
+from keras_attention.export.records import SOURCE_LENGTH
+from keras_attention.export.records import SignatureRecord
+from keras_attention.export.records import TensorRecord
+from keras_attention.export.signatures import Signatures
 from keras_attention.export.warm_up import WarmUp
+from keras_attention.special_ids import UNKNOWN_ID
 
 README, BATCHING = "README.md", "batching_parameters.txt"
-
-BATCHING_PARAMETERS = """\
-# For: tensorflow_model_server --enable_batching --batching_parameters_file=...
-# Requests that wait together for up to 1 ms are answered together.
-# Leave pad_variable_length_inputs off: a server pads an input with a value of
-# its own, where padding is 0 here.
-max_batch_size { value: 32 }
-batch_timeout_micros { value: 1000 }
-max_enqueued_batches { value: 256 }
-num_batch_threads { value: 4 }
-allowed_batch_sizes: 1
-allowed_batch_sizes: 2
-allowed_batch_sizes: 4
-allowed_batch_sizes: 8
-allowed_batch_sizes: 16
-allowed_batch_sizes: 32
-"""
-
-GUIDE = string.Template("""\
-# Serving this model
-
-Text goes in, text comes out. TensorFlow Serving runs this folder as it is;
-neither Keras nor Python is needed.
-
-- Search: `$search`
-- Longest target: $max_length tokens. Longer sources than $max_source_length
-  tokens are cut (the end of a sequence counts as one token in both).
-- Weights: $weights.
-- Warm-up: $warm_up.
-- Written with TensorFlow $tensorflow and Keras $keras.
-
-## Signatures
-
-"batch" is the number of texts in a request. All outputs have it as their
-first axis.
-
-$table
-
-`score` is the sum of the log probabilities of the tokens, divided by the
-length penalty of the search if it has one. Hypotheses come best first. Where
-a search found fewer than n, the others are empty and score `-Infinity`.
-`source_tokens` and `target_tokens` name the axes of `alignments` and are empty
-where a shorter text is padded.
-
-Any text has an answer. Bytes that are not UTF-8 are read as U+FFFD and
-characters the model does not know as unknown. No text of a request changes
-the answer to another.
-
-## Server
-
-With Docker, from this folder:
-
-```sh
-docker run --rm -p 127.0.0.1:8500:8500 -p 127.0.0.1:8501:8501 \\
-  -v "$$PWD:/models/model/1" -e MODEL_NAME=model tensorflow/serving
-```
-
-`127.0.0.1` lets only this machine connect, because TensorFlow Serving asks no
-caller for a password. Where other machines are to connect, put a proxy in
-front of the server that encrypts (TLS), knows its callers and limits the size
-and number of their requests.
-
-With the program itself (the folder below the base path must be a number):
-
-```sh
-mkdir -p /tmp/models/model && cp -r "$$PWD" /tmp/models/model/1
-tensorflow_model_server --port=8500 --rest_api_port=8501 \\
-  --model_name=model --model_base_path=/tmp/models/model
-```
-
-The program listens on all network interfaces, so keep its ports behind a
-firewall.
-
-Either takes more options at the end of its command. To answer requests that
-wait at the same time together:
-
-```sh
---enable_batching=true \\
-  --batching_parameters_file=/models/model/1/$batching
-```
-
-with the path of that file as the server sees it (`/tmp/models/model/1/...`
-for the program above). The server joins only inputs of equal length, so then
-send `tokens` and `decode_step` one length.
-
-The signature `compiled` needs XLA, which a server refuses unless it is
-started with `--xla_cpu_compilation_enabled=true` (on a GPU
-`--xla_gpu_compilation_enabled=true`). The first request of each size, in
-powers of two, waits for a compilation. All other signatures run on any server.
-
-A server that finds `assets.extra/tf_serving_warmup_requests` here answers
-those requests before it says that the model is available;
-`--enable_model_warmup=false` skips them.
-
-Without a server, in an environment that has TensorFlow:
-
-```sh
-saved_model_cli show --dir . --tag_set serve --signature_def serving_default
-saved_model_cli run --dir . --tag_set serve --signature_def serving_default \\
-  --input_exprs 'text=["$sample"]'
-```
-
-## Limits
-
-A long text costs no more than one of the greatest length: of a source
-$source_bytes bytes are read ($bytes_per_token for each token) and of the
-target of `score` $target_bytes. `tokens` reads $max_source_length ids a row,
-`decode_step` $max_length ids and $max_source_length positions of the source.
-What is beyond is left out without an error, which would fail the requests that
-a server has joined with it.
-
-The number of rows in a request has no limit here, and the server takes
-requests of up to 2 GiB. With batching, it refuses a request of more rows than
-`max_batch_size` in `$batching`.
-It has no option for the size of a request: let the proxy in front limit it for
-REST and gRPC, as nginx does with `client_max_body_size 1m;`.
-
-## Client: REST
-
-```sh
-curl -d '{"inputs": {"text": ["$sample", "$sample"]}}' \\
-  http://localhost:8501/v1/models/model:predict
-# {"outputs": {"text": ["...", "..."], "score": [-0.1, -0.1]}}
-
-curl -d '{"signature_name": "n_best", "inputs": {"text": ["$sample"]}}' \\
-  http://localhost:8501/v1/models/model:predict
-
-curl http://localhost:8501/v1/models/model            # is it available?
-curl http://localhost:8501/v1/models/model/metadata   # what does it take?
-```
-
-## Client: gRPC
-
-`pip install tensorflow-serving-api`, then
-
-```python
-import grpc
-import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2
-from tensorflow_serving.apis import prediction_service_pb2_grpc
-
-channel = grpc.insecure_channel("localhost:8500")
-service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-request = predict_pb2.PredictRequest()
-request.model_spec.name = "model"
-request.model_spec.signature_name = "serving_default"
-request.inputs["text"].CopyFrom(tf.make_tensor_proto(["$sample"]))
-answer = service.Predict(request, timeout=10)
-print(tf.make_ndarray(answer.outputs["text"])[0].decode())
-```
-
-## Client: one token at a time
-
-`encode` reads the text once. `decode_step` takes what it returned and the ids
-so far, and says what may come next; id 2 is the end. The same in Python
-without a server:
-
-```python
-import tensorflow as tf
-
-model = tf.saved_model.load(".")
-encoded = model.signatures["encode"](text=tf.constant(["$sample"]))
-ids = tf.zeros([1, 0], tf.int32)
-for _ in range($max_length):
-    step = model.signatures["decode_step"](**encoded, ids=ids)
-    chosen = tf.argmax(step["log_probabilities"], -1, tf.int32)
-    ids = tf.concat([ids, chosen[:, None]], axis=1)
-    print(step["text"][0].numpy().decode(), end="\\r")
-    if chosen[0] == 2:
-        break
-```
-""")
+SAMPLE_SIZE = 7  # of an axis of any size, in an example
 
 WEIGHTS = {
     None: "as the model has them",
@@ -191,98 +31,183 @@ WEIGHTS = {
     "int8": "int8 in dense projections and embeddings",
 }
 
-AXES = {  # of inputs and outputs whose axes the graph leaves open
-    "text": ("batch",),
-    "target": ("batch",),
-    "ids": ("batch", "length"),
-    "encoded": ("batch", "source length"),
-    "source_mask": ("batch", "source length"),
-    "score": ("batch",),
-    "scores": ("batch",),
-    "log_probability": ("batch",),
-    "log_probabilities": ("batch",),
-    "lengths": ("batch",),
-    "alignment": ("batch", "source length"),
-    "alignments": ("batch", "n", "target length", "source length"),
-    "source_tokens": ("batch", "source length"),
-    "target_tokens": ("batch", "n", "target length"),
+
+# In Python, by whether the model writes text.
+GRPC_ANSWERS = {
+    True: 'tf.make_ndarray(answer.outputs["text"])[0].decode()',
+    False: 'tf.make_ndarray(answer.outputs["ids"])[0]',
+}
+SHOWN_STEPS = {
+    True: '    print(step["text"][0].numpy().decode(), end="\\r")',
+    False: "    print(ids.numpy()[0])",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What the graphs do not say by themselves."""
+    """What the guide says of an exported model."""
 
-    search: Search
-    max_length: int
-    max_source_length: int
-    source_unit: str | None  # of the vocabularies
-    target_unit: str | None
+    signatures: Signatures
+    names: tuple  # of the signatures that were exported
     weights: str | None  # how they are stored
     warm_up: WarmUp | None
-    sample: str  # a text of the source language
+
+    @property
+    def request(self) -> SignatureRecord:
+        """The record of a signature that takes sources alone."""
+        return self.signatures.records["serving_default"]
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether sources are strings."""
+        return self.signatures.model.source_vocabulary is not None
 
 
-def write(folder, signatures, facts):
+def write(folder: pathlib.Path, facts: Facts) -> None:
     """Writes README.md and batching_parameters.txt into `folder`.
 
     Args:
         folder: path of the SavedModel.
-        signatures: dict of traced functions by signature name.
         facts: `Facts`.
     """
     (folder / BATCHING).write_text(BATCHING_PARAMETERS)
-    text = GUIDE.substitute(
-        search=repr(facts.search),
-        max_length=facts.max_length,
-        max_source_length=facts.max_source_length,
-        source_bytes=bytes_read(facts.source_unit, facts.max_source_length),
-        target_bytes=bytes_read(facts.target_unit, facts.max_length),
-        bytes_per_token=bytes_read(facts.source_unit, 1),
-        sample=facts.sample,
-        weights=WEIGHTS[facts.weights],
-        warm_up=_described_warm_up(facts.warm_up),
-        table=_table(signatures),
-        batching=BATCHING,
-        tensorflow=tf.__version__,
-        keras=keras.__version__,
-    )
-    (folder / README).write_text(text, encoding="utf-8")
+    values = _values_of(facts)
+    phrases = _text_phrases(facts) if facts.reads_text else _arrays(facts)
+    phrases["compiled"] = texts.COMPILED if COMPILED in facts.names else ""
+    if {"encode", "decode_step"} <= set(facts.names):
+        phrases["streaming"] = texts.STREAMING
+    else:
+        phrases["streaming"] = ""
+    text = _filled(GUIDE.template, phrases)
+    text = _filled(text, phrases)  # phrases hold phrases
+    (folder / README).write_text(_filled(text, values), encoding="utf-8")
 
 
-def _described_warm_up(warm_up):
-    if warm_up is None:
+def _values_of(facts: Facts) -> dict[str, Any]:
+    signatures, model = facts.signatures, facts.signatures.model
+    writes_text = model.target_vocabulary is not None
+    target_unit = getattr(model.target_vocabulary, "unit", None)
+    inputs = facts.request.inputs
+    values = {
+        "search": repr(signatures.search),
+        "max_length": signatures.max_length,
+        "max_source_length": signatures.max_source_length,
+        "target_bytes": bytes_read(target_unit, signatures.max_length),
+        "weights": WEIGHTS[facts.weights],
+        "warm_up": _described_warm_up(facts),
+        "table": _table(facts),
+        "batching": BATCHING,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "grpc_answer": GRPC_ANSWERS[writes_text],
+        "show_step": SHOWN_STEPS[writes_text],
+        "outputs": "text" if writes_text else "ids",
+        "inputs": " and ".join(f"`{tensor.name}`" for tensor in inputs),
+    }
+    if facts.reads_text:
+        unit = getattr(model.source_vocabulary, "unit", None)
+        length = signatures.max_source_length
+        values["sample"] = _sample(model.source_vocabulary)
+        values["source_bytes"] = bytes_read(unit, length)
+        values["bytes_per_token"] = bytes_read(unit, 1)
+    return values
+
+
+def _text_phrases(facts: Facts) -> dict[str, str]:
+    return {
+        "opening": texts.TEXT_OPENING,
+        "longest_source": texts.TEXT_LENGTH,
+        "batch": texts.TEXT_BATCH,
+        "reading": texts.TEXT_READING,
+        "limits": texts.TEXT_LIMITS,
+        "rest": texts.TEXT_REST,
+        "cli_inputs": 'text=["$sample"]',
+        "grpc_inputs": (
+            'request.inputs["text"].CopyFrom(tf.make_tensor_proto(["$sample"]))'
+        ),
+        "encode_inputs": 'text=tf.constant(["$sample"])',
+    }
+
+
+def _arrays(facts: Facts) -> dict[str, str]:
+    """The phrases where sources are arrays or ids, with examples of zeros."""
+    encoder_facts = facts.signatures.model.encoder_facts
+    inputs = facts.request.inputs
+    is_free = inputs[0].axes[1] == SOURCE_LENGTH
+    is_cut = is_free and encoder_facts.keeps_length
+    reading = texts.ARRAY_READING
+    if encoder_facts.needs_source_mask:
+        reading = texts.MASK_READING + reading
+    arrays = {tensor.name: _example_of(tensor) for tensor in inputs}
+    return {
+        "opening": texts.ARRAY_OPENING,
+        "longest_source": texts.ARRAY_LENGTH if is_cut else texts.FIXED_LENGTH,
+        "batch": texts.ARRAY_BATCH,
+        "reading": reading,
+        "limits": texts.ARRAY_LIMITS,
+        "rest": texts.ARRAY_REST,
+        "json_inputs": ", ".join(
+            f'"{name}": {array.format("numpy")}.tolist()'
+            for name, array in arrays.items()
+        ),
+        "cli_inputs": ";".join(
+            f"{name}={array.format('np')}" for name, array in arrays.items()
+        ),
+        "grpc_inputs": "\n".join(
+            f'request.inputs["{name}"].CopyFrom(\n'
+            f"    tf.make_tensor_proto({array.format('np')}))"
+            for name, array in arrays.items()
+        ),
+        "encode_inputs": ", ".join(
+            f"{name}=tf.constant({array.format('np')})"
+            for name, array in arrays.items()
+        ),
+    }
+
+
+def _example_of(tensor: TensorRecord) -> str:
+    """Python for one source, with a place for the name of NumPy."""
+    free = {BATCH: 1}
+    sizes = [
+        axis if isinstance(axis, int) else free.get(axis, SAMPLE_SIZE)
+        for axis in tensor.axes
+    ]
+    shape = ", ".join(map(str, sizes))
+    make = "ones" if tensor.dtype == "bool" else "zeros"
+    return f'{{0}}.{make}(({shape}), "{tensor.dtype}")'
+
+
+def _sample(vocabulary: Any) -> str:
+    """A short text of known tokens that shell and JSON take as it is."""
+    ids = [range(UNKNOWN_ID + 1, min(len(vocabulary), UNKNOWN_ID + 8))]
+    text = vocabulary.decode(ids).numpy()[0].decode()
+    return "".join(c for c in text if c.isalnum() or c == " ") or "text"
+
+
+def _described_warm_up(facts: Facts) -> str:
+    if facts.warm_up is None:
         return (
             "none, so the first request of each signature is slow (export "
             "with `--warm-up FILE` or `warm_up=WarmUp(texts)`)"
         )
-    names = ", ".join(f"`{name}`" for name in warm_up.signatures)
-    return f"up to {len(warm_up.texts)} texts at once for {names}"
+    asked = [name for name in facts.warm_up.signatures if name in facts.names]
+    names = ", ".join(f"`{name}`" for name in asked)
+    kind = "texts" if facts.warm_up.is_text else "sources"
+    return f"up to {len(facts.warm_up.texts)} {kind} at once for {names}"
 
 
-def _table(signatures):
+def _table(facts: Facts) -> str:
     lines = ["| signature | inputs | outputs |", "|---|---|---|"]
-    for name, function in signatures.items():
-        inputs, _ = function.structured_input_signature
-        inputs = {spec.name: spec for spec in inputs}
-        outputs = function.structured_outputs
-        cells = [f"`{name}`", _described(inputs), _described(outputs)]
+    for name in facts.names:
+        record = facts.signatures.records[name]
+        cells = [f"`{name}`", _listed(record.inputs), _listed(record.outputs)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _described(tensors):
-    cells = []
-    for name, tensor in sorted(tensors.items()):
-        axes = ", ".join(_axes(name, tensor.shape))
-        cells.append(f"`{name}` {tensor.dtype.name} ({axes})")
-    return ", ".join(cells)
+def _listed(tensors: tuple) -> str:
+    return ", ".join(sorted(map(str, tensors)))
 
 
-def _axes(name, shape):
-    names = AXES[name]
-    for axis, size in enumerate(shape.as_list()):
-        if size is None:
-            yield names[axis] if axis < len(names) else "length"
-        else:
-            yield str(size)
+def _filled(text: str, values: dict[str, Any]) -> str:
+    return string.Template(text).safe_substitute(values)

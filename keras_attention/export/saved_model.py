@@ -1,6 +1,7 @@
 """Writes a model as one SavedModel: text in, text out, without Python."""
 
 import pathlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -13,47 +14,55 @@ from keras_attention.export import warm_up as warming
 from keras_attention.export import weights as formats
 from keras_attention.export.check import SAVED_MODEL
 from keras_attention.export.portability import check_portable
-from keras_attention.export.signatures import PORTABLE
+from keras_attention.export.records import COMPILED
+from keras_attention.export.records import NAMES
 from keras_attention.export.signatures import Signatures
 from keras_attention.functional import portable
 from keras_attention.models import Seq2Seq
 from keras_attention.models.finite import check_finite
-from keras_attention.text import UNKNOWN_ID
 
 # Only a folder that holds it is ever replaced.
 MARKER_FILES = (SAVED_MODEL,)
 
 
 def export_saved_model(
-    model,
-    folder,
-    search=Beam(4),  # noqa: B008 (frozen)
-    max_length=None,
-    max_source_length=512,
-    overwrite=False,
-    weights=None,
-    warm_up=None,
-):
+    model: Seq2Seq,
+    folder: str | pathlib.Path,
+    search: Search = Beam(4),  # noqa: B008 (frozen)
+    max_length: int | None = None,
+    max_source_length: int = 512,
+    overwrite: bool = False,
+    weights: str | None = None,
+    warm_up: warming.WarmUp | None = None,
+    signatures: Sequence[str] = NAMES,
+) -> pathlib.Path:
     """Exports a model for TensorFlow Serving.
 
     The SavedModel answers strings with strings. It holds the weights once and
-    needs neither Keras nor this package. Signatures, each with named inputs
-    and outputs whose leading axis is the batch:
+    needs neither Keras nor this package. A model without a source vocabulary
+    takes `source` in place of `text`: ids or arrays (batch, ...), as its
+    `source_signature` says, and for arrays of many lengths `source_mask`
+    (batch, source_length), unless its encoder masks them. One without a
+    target vocabulary says `ids`, padded with 0, in place of `text`, and
+    `score` takes such a `target`. Signatures, each with named inputs and
+    outputs whose leading axis is the batch:
 
     - `serving_default`: `text` (batch,) -> `text` (batch,), `score` (batch,).
     - `n_best`: `text` -> `text` and `score` (batch, n), best first,
       `alignments` (batch, n, target_length, source_length), `source_tokens`
       (batch, source_length), `target_tokens` (batch, n, target_length). n is
       the `num_hypotheses` of a beam, or its width if that is 1.
-    - `tokens`: `ids` (batch, source_length) int32, padded with 0 -> `ids`
-      (batch, n, max_length), `scores` and `lengths` (batch, n).
+    - `tokens`: `ids` (batch, source_length) int32, padded with 0, or arrays
+      `source` -> `ids` (batch, n, max_length), `scores` and `lengths`
+      (batch, n).
     - `score`: `text`, `target` (batch,) -> `score` and `log_probability`
       (batch,) that the model gives this target.
     - `encode` and `decode_step`: for clients that show each token at once;
       the `README.md` beside the SavedModel has an example.
     - `compiled`: as `serving_default`, the search compiled by XLA: faster
       after the first requests, on servers started with XLA. Batch and length
-      are padded to powers of two, which bounds the number of programs.
+      are padded to powers of two, which bounds the number of programs; the
+      length of arrays only where they come with a `source_mask`.
 
     All but `compiled` run on any server. Any text has an answer: what is
     longer than `max_source_length` is cut, broken UTF-8 reads as U+FFFD, what
@@ -64,12 +73,14 @@ def export_saved_model(
     read at all; the same holds for `target` and `max_length`.
 
     Args:
-        model: a `Seq2Seq` with both vocabularies.
+        model: a `Seq2Seq`.
         folder: path of the new SavedModel; written beside, then renamed. A
             `README.md` in it says how to serve and call it.
         search: `Greedy()`, `Sample(...)` or `Beam(...)`.
         max_length: longest target, EOS counted. Defaults to the model's.
-        max_source_length: longest source in tokens, EOS counted.
+        max_source_length: longest source in tokens, EOS counted, or in
+            positions of an array, if it has any length and the encoder keeps
+            it.
         overwrite: whether to replace an earlier SavedModel at this path.
         weights: how the weights are stored. None: as they are. "float16" or
             "bfloat16": half the size, cast up to float32 when the model is
@@ -79,13 +90,14 @@ def export_saved_model(
             a CPU may be slower with it.
         warm_up: a `WarmUp`, the texts that a server answers while it loads
             the model; None for none.
+        signatures: names of those to trace, of which each takes seconds.
 
     Returns:
         The folder, a `pathlib.Path`.
 
     Raises:
-        ValueError: if an argument is out of range, the model has no
-            vocabularies, the folder may not be written, a weight is NaN,
+        ValueError: if an argument is out of range, the folder may not be
+            written, a weight is NaN,
             infinite or beyond the range of float16, or the model holds an
             operation that a server without XLA, GPU or Python cannot run.
 
@@ -101,43 +113,29 @@ def export_saved_model(
     ...     sorted(path.name for path in folder.iterdir())[0]
     'README.md'
     """
-    _check_model(model)
+    if not isinstance(model, Seq2Seq):
+        raise validation.invalid("model", "a Seq2Seq", repr(model))
     check_finite(model, "exported")
     if max_length is None:
         max_length = model.max_length
-    _check_options(search, max_length, max_source_length, warm_up)
+    _check_options(search, max_length, max_source_length, signatures)
+    _check_warm_up(model, warm_up)
     folder = pathlib.Path(folder)
     files.check_free(folder, overwrite, MARKER_FILES)
     model, held, scope = formats.stored(model, weights)
-    signatures = Signatures(model, search, max_length, max_source_length, scope)
+    offered = Signatures(model, search, max_length, max_source_length, scope)
     with portable():
-        traced = signatures.trace()
-    for name in PORTABLE:
-        check_portable(name, traced[name])
-    facts = guide.Facts(
-        search,
-        max_length,
-        max_source_length,
-        getattr(model.source_vocabulary, "unit", None),
-        getattr(model.target_vocabulary, "unit", None),
-        weights,
-        warm_up,
-        _sample(model.source_vocabulary),
-    )
+        traced = offered.trace(signatures)
+    for name in traced:
+        if name != COMPILED:
+            check_portable(name, traced[name])
     with files.whole_folder(folder, MARKER_FILES, overwrite) as new:
         served = _served(model, held)
         tf.saved_model.save(served, str(new), signatures=traced)
         if warm_up is not None:
-            warming.write(new, warm_up, traced, signatures.source_ids)
-        guide.write(new, traced, facts)
+            warming.write(new, warm_up, traced, offered)
+        guide.write(new, guide.Facts(offered, tuple(traced), weights, warm_up))
     return folder
-
-
-def _sample(vocabulary):
-    """A short text of known tokens that shell and JSON take as it is."""
-    ids = [range(UNKNOWN_ID + 1, min(len(vocabulary), UNKNOWN_ID + 8))]
-    text = vocabulary.decode(ids).numpy()[0].decode()
-    return "".join(c for c in text if c.isalnum() or c == " ") or "text"
 
 
 def _served(model, held):
@@ -149,25 +147,30 @@ def _served(model, held):
     return served
 
 
-def _check_model(model):
-    if not isinstance(model, Seq2Seq):
-        raise validation.invalid("model", "a Seq2Seq", repr(model))
-    for name in ("source_vocabulary", "target_vocabulary"):
-        if getattr(model, name) is None:
-            raise validation.invalid(
-                "model",
-                "one with both vocabularies, since text comes in and out",
-                f"one without {name}",
-                "Give it its vocabularies with `set_vocabularies`.",
-            )
-
-
-def _check_options(search, max_length, max_source_length, warm_up):
+def _check_options(search, max_length, max_source_length, signatures):
     if not isinstance(search, Search):
         raise validation.invalid(
             "search", "a Greedy(), Sample() or Beam() object", repr(search)
         )
     validation.check_positive_integer("max_length", max_length)
     validation.check_positive_integer("max_source_length", max_source_length)
-    if warm_up is not None and not isinstance(warm_up, warming.WarmUp):
+    if isinstance(signatures, str) or not signatures:
+        raise validation.invalid(
+            "signatures", "a list of names", repr(signatures)
+        )
+    for name in signatures:
+        validation.check_choice("signatures", name, NAMES)
+
+
+def _check_warm_up(model, warm_up):
+    if warm_up is None:
+        return
+    if not isinstance(warm_up, warming.WarmUp):
         raise validation.invalid("warm_up", "a WarmUp or None", repr(warm_up))
+    reads_text = model.source_vocabulary is not None
+    if warm_up.is_text != reads_text:
+        raise validation.invalid(
+            "warm_up",
+            "a WarmUp of strings" if reads_text else "a WarmUp of an array",
+            repr(warm_up)[:80],
+        )

@@ -1,23 +1,41 @@
-"""Shapes of ids that every kernel and few programs of XLA can take."""
+"""Shapes of sources that every kernel and few programs of XLA can take.
+
+A batch of sources is a dict of tensors, as `generate_tokens` takes them.
+"""
+
+from typing import Any
 
 import tensorflow as tf
 
-from keras_attention.text import EOS_ID
+from keras_attention.models import source_rows
+from keras_attention.special_ids import EOS_ID
+
+# The rule is that of `generate`; a graph looks the number up.
+POWERS_OF_TWO = [source_rows.next_power_of_two(2**n) for n in range(31)]
 
 
-def at_least_one_row(source):
-    """Gives an empty batch a row of EOS; some kernels fail on no rows."""
-    missing = tf.maximum(1 - tf.shape(source)[0], 0)
-    return tf.pad(source, [[0, missing], [0, 0]], constant_values=EOS_ID)
+def at_least_one_row(arrays: Any) -> Any:
+    """Gives an empty batch a row of EOS or zeros; some kernels need rows."""
+
+    def with_row(tensor):
+        missing = tf.maximum(1 - tf.shape(tensor)[0], 0)
+        paddings = [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1)
+        is_ids = tensor.dtype == tf.int32 and tensor.shape.rank == 2
+        fill = EOS_ID if is_ids else 0
+        if tensor.dtype == tf.bool:
+            fill = True
+        return tf.pad(tensor, paddings, constant_values=fill)
+
+    return tf.nest.map_structure(with_row, arrays)
 
 
-def first_rows(decoded, source):
+def first_rows(decoded: Any, source: Any) -> Any:
     """Leaves the rows of `decoded` that answer a row of `source`."""
     batch = tf.shape(source)[0]
     return tf.nest.map_structure(lambda tensor: tensor[:batch], decoded)
 
 
-def at_least_one_position(tensor):
+def at_least_one_position(tensor: Any) -> Any:
     """Gives a `(batch, 0, ...)` tensor a position of zeros, or False."""
     missing = tf.maximum(1 - tf.shape(tensor)[1], 0)
     paddings = [[0, 0]] * tensor.shape.rank
@@ -25,19 +43,31 @@ def at_least_one_position(tensor):
     return tf.pad(tensor, paddings)
 
 
-def pad_to_powers_of_two(source):
-    """Pads (B, S) ids on both axes, so that few shapes are ever compiled.
+def pad_to_powers_of_two(arrays: dict, may_pad_length: bool = True) -> dict:
+    """Pads a batch of sources so that few shapes are ever compiled.
 
     Rows that are added repeat the first one, so they end when it does.
+
+    Args:
+        arrays: dict of tensors (B, S, ...).
+        may_pad_length: whether zeros at the end of axis 1 change no answer.
     """
-    batch, length = tf.unstack(tf.shape(source))
-    source = at_least_one_row(source)
-    source = tf.pad(source, [[0, 0], [0, _power_of_two(length) - length]])
-    rows = tf.range(_power_of_two(batch))
-    return tf.gather(source, tf.where(rows < batch, rows, 0))
+    batch = tf.shape(arrays["source"])[0]
+    rows = tf.range(next_power_of_two(batch))
+    rows = tf.where(rows < batch, rows, 0)
+
+    def padded(tensor):
+        if may_pad_length:
+            length = tf.shape(tensor)[1]
+            paddings = [[0, 0]] * tensor.shape.rank
+            paddings[1] = [0, next_power_of_two(length) - length]
+            tensor = tf.pad(tensor, paddings)
+        return tf.gather(tensor, rows)
+
+    return tf.nest.map_structure(padded, at_least_one_row(arrays))
 
 
-def _power_of_two(size):
-    """The smallest power of two that is at least `size`, and at least 1."""
-    powers = tf.bitwise.left_shift(1, tf.range(31))
+def next_power_of_two(size: Any) -> Any:
+    """`source_rows.next_power_of_two` of a tensor."""
+    powers = tf.constant(POWERS_OF_TWO)
     return tf.reduce_min(tf.boolean_mask(powers, powers >= size))

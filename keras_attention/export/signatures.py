@@ -1,280 +1,298 @@
-"""The signatures of a SavedModel, traced from a `Seq2Seq`.
+"""The functions behind the signatures of a SavedModel.
 
-Text is a thin shell of string operations around `decode_ids`, the function
-that `generate` calls too. Every input and output has the batch as its leading
-axis, so that a server may join requests and split their answers.
+Text is a thin shell of string operations around `generate_tokens`, the
+function that `generate` calls too. Every input and output has the batch as its
+leading axis, so that a server may join requests and split their answers.
 
 B is the batch, n the hypotheses, S the source and T the target length.
 """
 
-import dataclasses
-import functools
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from keras_attention.decoding import Beam
 from keras_attention.decoding import score_tokens
 from keras_attention.decoding.constraints import LEAST_FORCED
-from keras_attention.export import bounds
+from keras_attention.decoding.search import Search
+from keras_attention.export import ids
+from keras_attention.export import records
 from keras_attention.export import shapes
-from keras_attention.models.generation import decode_ids
-from keras_attention.text import BOS_ID
-from keras_attention.text import PAD_ID
-from keras_attention.text import UNKNOWN_ID
-
-COMPILED = "compiled"  # the one signature that needs XLA
-PORTABLE = (
-    "serving_default",
-    "n_best",
-    "tokens",
-    "score",
-    "encode",
-    "decode_step",
-)
-NAMES = (*PORTABLE, COMPILED)
+from keras_attention.models import Seq2Seq
+from keras_attention.models.generation import generate_tokens
+from keras_attention.models.parts import takes
+from keras_attention.special_ids import BOS_ID
+from keras_attention.special_ids import PAD_ID
 
 
 class Signatures:
     """Traces the functions that a SavedModel offers.
 
-    The decode of ids is a function of its own, so signatures that search for
-    the same share its graph.
+    Each takes and returns dicts of tensors, as its record says. The search is
+    a function of its own, so signatures that search for the same share its
+    graph.
 
     Args:
-        model: a `Seq2Seq` with vocabularies.
+        model: a `Seq2Seq`.
         search: `Greedy()`, `Sample(...)` or `Beam(...)`.
         max_length: the longest target, EOS counted.
-        max_source_length: sources are cut to this many ids, EOS counted.
+        max_source_length: sequences are cut to this many positions, EOS
+            counted.
         scope: function that returns a context in which the model computes
             with the weights that are saved.
     """
 
-    def __init__(self, model, search, max_length, max_source_length, scope):
+    def __init__(
+        self,
+        model: Seq2Seq,
+        search: Search,
+        max_length: int,
+        max_source_length: int,
+        scope: Callable,
+    ):
         self.model = model
         self._scope = scope
         self.max_length = max_length
         self.max_source_length = max_source_length
-        self._search = search
-        self._best = self._decoder(best_of(search))
-        self._several = self._decoder(several_of(search))
-        self._compiled = self._decoder(best_of(search), jit_compile=True)
+        self.search = search
+        self._best = self._searching(records.best_of(search))
+        self._several = self._searching(records.several_of(search))
+        self._compiled = self._searching(records.best_of(search), True)
+        self.records = records.records_of(model, search, max_length)
+        self.functions = {
+            "serving_default": self.best,
+            "n_best": self.n_best,
+            "tokens": self.tokens,
+            "score": self.score,
+            "encode": self.encode,
+            "decode_step": self.decode_step,
+            records.COMPILED: self.best_compiled,
+        }
 
-    def trace(self):
+    def trace(self, names: Sequence[str]) -> dict[str, Any]:
         """Returns a dict of concrete functions by signature name."""
-        text = tf.TensorSpec((None,), tf.string, name="text")
-        target = tf.TensorSpec((None,), tf.string, name="target")
-        ids = tf.TensorSpec((None, None), tf.int32, name="ids")
-        mask = tf.TensorSpec((None, None), tf.bool, name="source_mask")
-        width = self.model.encoder.output_width
-        encoded = tf.TensorSpec((None, None, width), tf.float32, name="encoded")
-        functions = {
-            "serving_default": (self.best_text, text),
-            "n_best": (self.several_texts, text),
-            "tokens": (self.several_ids, ids),
-            "score": (self.score, text, target),
-            "encode": (self.encode, text),
-            "decode_step": (self.decode_step, encoded, mask, ids),
-            COMPILED: (self.best_text_compiled, text),
-        }
-        return {
-            name: self._function(function, specs).get_concrete_function()
-            for name, (function, *specs) in functions.items()
-        }
+        return {name: self._traced(name) for name in names}
 
-    def best_text(self, text):
-        """text (B,) -> the best target of each, text (B,) and score (B,)."""
-        source = self.source_ids(text)
-        decoded = self._best(shapes.at_least_one_row(source))
-        return self._best_text(shapes.first_rows(decoded, source))
+    def best(self, inputs: dict) -> dict:
+        """Sources -> the best target of each, and its score (B,)."""
+        arrays = self.read(inputs)
+        decoded = self._best(shapes.at_least_one_row(arrays))
+        return self._best_of(shapes.first_rows(decoded, arrays["source"]))
 
-    def best_text_compiled(self, text):
-        """What `best_text` gives, by XLA, for few different shapes."""
-        source = self.source_ids(text)
-        decoded = self._compiled(shapes.pad_to_powers_of_two(source))
-        return self._best_text(shapes.first_rows(decoded, source))
+    def best_compiled(self, inputs: dict) -> dict:
+        """What `best` gives, by XLA, for few different shapes."""
+        facts = self.model.encoder_facts
+        arrays = self.read(inputs)
+        padded = shapes.pad_to_powers_of_two(
+            arrays, facts.tells_padding or facts.needs_source_mask
+        )
+        decoded = self._compiled(padded)
+        return self._best_of(shapes.first_rows(decoded, arrays["source"]))
 
-    def several_texts(self, text):
-        """text (B,) -> n targets each, best first, and their alignments."""
-        source = self.source_ids(text)
-        decoded = self._several(shapes.at_least_one_row(source))
-        decoded = shapes.first_rows(decoded, source)
+    def n_best(self, inputs: dict) -> dict:
+        """Sources -> n targets each, best first, and their alignments."""
+        arrays = self.read(inputs)
+        decoded = self._several(shapes.at_least_one_row(arrays))
+        decoded = shapes.first_rows(decoded, arrays["source"])
         longest = tf.maximum(tf.reduce_max(decoded.lengths), 0)
-        tokens = decoded.tokens[..., :longest]
-        return {
-            "text": self._decode_text(decoded.tokens),  # (B, n)
+        found = {
             "score": decoded.scores,  # (B, n)
             "alignments": decoded.alignments[:, :, :longest],  # (B, n, T, S)
-            "source_tokens": _names(self.model.source_vocabulary, source),
-            "target_tokens": _names(self.model.target_vocabulary, tokens),
         }
+        source_vocabulary = self.model.source_vocabulary
+        target_vocabulary = self.model.target_vocabulary
+        if source_vocabulary is not None:
+            found["source_tokens"] = ids.names_of(
+                source_vocabulary, arrays["source"]
+            )
+        if target_vocabulary is None:
+            return {**found, "ids": decoded.tokens}
+        tokens = decoded.tokens[..., :longest]
+        found["target_tokens"] = ids.names_of(target_vocabulary, tokens)
+        return {**found, "text": self._text_of(decoded.tokens)}  # (B, n)
 
-    def several_ids(self, ids):
-        """ids (B, S) -> n targets each, best first, as ids (B, n, T)."""
-        source = self._checked_ids(ids)
-        decoded = self._several(shapes.at_least_one_row(source))
-        decoded = shapes.first_rows(decoded, source)
+    def tokens(self, inputs: dict) -> dict:
+        """Ids or arrays -> n targets each, best first, as ids (B, n, T)."""
+        arrays = self.read(inputs)
+        decoded = self._several(shapes.at_least_one_row(arrays))
+        decoded = shapes.first_rows(decoded, arrays["source"])
         return {
             "ids": decoded.tokens,
             "scores": decoded.scores,  # (B, n)
             "lengths": decoded.lengths,  # (B, n)
         }
 
-    def score(self, text, target):
-        """text, target (B,) -> what the model gives this target, (B,)."""
-        source = self.source_ids(text)
-        labels = ids_of(
-            target, self.model.target_vocabulary, self.max_length
-        )  # (B, T)
-        rows = shapes.at_least_one_row(source)
+    def score(self, inputs: dict) -> dict:
+        """Sources and targets -> what the model gives these targets, (B,)."""
+        labels = self._labels(inputs["target"])  # (B, T)
+        rows = shapes.at_least_one_row(self.read(inputs))
         labels_of_rows = shapes.at_least_one_row(labels)
         logits = self.model(
-            {"source": rows, "target": _after_bos(labels_of_rows[:, :-1])},
+            {**rows, "target": ids.after_bos(labels_of_rows[:, :-1])},
             training=False,
         )
-        penalty = getattr(self._search, "length_penalty", 0.0)
+        penalty = getattr(self.search, "length_penalty", 0.0)
         total = score_tokens(logits, labels_of_rows)
         scores = score_tokens(logits, labels_of_rows, penalty)
         found = {"score": scores, "log_probability": total}
         return shapes.first_rows(found, labels)
 
-    def encode(self, text):
-        """text (B,) -> what `decode_step` takes of it."""
-        source = self.source_ids(text)
-        rows = shapes.at_least_one_row(source)
-        encoded = self.model.encoder(rows, training=False)
-        mask = self.model.encoder.compute_mask(rows)
+    def encode(self, inputs: dict) -> dict:
+        """Sources -> what `decode_step` takes of them."""
+        arrays = self.read(inputs)
+        encoded = self.model.encode(
+            **shapes.at_least_one_row(arrays), training=False
+        )
+        mask = encoded.mask
+        if mask is None:
+            mask = tf.ones(tf.shape(encoded.values)[:2], tf.bool)
         found = {
-            "encoded": tf.cast(encoded, tf.float32),  # (B, S, width)
+            "encoded": tf.cast(encoded.values, tf.float32),  # (B, S, width)
             "source_mask": mask,  # (B, S)
         }
-        return shapes.first_rows(found, source)
+        for number, state in enumerate(encoded.initial_state or []):
+            state = tf.cast(state, tf.float32)  # (B, units)
+            found[f"initial_state_{number}"] = state
+        return shapes.first_rows(found, arrays["source"])
 
-    def decode_step(self, encoded, source_mask, ids):
+    def decode_step(self, inputs: dict) -> dict:
         """The ids so far (B, T), BOS left out -> what may follow the last.
 
         The ids are the whole state: a server may join rows that are at
         different steps. Each step runs over all ids so far. At most
         `max_length` ids and `max_source_length` positions are read.
         """
-        ids = _known_ids(
-            ids[:, : self.max_length], self.model.decoder.vocabulary_size
-        )
-        encoded = encoded[:, : self.max_source_length]
-        source_mask = source_mask[:, : self.max_source_length]
-        source_length = tf.shape(encoded)[1]
-        logits, alignments = self.model.decoder(
-            _after_bos(ids),
-            shapes.at_least_one_position(encoded),
-            encoded_mask=shapes.at_least_one_position(source_mask),
-            return_attention_scores=True,
-            training=False,
-        )
-        length = tf.shape(ids)[1]
-        places = tf.where(ids == PAD_ID, 0, tf.range(length) + 1)  # (B, T)
-        said = tf.maximum(tf.reduce_max(places, axis=1), 0)  # (B,); 0 of none
-        last = tf.one_hot(said, length + 1)[..., None]  # (B, T+1, 1)
+        said = ids.known_ids(
+            inputs["ids"][:, : self.max_length],
+            self.model.decoder.vocabulary_size,
+        )  # (B, T)
+        encoded = inputs["encoded"][:, : self.max_source_length]
+        logits, alignments = self._teacher_forced(said, encoded, inputs)
+        length = tf.shape(said)[1]
+        places = tf.where(said == PAD_ID, 0, tf.range(length) + 1)  # (B, T)
+        count = tf.maximum(tf.reduce_max(places, axis=1), 0)  # (B,); 0 of none
+        last = tf.one_hot(count, length + 1)[..., None]  # (B, T+1, 1)
         logits = tf.reduce_sum(logits * last, axis=1)  # (B, V)
-        alignment = tf.reduce_sum(alignments * last, axis=1)
         never = tf.range(logits.shape[-1]) <= BOS_ID
-        return {
+        found = {
             "log_probabilities": tf.where(
                 never, LEAST_FORCED, tf.nn.log_softmax(logits)
-            ),
-            "alignment": alignment[:, :source_length],  # (B, S)
-            "text": self._decode_text(ids),  # (B,)
+            )
+        }
+        if alignments is not None:
+            alignment = tf.reduce_sum(alignments * last, axis=1)
+            found["alignment"] = alignment[:, : tf.shape(encoded)[1]]  # (B, S)
+        if self.model.target_vocabulary is not None:
+            found["text"] = self._text_of(said)  # (B,)
+        return found
+
+    def read(self, inputs: dict) -> dict:
+        """Returns the batch of sources that a request holds.
+
+        Args:
+            inputs: `text` (B,), or `ids` (B, S), or `source` and perhaps
+                `source_mask`.
+        """
+        facts = self.model.encoder_facts
+        if "text" in inputs:
+            vocabulary = self.model.source_vocabulary
+            text = inputs["text"]
+            return {
+                "source": ids.ids_of(text, vocabulary, self.max_source_length)
+            }
+        source = inputs["ids" if "ids" in inputs else "source"]
+        if facts.signature.is_ids:
+            source = source[:, : self.max_source_length]
+            size = getattr(self.model.encoder, "vocabulary_size", 2**31 - 1)
+            source = ids.known_ids(source, size)
+            return {"source": shapes.at_least_one_position(source)}
+        arrays = {"source": source}
+        if facts.signature.shape[0] is not None or not facts.keeps_length:
+            return arrays
+        if facts.needs_source_mask:
+            arrays["source_mask"] = inputs["source_mask"]
+        return {
+            name: shapes.at_least_one_position(
+                tensor[:, : self.max_source_length]
+            )
+            for name, tensor in arrays.items()
         }
 
-    def source_ids(self, text):
-        """text (B,) -> the ids that the encoder reads, (B, S)."""
-        return ids_of(
-            text, self.model.source_vocabulary, self.max_source_length
+    def _labels(self, target):
+        if self.model.target_vocabulary is None:
+            return shapes.at_least_one_position(target[:, : self.max_length])
+        return ids.ids_of(target, self.model.target_vocabulary, self.max_length)
+
+    def _teacher_forced(self, said, encoded, inputs):
+        """Logits (B, T, V), and alignments (B, T, S) or None."""
+        decoder, options = self.model.decoder, {}
+        aligns = takes(decoder.call, "return_attention_scores")
+        if aligns:
+            options["return_attention_scores"] = True
+        states = self.model.encoder_facts.state_widths
+        if states:
+            options["initial_state"] = [
+                inputs[f"initial_state_{number}"]
+                for number in range(len(states))
+            ]
+        mask = inputs["source_mask"][:, : self.max_source_length]
+        found = decoder(
+            ids.after_bos(said),
+            shapes.at_least_one_position(encoded),
+            encoded_mask=shapes.at_least_one_position(mask),
+            training=False,
+            **options,
         )
+        return found if aligns else (found, None)
 
-    def _decoder(self, search, jit_compile=None):
-        def decode_source(source):
-            return decode_ids(
-                self.model, source, search, self.max_length, row_seeds(source)
-            )
-
-        # XLA knows the shape at each call, so there it may stay open here.
-        specs = [tf.TensorSpec((None, None), tf.int32)]
-        return self._function(decode_source, specs, jit_compile)
-
-    def _function(self, function, specs, jit_compile=None):
-        @functools.wraps(function)
-        def run(*tensors):
+    def _searching(self, search, jit_compile=None):
+        def run(arrays):
             with self._scope():
-                return function(*tensors)
+                return generate_tokens(
+                    self.model,
+                    search=search,
+                    max_length=self.max_length,
+                    row_seeds=ids.row_seeds(arrays["source"]),
+                    **arrays,
+                )
 
+        facts = self.model.encoder_facts
+        dtype = facts.signature.dtype
+        specs = {"source": tf.TensorSpec((None, *facts.signature.shape), dtype)}
+        if facts.needs_source_mask:
+            specs["source_mask"] = tf.TensorSpec((None, None), tf.bool)
+        # XLA knows the shape at each call, so there it may stay open here.
         return tf.function(
             run,
-            input_signature=specs,
+            input_signature=[specs],
             jit_compile=jit_compile,
             autograph=False,
         )
 
-    def _checked_ids(self, ids):
-        ids = ids[:, : self.max_source_length]
-        ids = _known_ids(ids, self.model.encoder.vocabulary_size)
-        return shapes.at_least_one_position(ids)
+    def _traced(self, name):
+        inputs = self.records[name].inputs
 
-    def _best_text(self, decoded):
-        return {
-            "text": self._decode_text(decoded.tokens[:, 0]),  # (B,)
-            "score": decoded.scores[:, 0],  # (B,)
-        }
+        def run(*tensors):
+            names = [tensor.name for tensor in inputs]
+            with self._scope():
+                return self.functions[name](
+                    dict(zip(names, tensors, strict=True))
+                )
 
-    def _decode_text(self, tokens):
-        return _valid_utf8(self.model.target_vocabulary.decode(tokens))
+        function = tf.function(
+            run,
+            input_signature=[tensor.spec for tensor in inputs],
+            autograph=False,
+        )
+        return function.get_concrete_function()
 
+    def _best_of(self, decoded):
+        tokens = decoded.tokens[:, 0]
+        found = {"score": decoded.scores[:, 0]}  # (B,)
+        if self.model.target_vocabulary is None:
+            return {"ids": tokens, **found}  # (B, T)
+        return {"text": self._text_of(tokens), **found}  # (B,)
 
-def best_of(search):
-    """Returns the search that stops as soon as the best is known."""
-    if isinstance(search, Beam):
-        return dataclasses.replace(search, num_hypotheses=1)
-    return search
-
-
-def several_of(search):
-    """Returns the search for n-best lists: a beam's width unless it says."""
-    if isinstance(search, Beam) and search.num_hypotheses == 1:
-        return dataclasses.replace(search, num_hypotheses=search.width)
-    return search
-
-
-def ids_of(text, vocabulary, max_length):
-    """text (B,) -> at most `max_length` ids each, EOS counted, (B, length)."""
-    limit = bounds.bytes_read(getattr(vocabulary, "unit", None), max_length)
-    text = bounds.cut_to_bytes(text, limit)
-    return vocabulary.encode(text, max_length=max_length)
-
-
-def row_seeds(source):
-    """Returns int32 (B,): what tells the random bits of a row from another's.
-
-    A row's place in a batch is chance on a server, so the ids of the row
-    decide: the same text is answered the same way in every batch.
-    """
-    position = tf.range(tf.shape(source)[1])
-    weight = 2 * position * 40503 + 31013  # odd; wraps around
-    return tf.reduce_sum(source * weight, axis=1)
-
-
-def _known_ids(ids, vocabulary_size):
-    known = (ids >= 0) & (ids < vocabulary_size)
-    return tf.where(known, ids, UNKNOWN_ID)
-
-
-def _after_bos(ids):
-    return tf.pad(ids, [[0, 0], [1, 0]], constant_values=BOS_ID)
-
-
-def _names(vocabulary, ids):
-    names = tf.where(ids == PAD_ID, "", vocabulary.token_strings(ids))
-    return _valid_utf8(names)
-
-
-def _valid_utf8(text):
-    return tf.strings.unicode_transcode(
-        text, "UTF-8", "UTF-8", errors="replace"
-    )
+    def _text_of(self, tokens):
+        return ids.valid_utf8(self.model.target_vocabulary.decode(tokens))

@@ -5,15 +5,19 @@ file of `PredictionLog` messages. The first request of a signature is slow;
 with these it is not a client's.
 """
 
-import collections.abc
 import dataclasses
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_attention import validation
-from keras_attention.export.signatures import COMPILED
-from keras_attention.export.signatures import NAMES
-from keras_attention.export.signatures import PORTABLE
+from keras_attention.export.records import COMPILED
+from keras_attention.export.records import NAMES
+from keras_attention.export.records import PORTABLE
+from keras_attention.export.signatures import Signatures
 from keras_attention.text.units import as_text_tensor
 
 FOLDER, FILE = "assets.extra", "tf_serving_warmup_requests"
@@ -31,17 +35,18 @@ KEY, VALUE = 1, 2  # of an entry of a map
 class WarmUp:
     """What a server is asked while it loads the model.
 
-    Each signature is asked for the first text, the first 2, 4, 8 and so on,
+    Each signature is asked for the first source, the first 2, 4, 8 and so on,
     and all of them, so that sizes of batches up to that have been seen.
 
     Args:
-        texts: list of str or bytes, such as clients will send.
-        signatures: names of the signatures. Leave `compiled` out unless the
-            server is started with XLA: a server whose warm-up fails does not
-            load the model.
+        texts: list of str or bytes, such as clients will send; of a model
+            that reads no text an array of sources, (number, ...).
+        signatures: names of the signatures; those that were not exported are
+            left out. Leave `compiled` out unless the server is started with
+            XLA: a server whose warm-up fails does not load the model.
 
     Raises:
-        ValueError: if there is no text, or no such signature.
+        ValueError: if there is no source, or no such signature.
 
     Example:
 
@@ -50,40 +55,65 @@ class WarmUp:
     ('serving_default', 'n_best', 'tokens', 'score', 'encode', 'decode_step')
     """
 
-    texts: collections.abc.Sequence
-    signatures: collections.abc.Sequence = PORTABLE
+    texts: Sequence | np.ndarray
+    signatures: Sequence = PORTABLE
 
     def __post_init__(self):
-        if not isinstance(self.texts, (list, tuple)) or not self.texts:
+        is_array = isinstance(self.texts, np.ndarray)
+        if not isinstance(self.texts, (list, tuple, np.ndarray)) or not len(
+            self.texts
+        ):
             raise validation.invalid(
-                "texts", "a list of at least one string", repr(self.texts)[:80]
+                "texts",
+                "a list of at least one string, or an array of sources",
+                repr(self.texts)[:80],
             )
-        as_text_tensor(self.texts)  # or an error
+        if not is_array:
+            as_text_tensor(self.texts)  # or an error
         for name in self.signatures:
             validation.check_choice("signatures", name, NAMES)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether the sources are strings."""
+        return not isinstance(self.texts, np.ndarray)
 
-def write(folder, warm_up, traced, encode):
+    def batches(self) -> Iterator[Any]:
+        """Yields the tensors of sources that are asked at once."""
+        sources = self.texts
+        if self.is_text:
+            sources = as_text_tensor(sources)
+        size = 1
+        while size < len(sources):
+            yield tf.convert_to_tensor(sources[:size])
+            size *= 2
+        yield tf.convert_to_tensor(sources)
+
+
+def write(
+    folder: Any, warm_up: WarmUp, traced: dict, signatures: Signatures
+) -> None:
     """Writes the records into the folder of a SavedModel.
 
     Args:
         folder: path of the SavedModel.
         warm_up: a `WarmUp`.
         traced: dict of concrete functions by signature name.
-        encode: function from texts to the ids that `tokens` takes.
+        signatures: the `Signatures` that they are of.
     """
     path = folder / FOLDER / FILE
     path.parent.mkdir()
+    asked = [name for name in warm_up.signatures if name in traced]
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for texts in _batches(as_text_tensor(warm_up.texts)):
-            for name in warm_up.signatures:
-                inputs = _inputs_of(name, texts, traced, encode)
+        for sources in warm_up.batches():
+            for name in asked:
+                inputs = _inputs_of(name, sources, signatures)
                 if name != COMPILED:  # what fails here, fails on the server
                     traced[name](**inputs)
                 writer.write(prediction_log(name, inputs))
 
 
-def prediction_log(signature, inputs):
+def prediction_log(signature: str, inputs: dict) -> bytes:
     """Returns a request as the bytes of a `PredictionLog`.
 
     Args:
@@ -113,21 +143,20 @@ def _varint(value):
     return bytes([*data, value])
 
 
-def _batches(texts):
-    size = 1
-    while size < len(texts):
-        yield texts[:size]
-        size *= 2
-    yield texts
-
-
-def _inputs_of(name, text, traced, encode):
-    """The inputs of a signature, made from texts alone."""
-    if name == "tokens":
-        return {"ids": encode(text)}
-    if name == "score":
-        return {"text": text, "target": traced["serving_default"](text)["text"]}
+def _inputs_of(name, sources, signatures):
+    """The inputs of a signature, made from sources alone."""
+    names = [tensor.name for tensor in signatures.records[name].inputs]
+    made = {"text": sources}
+    if sources.dtype != tf.string:
+        dtype = signatures.model.source_signature.dtype
+        all_real = tf.ones(tf.shape(sources)[:2], tf.bool)
+        made = {"source": tf.cast(sources, dtype), "source_mask": all_real}
     if name == "decode_step":
-        said = tf.zeros([len(text), 0], tf.int32)
-        return {**traced["encode"](text), "ids": said}
-    return {"text": text}
+        nothing_said = tf.zeros([len(sources), 0], tf.int32)
+        return {**signatures.encode(made), "ids": nothing_said}
+    if "ids" in names:
+        made["ids"] = signatures.read(made)["source"]
+    if "target" in names:
+        best = signatures.best(made)
+        made["target"] = best.get("text", best.get("ids"))
+    return {name: made[name] for name in names}

@@ -2,6 +2,7 @@
 
 import contextlib
 import uuid
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,7 +18,7 @@ QUANTIZED_LAYERS = (
 )
 
 
-def stored(model, weights):
+def stored(model: Any, weights: str | None) -> tuple:
     """Returns the model to trace, the weights to save, and how to use them.
 
     Args:
@@ -35,11 +36,11 @@ def stored(model, weights):
     if weights == "int8":
         model = quantized(model)
     if weights in (None, "int8"):
-        return model, *as_they_are(model)
+        return model, *unchanged(model)
     return model, *halved(model, weights)
 
 
-def as_they_are(model):
+def unchanged(model: Any) -> tuple:
     """Returns a module of the weights of a model, and no special context.
 
     Not the model itself: TensorFlow would find its variables by two ways and
@@ -50,7 +51,7 @@ def as_they_are(model):
     return module, contextlib.nullcontext
 
 
-def halved(model, dtype):
+def halved(model: Any, dtype: str) -> tuple:
     """Returns weights in half the bits, cast up once, when they are loaded.
 
     Casting where they are used would be paid at each request, in time and,
@@ -81,14 +82,14 @@ class WholeWeight(tf.saved_model.experimental.TrackableResource):
         half: a `tf.Variable`.
     """
 
-    def __init__(self, half):
+    def __init__(self, half: tf.Variable):
         super().__init__()
         self._half = half
         # Servers keep resources by name, those of other models too.
         self._name = f"weight_{uuid.uuid4()}"
         self._initialize()
 
-    def read(self):
+    def read(self) -> Any:
         """Returns the tensor."""
         value = tf.raw_ops.ReadVariableOp(
             resource=self.resource_handle, dtype=tf.float32
@@ -107,7 +108,7 @@ class WholeWeight(tf.saved_model.experimental.TrackableResource):
         )
 
 
-def quantized(model):
+def quantized(model: Any) -> Any:
     """Returns an int8 copy of a model, made by Keras's `quantize`.
 
     Dense projections and embeddings become int8, each row or column with a
@@ -119,7 +120,8 @@ def quantized(model):
     copy.set_weights(model.get_weights())
     copy.set_vocabularies(model.source_vocabulary, model.target_vocabulary)
     decoder = copy.decoder
-    tied = decoder.embedding if decoder.tie_embeddings else None
+    is_tied = getattr(decoder, "tie_embeddings", False)
+    tied = decoder.embedding if is_tied else None
 
     def has_int8(layer):
         return type(layer) in QUANTIZED_LAYERS and layer is not tied

@@ -6,7 +6,7 @@ from keras_attention.models.folders import load
 from keras_attention.models.folders import read_card
 from keras_attention.models.generation import GeneratedTexts
 from keras_attention.models.generation import GeneratedTokens
-from keras_attention.models.generation import decode_ids
+from keras_attention.models.generation import generate_tokens
 from keras_attention.models.rnn_decoder import RNNDecoder
 from keras_attention.models.rnn_encoder import RNNEncoder
 from keras_attention.models.seq2seq import Seq2Seq
@@ -23,7 +23,7 @@ __all__ = [
     "TransformerDecoder",
     "TransformerEncoder",
     "build_seq2seq",
-    "decode_ids",
+    "generate_tokens",
     "load",
     "read_card",
 ]

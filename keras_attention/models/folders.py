@@ -49,7 +49,7 @@ def save_folder(model, folder, card, overwrite, texts=None):
         _without_optimizer(model, new).save(new / MODEL)
         for name in vocabularies.NAMES:
             vocabulary = getattr(model, name)
-            if vocabulary is not None:
+            if vocabularies.has_file(vocabulary):
                 vocabulary.save(new / f"{name}.json")
         digests = {name: digest_of(new / name) for name in DIGESTED_FILES}
         digests = {name: digest for name, digest in digests.items() if digest}

@@ -1,24 +1,29 @@
-"""Generation for a whole list of sources: batches in, results in order out."""
+"""Generation for a list of sources: batches in, results in order out."""
 
 import dataclasses
+import functools
 from typing import Any
 from typing import NamedTuple
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_attention import validation
-from keras_attention.decoding import BOS
-from keras_attention.decoding import PAD
+from keras_attention.decoding import Decoded
 from keras_attention.decoding import Suppress
 from keras_attention.decoding import decode
 from keras_attention.decoding.search import Search
 from keras_attention.models import sources
+from keras_attention.models.source_rows import padded_rows
+from keras_attention.models.source_rows import source_rows
 from keras_attention.models.tracing import TracedFunctions
+from keras_attention.special_ids import BOS_ID
+from keras_attention.special_ids import PAD_ID
 
 
 class GeneratedTokens(NamedTuple):
-    """What `generate` returns for ids; n counts hypotheses, best first.
+    """What `generate` returns of ids; n counts hypotheses, best first.
 
     Example:
 
@@ -34,7 +39,7 @@ class GeneratedTokens(NamedTuple):
 
 
 class GeneratedTexts(NamedTuple):
-    """What `generate` returns for strings; n counts hypotheses, best first.
+    """What `generate` returns of strings; n counts hypotheses, best first.
 
     Example:
 
@@ -49,71 +54,80 @@ class GeneratedTexts(NamedTuple):
     alignments: Any  # (batch, n, longest target, source_length) float32
 
 
-class Generator:
-    """Runs the decode of one model over lists of sources.
+class BatchGenerator:
+    """Runs the search of one model over any number of sources.
 
     Args:
         model: a `Seq2Seq`.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any):
         self.model = model
         self.functions = TracedFunctions(model)
 
     def generate(
         self,
-        source,
-        search,
-        max_length,
-        batch_size,
-        jit_compile,
-        verbose,
-        row_seeds=None,
-    ):
+        source: Any,
+        search: Search,
+        max_length: int | None,
+        batch_size: int,
+        jit_compile: bool,
+        verbose: str | int,
+        row_seeds: Any = None,
+        source_mask: Any = None,
+        initial_state: Any = None,
+    ) -> GeneratedTokens | GeneratedTexts:
         """See `Seq2Seq.generate`."""
         validation.check_positive_integer("batch_size", batch_size)
         if max_length is None:
             max_length = self.model.max_length
         validation.check_positive_integer("max_length", max_length)
-        texts = self._texts(source)
-        is_text = texts is not None
-        ids = self._encode(texts) if is_text else self._checked_ids(source)
-        run = self._function(search, max_length, jit_compile)
-        seeds = _row_seeds(row_seeds, len(ids))
-        batches = _batches(ids, batch_size)
-        bar = _progress_bar(len(batches), verbose)
-        found = []
-        for number, rows in enumerate(batches, start=1):
-            padded = _padded(ids[rows], jit_compile)
-            decoded = run(padded, _filled(seeds[rows], padded.shape[0]))
-            found.append([np.asarray(x)[: len(rows)] for x in decoded])
-            if bar is not None:
-                bar.update(number)
-        result = _in_order(found, batches, ids, search, max_length)
-        if not is_text:
+        signature = self.model.source_signature
+        texts = self._texts(source) if signature.is_ids else None
+        if texts is not None:
+            source = self._encode(texts)
+        rows = source_rows(
+            self.model.encoder_facts, source, source_mask, initial_state
+        )
+        if signature.is_ids:
+            self._check_ids(rows.arrays["source"])
+        run = self._function(search, max_length, rows, jit_compile)
+        result = _run_batches(
+            run,
+            rows,
+            _row_seeds(row_seeds, len(rows)),
+            rows.batches(batch_size),
+            jit_compile,
+            verbose,
+        )
+        if result is None:
+            result = _nothing(search, max_length)
+        if texts is None and (signature.is_ids or not self._writes_text()):
             return result
-        texts = self._decode_texts(result.tokens)
-        return GeneratedTexts(texts, *result[1:])
+        return GeneratedTexts(self._decode_texts(result.tokens), *result[1:])
 
     def _texts(self, source):
         texts = sources.texts_of(source)
         if texts == [] and isinstance(source, (list, tuple)):
             # An empty list is one of texts where the model can read them.
-            model = self.model
-            vocabularies = model.source_vocabulary, model.target_vocabulary
-            return None if None in vocabularies else texts
+            can_read = self.model.source_vocabulary is not None
+            return texts if can_read and self._writes_text() else None
         return texts
 
-    def _checked_ids(self, source):
-        ids = sources.ids_of(source)
-        size = self.model.encoder.vocabulary_size
+    def _writes_text(self):
+        return self.model.target_vocabulary is not None
+
+    def _check_ids(self, ids):
+        size = getattr(self.model.encoder, "vocabulary_size", None)
+        if size is None:  # an encoder of Keras does not tell
+            vocabulary = self.model.source_vocabulary
+            size = 2**31 if vocabulary is None else len(vocabulary)
         if ids.min(initial=0) < 0 or ids.max(initial=0) >= size:
             raise validation.invalid(
                 "source",
                 f"ids from 0 to {size - 1}",
                 f"ids from {ids.min()} to {ids.max()}",
             )
-        return ids
 
     def _encode(self, texts):
         self.check_vocabularies()
@@ -126,7 +140,7 @@ class Generator:
         decoded = [text.decode("utf-8") for text in texts.ravel()]
         return np.array(decoded, dtype=object).reshape(texts.shape)
 
-    def check_vocabularies(self):
+    def check_vocabularies(self) -> None:
         """Raises a ValueError unless the model has both vocabularies."""
         for name in ("source_vocabulary", "target_vocabulary"):
             if getattr(self.model, name) is None:
@@ -136,79 +150,106 @@ class Generator:
                     "`set_vocabularies`."
                 )
 
-    def _function(self, search, max_length, jit_compile):
-        def run(source, row_seeds):
-            return decode_ids(self.model, source, search, max_length, row_seeds)
+    def _function(self, search, max_length, rows, jit_compile):
+        def run(arrays, row_seeds):
+            return generate_tokens(
+                self.model,
+                search=search,
+                max_length=max_length,
+                row_seeds=row_seeds,
+                **arrays,
+            )
 
+        structure = keras.tree.map_structure(np.ndim, rows.arrays)
         return self.functions.get(
-            (search, max_length, jit_compile),
-            lambda: _graph_function(run, jit_compile),
+            (search, max_length, jit_compile, str(structure)),
+            lambda: _graph_function(
+                run, rows.arrays, self.model.source_signature, jit_compile
+            ),
         )
 
 
-def decode_ids(model, source, search, max_length, row_seeds=None):
-    """Encodes (batch, source_length) ids and searches for their targets.
+def generate_tokens(
+    model: Any,
+    source: Any,
+    search: Search,
+    max_length: int,
+    row_seeds: Any = None,
+    source_mask: Any = None,
+    initial_state: Any = None,
+) -> Decoded:
+    """Encodes a batch of sources and searches for their targets.
 
-    The one way from source ids to target ids: `generate` and the exported
+    The one way from sources to target ids: `generate` and the exported
     signatures both call it. PAD and BOS are never said: no target holds them.
+
+    Args:
+        model: a `Seq2Seq`.
+        source: ids (batch, source_length), or arrays of the model's signature.
+        search: `Greedy()`, `Sample(...)` or `Beam(...)`.
+        max_length: longest target, EOS counted.
+        row_seeds: as in `decoding.decode`.
+        source_mask: as in `Seq2Seq.call`.
+        initial_state: as in `Seq2Seq.call`.
 
     Returns:
         A `decoding.Decoded`.
     """
     if isinstance(search, Search):  # of anything else `decode` complains
-        constraints = (*search.constraints, Suppress((PAD, BOS)))
+        constraints = (*search.constraints, Suppress((PAD_ID, BOS_ID)))
         search = dataclasses.replace(search, constraints=constraints)
-    mask = model.encoder.compute_mask(source)
-    encoded = model.encoder(source, training=False)
+    encoded = model.encode(source, source_mask, initial_state, training=False)
+    mask = encoded.mask
+    if mask is None:
+        mask = ops.ones(ops.shape(encoded.values)[:2], dtype="bool")
+    decoder = model.decoder
+    if encoded.initial_state is not None:
+        decoder = _Started(decoder, encoded.for_decoder())
     return decode(
-        model.decoder, encoded, mask, search, max_length, row_seeds=row_seeds
+        decoder, encoded.values, mask, search, max_length, row_seeds=row_seeds
     )
 
 
-def _graph_function(run, jit_compile):
+class _Started:
+    """A decoder whose `start` is given the initial state of the model.
+
+    The search knows the step protocol and nothing else.
+    """
+
+    def __init__(self, decoder, options):
+        self.start = functools.partial(decoder.start, **options)
+        self.step, self.reorder = decoder.step, decoder.reorder
+
+
+def _graph_function(run, arrays, signature, jit_compile):
     # On JAX a compiled closure would freeze the weights of today, so there
     # the loop, which JAX compiles by itself, is run as it is.
     if keras.config.backend() != "tensorflow":
         return run
     import tensorflow as tf
 
-    ids = tf.TensorSpec((None, None), tf.int32)
-    rows = tf.TensorSpec((None,), tf.int32)
     if jit_compile:  # one program per shape, so shapes must be static
         return tf.function(run, jit_compile=True, autograph=False)
-    return tf.function(run, input_signature=(ids, rows), autograph=False)
+    specs = keras.tree.map_structure(
+        lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), arrays
+    )
+    shape = (None, *signature.shape)
+    specs["source"] = tf.TensorSpec(shape, signature.dtype)
+    rows = tf.TensorSpec((None,), tf.int32)
+    return tf.function(run, input_signature=(specs, rows), autograph=False)
 
 
-def _batches(ids, batch_size):
-    """Returns row numbers, batch by batch, rows of like length together."""
-    order = np.argsort(_lengths(ids), kind="stable")
-    return [
-        order[start : start + batch_size]
-        for start in range(0, len(order), batch_size)
-    ]
-
-
-def _lengths(ids):
-    """Positions up to the last real one of each row."""
-    position = np.arange(1, ids.shape[1] + 1)
-    return np.max((ids != 0) * position, axis=1, initial=1)
-
-
-def _padded(ids, jit_compile):
-    """Cuts shared padding off; for XLA pads both axes to powers of two."""
-    length = _lengths(ids).max()
-    ids = ids[:, :length]
-    if not jit_compile:
-        return ids
-    rows, columns = (_power_of_two(size) for size in ids.shape)
-    padded = np.zeros((rows, columns), "int32")
-    padded[:] = np.pad(ids[:1], ((0, 0), (0, columns - length)))
-    padded[: len(ids), :length] = ids
-    return padded
-
-
-def _power_of_two(size):
-    return 1 << (size - 1).bit_length()
+def _run_batches(run, rows, seeds, batches, jit_compile, verbose):
+    """Returns the `GeneratedTokens` of all rows; None where there is none."""
+    bar = _progress_bar(len(batches), verbose)
+    found = []
+    for number, batch in enumerate(batches, start=1):
+        padded = padded_rows(batch, jit_compile)
+        decoded = run(rows.take(padded, jit_compile), seeds[padded])
+        found.append([np.asarray(x)[: len(batch)] for x in decoded])
+        if bar is not None:
+            bar.update(number)
+    return _in_order(found, batches, rows) if found else None
 
 
 def _row_seeds(row_seeds, count):
@@ -219,11 +260,7 @@ def _row_seeds(row_seeds, count):
             f"one integer for each of the {count} sources",
             f"an array of shape {seeds.shape}",
         )
-    return seeds
-
-
-def _filled(seeds, size):
-    return np.resize(seeds, size).astype("int32")
+    return seeds.astype("int32")
 
 
 def _progress_bar(num_batches, verbose):
@@ -232,24 +269,29 @@ def _progress_bar(num_batches, verbose):
     return keras.utils.Progbar(num_batches, unit_name="batch")
 
 
-def _in_order(found, batches, ids, search, max_length):
+def _nothing(search, max_length):
+    count = getattr(search, "num_hypotheses", 1)
+    count = getattr(search, "num_samples", count)
+    return GeneratedTokens(
+        np.zeros((0, count, max_length), "int32"),
+        np.zeros((0, count), "float32"),
+        np.zeros((0, count), "int32"),
+        np.zeros((0, count, 0, 0), "float32"),
+    )
+
+
+def _in_order(found, batches, rows):
     """Joins the batches, pads their alignments and restores the order."""
-    if not found:
-        count = getattr(search, "num_hypotheses", 1)
-        count = getattr(search, "num_samples", count)
-        tokens = np.zeros((0, count, max_length), "int32")
-        scores = np.zeros((0, count), "float32")
-        lengths = np.zeros((0, count), "int32")
-        return GeneratedTokens(
-            tokens, scores, lengths, np.zeros((0, count, 0, 0), "float32")
-        )
     tokens, scores, lengths, alignments = zip(*found, strict=True)
     longest = max(part.max(initial=0) for part in lengths)
-    total = np.zeros((len(ids), tokens[0].shape[1], longest, ids.shape[1]))
-    total = total.astype("float32")
-    for rows, part in zip(batches, alignments, strict=True):
-        part = part[:, :, :longest, : ids.shape[1]]
-        total[rows, :, : part.shape[2], : part.shape[3]] = part
+    if rows.lengths is None or not rows.keeps_length:
+        width = max(part.shape[3] for part in alignments)
+    else:  # a batch was cut, or padded for XLA
+        width = rows.arrays["source"].shape[1]
+    total = np.zeros((len(rows), tokens[0].shape[1], longest, width), "float32")
+    for batch, part in zip(batches, alignments, strict=True):
+        part = part[:, :, :longest, :width]
+        total[batch, :, : part.shape[2], : part.shape[3]] = part
     back = np.argsort(np.concatenate(batches), kind="stable")
     ordered = (np.concatenate(x)[back] for x in (tokens, scores, lengths))
     return GeneratedTokens(*ordered, total)

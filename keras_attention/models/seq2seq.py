@@ -1,41 +1,74 @@
 """A sequence-to-sequence model: any encoder, any decoder."""
 
+from typing import Any
+
 import keras
 
 from keras_attention import plots
 from keras_attention import validation
 from keras_attention.decoding import Greedy
+from keras_attention.models import encoding
 from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
-from keras_attention.models.decoder import Decoder
-from keras_attention.models.encoder import Encoder
-from keras_attention.models.generation import Generator
+from keras_attention.models.generation import BatchGenerator
+from keras_attention.models.parts import check_decoder
+from keras_attention.models.parts import check_encoder
+from keras_attention.models.source_signature import IDS
+from keras_attention.models.source_signature import signature_of
+
+INPUTS = {"source", "target", "source_mask", "initial_state"}
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class Seq2Seq(keras.Model):
-    """Maps a source sequence to a target sequence; trained by plain `fit`.
+    """Maps a source to a target sequence; trained by plain `fit`.
 
-    Ids are 0 for padding, 1 for the beginning (BOS), 2 for the end (EOS) and
-    3 for unknown tokens. In training the decoder reads the true target,
-    shifted (teacher forcing):
+    A source is a sequence of ids, or an array: an image, frames of sound. Ids
+    are 0 for padding, 1 for the beginning (BOS), 2 for the end (EOS) and 3
+    for unknown tokens. In training the decoder reads the true target, shifted
+    (teacher forcing):
 
         x = {"source": [5, 4, 2], "target": [1, 6, 7]},  y = [6, 7, 2]
 
     The same decoder runs step by step in `generate` and in the SavedModel.
 
     Args:
-        encoder: an encoder of `keras_attention`.
-        decoder: a decoder of `keras_attention`.
+        encoder: a Keras layer or model, from sources to (batch,
+            source_length, width). Its Keras mask, if it has one, says which
+            positions are real. One that returns more, as `keras.layers.LSTM`
+            with `return_state`, gives the decoder its initial state.
+        decoder: a Keras layer with
+            `start(encoded, source_mask, max_length, beams=1) -> state`,
+            `step(tokens, state, index, ancestors=None) -> logits, state,
+            alignment` and `reorder(state, parents) -> state` (`decoding.decode`
+            says what they do); and to be trained
+            `call(target, encoded, encoded_mask=None, training=None)` ->
+            logits (batch, target_length, vocabulary_size), `compute_mask`,
+            which marks the logits that predict something, and
+            `vocabulary_size`. If `call` and `start` take `initial_state`, a
+            list of (batch, units), they get the encoder's states.
         max_length: longest target that `generate` makes, EOS counted.
-        source_vocabulary: a `text.Vocabulary`, for strings in; optional.
-        target_vocabulary: a `text.Vocabulary`, for strings out; optional.
+        source_vocabulary: a `text.Vocabulary`, for strings in; optional. Or
+            another tokenizer: `encode(texts)` gives int32 ids (batch, length),
+            each row ended by EOS and padded with 0, `decode(ids)` strings,
+            `token_strings(ids)` a name for each id, `len` their number; all
+            in plain TensorFlow operations. One that holds tables is a
+            `tf.Module`. With `get_config`, it is saved with the model.
+        target_vocabulary: the same, for strings out; optional.
+        source_signature: shape of one source without the batch, and dtype,
+            such as `((None, 80), "float32")`, or a `keras.Input`. Defaults to
+            the attribute `source_signature` of the encoder, the `keras.Input`
+            of an encoder that is a model, or else ids.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
     Call arguments:
-        inputs: dict with integer tensors `source` (batch, source_length) and
-            `target` (batch, target_length), which begins with BOS.
+        inputs: dict with the sources `source`, ids (batch, source_length) or
+            arrays, and integer ids `target` (batch, target_length), which
+            begin with BOS. Optional are `source_mask`, boolean (batch,
+            source_length), True = a real position of the encoded source, and
+            `initial_state`, a list of tensors (batch, units), in place of
+            those the encoder gives.
         training: whether dropout is on.
 
     Returns:
@@ -43,16 +76,22 @@ class Seq2Seq(keras.Model):
         predicts token t + 1 of the target.
 
     Masking:
-        Id 0 is padding on both sides. The Keras mask of the logits marks
-        where a token follows, that is, where target is neither padding nor
-        EOS, so that Keras losses and metrics leave padding out.
+        Padding of the source is told by, in this order: `source_mask`; the
+        Keras mask of the encoder's output; ids 0, if the encoder returns as
+        many positions as it reads; else all positions are real. An encoder
+        that keeps the length and whose `call` takes `mask` gets `source_mask`
+        too. The Keras mask of the logits marks where a token follows, that
+        is, where target is neither padding nor EOS, so that Keras losses and
+        metrics leave padding out.
 
     Raises:
-        ValueError: if a part is of the wrong kind, or if the size of a
-            vocabulary differs from that of its part.
+        ValueError: if a part lacks something, if the encoder returns another
+            shape, or if the size of a vocabulary differs from that of its
+            part.
 
     Example:
 
+    >>> import keras
     >>> import numpy as np
     >>> import keras_attention as ka
     >>> model = ka.Seq2Seq(
@@ -64,48 +103,67 @@ class Seq2Seq(keras.Model):
     TensorShape([1, 4, 13])
     >>> model.generate(source, max_length=7).tokens.shape
     (1, 1, 7)
+
+    Images in:
+
+    >>> image_encoder = keras.Sequential([
+    ...     keras.Input((6, 8, 3)),
+    ...     keras.layers.Conv2D(5, kernel_size=3, strides=2, padding="same"),
+    ...     keras.layers.Reshape((-1, 5)),  # 3 x 4 positions
+    ... ])
+    >>> model = ka.Seq2Seq(image_encoder, ka.RNNDecoder(13, units=7))
+    >>> model.generate(np.ones((2, 6, 8, 3)), max_length=9).tokens.shape
+    (2, 1, 9)
     """
 
     def __init__(
         self,
-        encoder,
-        decoder,
-        max_length=128,
-        source_vocabulary=None,
-        target_vocabulary=None,
+        encoder: keras.layers.Layer,
+        decoder: keras.layers.Layer,
+        max_length: int = 128,
+        source_vocabulary: Any = None,
+        target_vocabulary: Any = None,
+        source_signature: Any = None,
         **kwargs,
     ):
         forking.check_tensorflow()
         super().__init__(**kwargs)
-        for name, part, kind in (
-            ("encoder", encoder, Encoder),
-            ("decoder", decoder, Decoder),
-        ):
-            if not isinstance(part, kind):
-                raise validation.invalid(
-                    name, f"a keras_attention {name}", repr(part)
-                )
+        check_encoder(encoder)
+        check_decoder(decoder)
         self.encoder = encoder
         self.decoder = decoder
         self.max_length = validation.check_positive_integer(
             "max_length", max_length
         )
+        self.source_signature = signature_of(encoder, source_signature)
         self.set_vocabularies(source_vocabulary, target_vocabulary)
-        self._generator = Generator(self)
-        self.build({"source": (None, None), "target": (None, None)})
+        self._generator = BatchGenerator(self)
+        shape = (None, *self.source_signature.shape)
+        self.build({"source": shape, "target": (None, None)})
 
-    def set_vocabularies(self, source_vocabulary, target_vocabulary):
+    def set_vocabularies(
+        self, source_vocabulary: Any, target_vocabulary: Any
+    ) -> None:
         """Attaches the vocabularies that turn text into ids and back.
 
         Args:
-            source_vocabulary: a `text.Vocabulary` of the encoder's size, or
-                None for a model of ids alone.
+            source_vocabulary: a `text.Vocabulary` or another tokenizer of the
+                encoder's size, or None for a model of ids or arrays.
             target_vocabulary: the same for the decoder.
 
         Raises:
             ValueError: if a size differs, as with the vocabulary of another
-                model.
+                model, or if the sources are not ids.
         """
+        if source_vocabulary is not None and not self.source_signature.is_ids:
+            raise validation.invalid(
+                "source_vocabulary",
+                "None where sources are arrays, here of "
+                f"{self.source_signature.shape} {self.source_signature.dtype}",
+                repr(source_vocabulary),
+                "An encoder of ids that is a model has an input of integers: "
+                "keras.Input((None,), dtype='int32').",
+            )
         given = (source_vocabulary, self.encoder)
         vocabularies.check("source_vocabulary", *given)
         given = (target_vocabulary, self.decoder)
@@ -113,29 +171,64 @@ class Seq2Seq(keras.Model):
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
 
-    def build(self, inputs_shape):
-        source, target = inputs_shape["source"], inputs_shape["target"]
-        if not self.encoder.built:
-            self.encoder.build(source)
+    def build(self, inputs_shape: dict) -> None:
+        self.encoder_facts = encoding.facts_of(
+            self.encoder, self.decoder, self.source_signature
+        )
         if not self.decoder.built:
-            encoded = self.encoder.compute_output_shape(source)
-            self.decoder.build(target, encoded)
+            width = self.encoder_facts.width
+            encoded = keras.KerasTensor((None, None, width))
+            self.decoder(IDS.symbol, encoded)
         self.built = True
 
-    def compile(self, *args, **kwargs):
+    def compile(self, *args, **kwargs) -> None:
         super().compile(*args, **kwargs)
         self._generator.functions.clear()
 
-    def call(self, inputs, training=None):
+    def encode(
+        self,
+        source: Any,
+        source_mask: Any = None,
+        initial_state: Any = None,
+        training: bool | None = None,
+    ) -> encoding.Encoded:
+        """Returns what the decoder attends to, and the state it begins with.
+
+        Args:
+            source: as in `call`.
+            source_mask: as in `call`.
+            initial_state: as in `call`.
+            training: whether dropout is on.
+
+        Returns:
+            A named tuple: `values` (batch, source_length, width); `mask`,
+            boolean (batch, source_length), or None where all positions are
+            real; `initial_state`, a list, or None where there is none or the
+            decoder takes none.
+
+        Raises:
+            ValueError: if `source_mask` has another shape, or the decoder
+                takes no `initial_state`.
+        """
+        return encoding.encode(
+            self, source, source_mask, initial_state, training
+        )
+
+    def call(self, inputs: dict, training: bool | None = None) -> Any:
         forking.check_tensorflow()
-        _check_inputs(inputs)
-        source, target = inputs["source"], inputs["target"]
-        encoded = self.encoder(source, training=training)
+        _check_inputs(inputs, self.source_signature)
+        encoded = self.encode(
+            inputs["source"],
+            inputs.get("source_mask"),
+            inputs.get("initial_state"),
+            training,
+        )
         return self.decoder(
-            target,
-            encoded,
-            encoded_mask=self.encoder.compute_mask(source),
+            inputs["target"],
+            encoded.values,
+            encoded_mask=encoded.mask,
             training=training,
+            **encoded.for_decoder(),
         )
 
     def compute_mask(self, inputs, previous_mask=None):
@@ -150,15 +243,19 @@ class Seq2Seq(keras.Model):
         jit_compile=False,
         verbose="auto",
         row_seeds=None,
+        source_mask=None,
+        initial_state=None,
     ):
         """Generates the target of each source.
 
-        Sources of like length are run together; the results come back in the
-        order given. A row's result does not depend on the others.
+        Sources of like length are run together, where padding is told by ids
+        or `source_mask`; the results come back in the order given. A row's
+        result does not depend on the others.
 
         Args:
-            source: a list of strings, or an integer array (batch,
-                source_length) padded with 0 at the end.
+            source: a list of strings; or an integer array (batch,
+                source_length) padded with 0 at the end; or, as the model's
+                `source_signature` says, an array (batch, ...).
             search: `Greedy()`, `Sample(...)` or `Beam(...)`.
             max_length: longest target, EOS counted. Defaults to the model's.
             batch_size: how many sources run at once.
@@ -169,17 +266,20 @@ class Seq2Seq(keras.Model):
                 there are many batches.
             row_seeds: for `Sample`, an integer for each source that tells its
                 random bits from another's. Defaults to its index.
+            source_mask: boolean array (batch, source_length), as in `call`.
+            initial_state: list of arrays (batch, units), as in `call`.
 
         Returns:
-            For strings a `GeneratedTexts` (texts, scores, lengths,
-            alignments), for ids a `GeneratedTokens` (tokens, scores, lengths,
+            For strings, and for arrays where the model has a target
+            vocabulary, a `GeneratedTexts` (texts, scores, lengths,
+            alignments), else a `GeneratedTokens` (tokens, scores, lengths,
             alignments): NumPy arrays whose axis 1 counts the hypotheses, best
             first. `tokens` (batch, n, max_length) holds EOS and is padded
             with 0; `alignments` is (batch, n, target_length, source_length).
 
         Raises:
-            ValueError: if strings come without vocabularies, or the ids are
-                not a matrix.
+            ValueError: if strings come without vocabularies, or the sources
+                are not of the model's shape.
         """
         forking.check_tensorflow()
         return self._generator.generate(
@@ -190,6 +290,8 @@ class Seq2Seq(keras.Model):
             jit_compile,
             verbose,
             row_seeds,
+            source_mask,
+            initial_state,
         )
 
     def plot_alignment(self, text, search=Greedy(), max_length=None):  # noqa: B008
@@ -240,6 +342,7 @@ class Seq2Seq(keras.Model):
             "encoder": serialize(self.encoder),
             "decoder": serialize(self.decoder),
             "max_length": self.max_length,
+            "source_signature": self.source_signature.get_config(),
             **vocabularies.to_config(self),
         }
         return {**super().get_config(), **config}
@@ -262,11 +365,15 @@ class Seq2Seq(keras.Model):
         return copy
 
 
-def _check_inputs(inputs):
+def _check_inputs(inputs, signature):
     if isinstance(inputs, dict):
-        if set(inputs) == {"source", "target"}:
-            for name, ids in inputs.items():
-                validation.check_rank(name, ids, 2, f"(batch, {name}_length)")
+        if {"source", "target"} <= set(inputs) <= INPUTS:
+            rank, axes = 1 + len(signature.shape), "(batch, source_length)"
+            if not signature.is_ids:
+                axes = f"(batch, *{signature.shape})"
+            validation.check_rank("source", inputs["source"], rank, axes)
+            target = inputs["target"]
+            validation.check_rank("target", target, 2, "(batch, target_length)")
             return
         received = f"a dict with the keys {list(inputs)}"
     elif hasattr(inputs, "shape"):
@@ -274,7 +381,10 @@ def _check_inputs(inputs):
     else:
         received = f"a {type(inputs).__name__}"
     raise validation.invalid(
-        "inputs", "a dict with the keys 'source' and 'target'", received
+        "inputs",
+        "a dict with the keys 'source' and 'target', and if wanted "
+        "'source_mask' and 'initial_state'",
+        received,
     )
 
 

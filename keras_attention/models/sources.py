@@ -1,14 +1,17 @@
-"""What `generate` is given: strings in any container, or a matrix of ids."""
+"""What `generate` is given: strings, a matrix of ids, or arrays."""
+
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.models.source_signature import SourceSignature
 
 TEXT_KINDS = "SUTO"  # dtypes of NumPy that may hold strings
 
 
-def texts_of(source):
+def texts_of(source: Any) -> list | None:
     """Returns the strings of `source` as a list, or None if it holds ids.
 
     Args:
@@ -36,21 +39,14 @@ def texts_of(source):
     return None if kinds == {False} else items
 
 
-def ids_of(source):
+def ids_of(source: Any) -> np.ndarray:
     """Returns `source` as an int32 matrix (batch, source_length).
 
     Raises:
         ValueError: if it is not a matrix of integers.
     """
     if isinstance(source, (list, tuple)):
-        lengths = sorted({np.size(row) for row in source})
-        if len(lengths) > 1:
-            raise validation.invalid(
-                "source",
-                "rows of one length",
-                f"rows of {lengths} ids",
-                "Pad the shorter ones with 0.",
-            )
+        _check_lengths(source, "ids", "Pad the shorter ones with 0.")
         if not source:
             return np.zeros((0, 1), "int32")
     ids = ops.convert_to_numpy(source)
@@ -62,6 +58,39 @@ def ids_of(source):
     if not ids.shape[1]:  # no column at all is as good as padding
         ids = np.zeros((len(ids), 1))
     return ids.astype("int32")
+
+
+def arrays_of(source: Any, signature: SourceSignature) -> np.ndarray:
+    """Returns `source` as an array (batch, ...) of the signature's dtype.
+
+    Raises:
+        ValueError: if it has another shape, or does not hold numbers.
+    """
+    expected = f"numbers of shape (batch, *{signature.shape})"
+    if isinstance(source, (list, tuple)):
+        fix = "Pad the shorter ones and give `source_mask`."
+        _check_lengths(source, "numbers", fix)
+    array = ops.convert_to_numpy(source)
+    if not array.size and array.shape[:1] == (0,):  # no source at all
+        array = np.zeros((0, *(size or 1 for size in signature.shape)))
+    fits = array.ndim == 1 + len(signature.shape) and all(
+        wanted in (None, size)
+        for wanted, size in zip(signature.shape, array.shape[1:], strict=True)
+    )
+    if not fits or array.dtype.kind not in "iufbV":  # V: bfloat16
+        received = f"shape {array.shape} of {array.dtype}"
+        raise validation.invalid("source", expected, received)
+    if array.dtype.kind == "f" and "int" in signature.dtype:
+        raise validation.invalid("source", signature.dtype, array.dtype)
+    return ops.convert_to_numpy(ops.cast(array, signature.dtype))
+
+
+def _check_lengths(rows, kind, fix):
+    lengths = sorted({np.shape(row)[0] for row in rows if np.ndim(row)})
+    if len(lengths) > 1:
+        raise validation.invalid(
+            "source", "rows of one length", f"rows of {lengths} {kind}", fix
+        )
 
 
 def _plain(item):

@@ -2,17 +2,19 @@
 
 import contextlib
 import contextvars
+from typing import Any
 
 import keras
 
 from keras_attention import validation
 
+METHODS = ("encode", "decode", "token_strings", "__len__")
 NAMES = ("source_vocabulary", "target_vocabulary")
 
 _are_left_out = contextvars.ContextVar("_are_left_out", default=False)
 
 
-def check(name, vocabulary, part):
+def check(name: str, vocabulary: Any, part: keras.layers.Layer) -> None:
     """Raises a ValueError unless `vocabulary` is None or fits its part.
 
     Args:
@@ -22,20 +24,25 @@ def check(name, vocabulary, part):
     """
     if vocabulary is None:
         return
-    if not hasattr(vocabulary, "token_strings"):
+    missing = [has for has in METHODS if not hasattr(vocabulary, has)]
+    if missing:
         raise validation.invalid(
-            name, "a text.Vocabulary or None", repr(vocabulary)
+            name,
+            "a text.Vocabulary, a tokenizer with encode, decode, "
+            "token_strings and __len__, or None",
+            f"{vocabulary!r} without {', '.join(missing)}",
         )
-    if len(vocabulary) != part.vocabulary_size:
+    size = getattr(part, "vocabulary_size", None)
+    if size not in (None, len(vocabulary)):  # layers of Keras do not tell
         raise ValueError(
-            f"`{name}` must have {part.vocabulary_size} entries, as "
+            f"`{name}` must have {size} entries, as "
             f"the {part.name} was built with. Received: "
             f"len({name})={len(vocabulary)}. Is it the vocabulary of "
             "another model?"
         )
 
 
-def to_config(model):
+def to_config(model: Any) -> dict[str, Any]:
     """Returns the vocabularies of a model by name, each as a plain dict.
 
     Raises:
@@ -46,9 +53,17 @@ def to_config(model):
     return {name: _to_config(name, getattr(model, name)) for name in NAMES}
 
 
-def from_config(config):
+def from_config(config: dict[str, Any]) -> dict[str, Any]:
     """Returns the vocabularies that `to_config` described, by name."""
     return {name: _from_config(config.get(name)) for name in NAMES}
+
+
+def has_file(vocabulary: Any) -> bool:
+    """Whether a model folder holds it as JSON, as it does a text.Vocabulary.
+
+    Another tokenizer is in the configuration of the model alone.
+    """
+    return hasattr(vocabulary, "to_dict") and not _has_config(vocabulary)
 
 
 @contextlib.contextmanager
@@ -61,10 +76,14 @@ def left_out_of_configs():
         _are_left_out.reset(token)
 
 
+def _has_config(vocabulary):
+    return hasattr(vocabulary, "get_config")
+
+
 def _to_config(name, vocabulary):
     if vocabulary is None:
         return None
-    if hasattr(vocabulary, "get_config"):
+    if _has_config(vocabulary):
         return keras.saving.serialize_keras_object(vocabulary)
     if hasattr(vocabulary, "to_dict"):
         return vocabulary.to_dict()

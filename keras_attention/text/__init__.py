@@ -9,12 +9,12 @@ functions traced with `jit_compile=True`.
 `units` cuts text into tokens; `vocabulary` gives them ids.
 """
 
+from keras_attention.special_ids import BOS_ID
+from keras_attention.special_ids import EOS_ID
+from keras_attention.special_ids import PAD_ID
+from keras_attention.special_ids import UNKNOWN_ID
 from keras_attention.text.units import UNITS
-from keras_attention.text.vocabulary import BOS_ID
-from keras_attention.text.vocabulary import EOS_ID
-from keras_attention.text.vocabulary import PAD_ID
 from keras_attention.text.vocabulary import SPECIAL_TOKENS
-from keras_attention.text.vocabulary import UNKNOWN_ID
 from keras_attention.text.vocabulary import Vocabulary
 
 __all__ = [

@@ -9,10 +9,13 @@ import tensorflow as tf
 
 from keras_attention import files
 from keras_attention import validation
+from keras_attention.special_ids import BOS_ID
+from keras_attention.special_ids import EOS_ID
+from keras_attention.special_ids import PAD_ID
+from keras_attention.special_ids import UNKNOWN_ID
 from keras_attention.text import units
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
-PAD_ID, BOS_ID, EOS_ID, UNKNOWN_ID = range(4)
 
 FILE_VERSION = 1
 

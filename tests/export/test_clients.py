@@ -20,7 +20,8 @@ from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from keras_attention.export import signatures
+from keras_attention.export.records import NAMES
+from keras_attention.export.records import PORTABLE
 
 TEXTS = served_models.BATCHES[0]
 
@@ -76,7 +77,7 @@ def inputs_of_signatures(loaded, texts):
 # --- messages ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", signatures.PORTABLE)
+@pytest.mark.parametrize("name", PORTABLE)
 def test_serving_messages_carry_requests_and_answers(loaded, name):
     inputs = inputs_of_signatures(loaded, TEXTS)[name]
     sent = predict_request(name, inputs).SerializeToString()
@@ -106,7 +107,7 @@ def test_warm_up_records_are_requests_that_are_answered(served, loaded):
         shapes = [t.tensor_shape for t in response.outputs.values()]
         (batch,) = {shape.dim[0].size for shape in shapes}
         asked.append((request.model_spec.signature_name, batch))
-    assert asked == [(n, b) for b in (1, 2, 3) for n in signatures.PORTABLE]
+    assert asked == [(n, b) for b in (1, 2, 3) for n in PORTABLE]
     # The last texts are all of them, and nothing else is in a record.
     texts = tf.constant(served_models.WARM_UPS["transformer"].texts)
     expected = prediction_log_pb2.PredictionLog()
@@ -114,7 +115,7 @@ def test_warm_up_records_are_requests_that_are_answered(served, loaded):
         predict_request("serving_default", {"text": texts})
     )
     expected.predict_log.request.model_spec.ClearField("name")
-    last = records[-len(signatures.PORTABLE)]
+    last = records[-len(PORTABLE)]
     assert prediction_log_pb2.PredictionLog.FromString(last) == expected
 
 
@@ -132,7 +133,7 @@ def test_no_warm_up_is_written_unless_asked_for(served):
 # --- batches -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", signatures.NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_requests_joined_are_answered_as_requests_apart(loaded, name):
     """What a server does that batches; outputs are split at axis 0."""
     texts = ["a", ""] if name == "compiled" else TEXTS
@@ -157,7 +158,7 @@ def test_requests_joined_are_answered_as_requests_apart(loaded, name):
 
 
 @pytest.mark.parametrize("texts", [[], ["", ""]], ids=["no_row", "empty"])
-@pytest.mark.parametrize("name", signatures.NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_requests_of_nothing_are_answered(loaded, name, texts):
     inputs = inputs_of_signatures(loaded, texts)[name]
     for output, tensor in loaded.signatures[name](**inputs).items():

@@ -332,8 +332,17 @@ def small_model(**options):
             "`weights` must be one of None, 'float16',",
         ),
         ({"warm_up": ["a"]}, "`warm_up` must be a WarmUp or None"),
+        (
+            {"warm_up": export.WarmUp(np.ones((2, 3)))},
+            "`warm_up` must be a WarmUp of strings",
+        ),
+        ({"signatures": "score"}, "`signatures` must be a list of names"),
+        ({"signatures": ["scores"]}, "`signatures` must be one of 'serving_d"),
     ],
-    ids=["search", "max_length", "max_source_length", "weights", "warm_up"],
+    ids=[
+        *("search", "max_length", "max_source_length", "weights", "warm_up"),
+        *("warm_up of an array", "signatures", "signature"),
+    ],
 )
 def test_export_refuses_arguments(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -355,10 +364,7 @@ def test_export_refuses_weights_that_are_not_finite(tmp_path, weights, value):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_needs_vocabularies(tmp_path):
-    model = ka.build_seq2seq("luong", 5, 7, units=2)
-    with pytest.raises(ValueError, match="without source_vocabulary"):
-        export.export_saved_model(model, tmp_path / "1")
+def test_export_refuses_another_model(tmp_path):
     with pytest.raises(ValueError, match="`model` must be a Seq2Seq"):
         export.export_saved_model("model", tmp_path / "1")
 

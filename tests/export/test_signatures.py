@@ -8,8 +8,9 @@ import tensorflow as tf
 
 import keras_attention as ka
 from keras_attention.export import bounds
+from keras_attention.export import ids
+from keras_attention.export import records
 from keras_attention.export import shapes
-from keras_attention.export import signatures
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,8 @@ from keras_attention.export import signatures
 )
 def test_padding_to_powers_of_two_repeats_the_first_row(shape, padded):
     source = np.arange(1, 1 + np.prod(shape), dtype="int32").reshape(shape)
-    found = shapes.pad_to_powers_of_two(tf.constant(source)).numpy()
+    arrays = {"source": tf.constant(source)}
+    found = shapes.pad_to_powers_of_two(arrays)["source"].numpy()
     expected = np.zeros(padded, "int32")
     expected[:, : shape[1]] = source[0] if shape[0] else 2  # EOS
     expected[: shape[0], : shape[1]] = source
@@ -34,8 +36,8 @@ def test_padding_to_powers_of_two_repeats_the_first_row(shape, padded):
 
 def test_row_seeds_depend_on_the_row_alone():
     row, other = [5, 7, 4, 2], [7, 5, 4, 2]
-    alone = signatures.row_seeds(tf.constant([row])).numpy()
-    among = signatures.row_seeds(
+    alone = ids.row_seeds(tf.constant([row])).numpy()
+    among = ids.row_seeds(
         tf.constant([[9] * 6, [*row, 0, 0], [*other, 0, 0]])
     ).numpy()
     assert alone[0] == among[1]
@@ -57,8 +59,8 @@ def test_row_seeds_depend_on_the_row_alone():
     ids=["beam", "beam_of_two", "greedy", "sample"],
 )
 def test_searches_for_the_best_and_for_several(search, best, several):
-    assert signatures.best_of(search) == best
-    assert signatures.several_of(search) == several
+    assert records.best_of(search) == best
+    assert records.several_of(search) == several
 
 
 # A character of 1, 2, 3 and 4 bytes, and bytes that are not UTF-8.
@@ -95,7 +97,7 @@ def test_the_cut_leaves_the_first_characters_as_they_were():
     vocabulary = ka.Vocabulary.build(["aé中😀"])
     texts = random_bytes_of_text(307, PIECES)
     with pytest.warns(UserWarning, match="were cut off"):
-        cut = signatures.ids_of(tf.constant(texts), vocabulary, 5)
+        cut = ids.ids_of(tf.constant(texts), vocabulary, 5)
         expected = vocabulary.encode(texts, max_length=5)
     np.testing.assert_array_equal(cut, expected)
 
@@ -108,7 +110,7 @@ def test_words_within_the_bound_are_all_read(unit):
         "x" * 150 + " " * 150 + " a b" + " " * (longest - 304),
         "x" * 150 + " " * 170 + "a b",
     ]
-    found = signatures.ids_of(tf.constant(texts), vocabulary, 5).numpy()
+    found = ids.ids_of(tf.constant(texts), vocabulary, 5).numpy()
     assert found.tolist() == [[3, 4, 5, 2], [3, 2, 0, 0]]
 
 

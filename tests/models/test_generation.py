@@ -6,7 +6,9 @@ from small_models import small_model
 from small_models import source_ids
 
 import keras_attention as ka
-from keras_attention.models import generation
+from keras_attention.models.source_rows import SourceRows
+from keras_attention.models.source_rows import lengths_of
+from keras_attention.models.source_rows import next_power_of_two
 
 # Control characters, bytes that are not UTF-8, nothing, only unknown
 # characters, the names of special tokens, lone surrogates, beyond 16 bits;
@@ -44,18 +46,41 @@ def test_hostile_texts_have_answers_and_leave_the_others_alone(kind):
             text.encode("utf-8")  # no lone surrogate, or an error
 
 
+def rows_of(lengths):
+    ids = source_ids(lengths)
+    return SourceRows({"source": ids}, lengths_of(ids != 0))
+
+
 def test_batches_are_of_like_length():
     lengths = (5, 1, 3, 5, 2, 1, 4)
-    batches = generation._batches(source_ids(lengths), batch_size=3)
+    batches = rows_of(lengths).batches(batch_size=3)
     found = [[lengths[row] for row in batch] for batch in batches]
     assert found == [[1, 1, 2], [3, 4, 5], [5]]
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
 
 
 def test_a_batch_is_as_long_as_its_longest_row():
-    ids = source_ids((5, 1, 3))
-    assert generation._padded(ids[[1, 2]], jit_compile=False).shape == (2, 3)
-    assert generation._padded(ids[[1, 2]], jit_compile=True).shape == (2, 4)
+    rows = rows_of((5, 1, 3))
+    some = np.array([1, 2])
+    for jit_compile, length in ((False, 3), (True, 4)):
+        found = rows.take(some, jit_compile)["source"]
+        assert found.shape == (2, length)
+        np.testing.assert_array_equal(
+            found[:, :3], rows.arrays["source"][1:, :3]
+        )
+
+
+def test_rows_of_unknown_length_are_neither_sorted_nor_cut():
+    rows = SourceRows({"source": source_ids((5, 1, 3))}, lengths=None)
+    assert [b.tolist() for b in rows.batches(2)] == [[0, 1], [2]]
+    assert rows.take(np.array([1]), jit_compile=True)["source"].shape == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("size", "power"), [(0, 1), (1, 1), (2, 2), (3, 4), (17, 32), (64, 64)]
+)
+def test_next_power_of_two(size, power):
+    assert next_power_of_two(size) == power
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,8 @@ INPUTS = {"source": source_ids(), "target": SHIFTED}
 )
 def test_inputs_of_another_structure_are_refused(rnn_model, inputs, received):
     message = (
-        "`inputs` must be a dict with the keys 'source' and 'target'. "
+        "`inputs` must be a dict with the keys 'source' and 'target', and if "
+        "wanted 'source_mask' and 'initial_state'. "
         f"Received: inputs=({received})"
     )
     with pytest.raises(ValueError, match=message):
@@ -198,12 +199,12 @@ def test_config_makes_the_same_model_again(decoder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"encoder": "rnn"}, "`encoder` must be a keras_attention encoder"),
-        ({"decoder": None}, "`decoder` must be a keras_attention decoder"),
+        ({"encoder": "rnn"}, "`encoder` must be a Keras layer or model"),
+        ({"decoder": None}, "`decoder` must be a Keras layer with `start`"),
         ({"max_length": 0}, "`max_length` must be a positive integer"),
         (
             {"source_vocabulary": "abcdefghijk"},
-            r"`source_vocabulary` must be a text\.Vocabulary or None",
+            r"`source_vocabulary` must be a text\.Vocabulary.*without dec",
         ),
     ],
     ids=["encoder", "decoder", "max_length", "vocabulary"],

@@ -1,0 +1,49 @@
+"""What a `Seq2Seq` needs its encoder and decoder to have."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_attention import validation
+
+STEPS = ("start", "step", "reorder")
+
+
+def check_encoder(encoder: Any) -> None:
+    """Raises a ValueError unless `encoder` is a Keras layer or model."""
+    if not isinstance(encoder, keras.layers.Layer):
+        raise validation.invalid(
+            "encoder",
+            "a Keras layer or model that maps sources to (batch, "
+            "source_length, width)",
+            repr(encoder),
+        )
+
+
+def check_decoder(decoder: Any) -> None:
+    """Raises a ValueError that names what `decoder` lacks."""
+    expected = (
+        "a Keras layer with `start`, `step` and `reorder` to be decoded and "
+        "`call`, `compute_mask` and `vocabulary_size` to be trained"
+    )
+    if not isinstance(decoder, keras.layers.Layer):
+        raise validation.invalid("decoder", expected, repr(decoder))
+    missing = [
+        name for name in STEPS if not callable(getattr(decoder, name, None))
+    ]
+    for name in ("call", "compute_mask"):
+        # Every Keras layer has them; only those of its own class count.
+        if getattr(type(decoder), name) is getattr(keras.layers.Layer, name):
+            missing.append(name)
+    if not hasattr(decoder, "vocabulary_size"):
+        missing.append("vocabulary_size")
+    if missing:
+        received = f"a {type(decoder).__name__} without {', '.join(missing)}"
+        raise validation.invalid("decoder", expected, received)
+
+
+def takes(function: Callable, argument: str) -> bool:
+    """Whether a function has an argument of this name."""
+    return argument in inspect.signature(function).parameters

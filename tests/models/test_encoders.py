@@ -19,8 +19,11 @@ from small_models import randomize
 from small_models import source_ids
 
 from keras_attention import CNNEncoder
+from keras_attention import LearnedPositionalEncoding
 from keras_attention import RNNEncoder
+from keras_attention import RotaryEmbedding
 from keras_attention import TransformerEncoder
+from keras_attention.layers import AttentionOptions
 
 # JAX compiles each shape anew when it runs eagerly: there, a few of them.
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -256,3 +259,34 @@ def test_wrong_rank_is_refused(name):
     message = r"`source` must have shape \(batch, source_length\)"
     with pytest.raises(ValueError, match=message):
         ENCODERS[name]()(np.ones((3, 5, 7), "int32"))
+
+
+@pytest.mark.parametrize(
+    "position",
+    [RotaryEmbedding(), LearnedPositionalEncoding(9)],
+    ids=["rotary", "learned"],
+)
+def test_position_stands_where_it_belongs(position, tmp_path):
+    encoder = TransformerEncoder(
+        11,
+        6,
+        num_heads=1,
+        position=position,
+        attention_options=AttentionOptions(use_sink=True),
+    )
+    source = np.array([[5, 4, 5, 4], [4, 5, 4, 5]])
+    model = keras.Sequential([keras.Input((4,), dtype="int32"), encoder])
+    randomize(encoder)
+    found = np.array(model(source))
+    # One token at two positions, and two orders of the same tokens.
+    assert np.abs(found[0, 0] - found[0, 2]).max() > 1e-3
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.layers[-1].attention_options.use_sink
+    assert_close(again(source), found)
+
+
+def test_weight_files_have_the_blocks_where_they_were():
+    encoder = built_encoder("transformer")
+    assert encoder.blocks == encoder.stack.blocks
+    assert encoder.normalization is encoder.stack.normalization

@@ -161,8 +161,32 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
             self.normalization.build(inputs_shape)
         self.built = True
 
-    def call(self, inputs, encoded=None, **options):
-        return self.run(self.enter(inputs), encoded, **options)
+    def call(
+        self,
+        inputs,
+        encoded=None,
+        inputs_mask=None,
+        encoded_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+    ):
+        if self.cross_attention and attention_mask is not None:
+            raise validation.invalid(
+                "attention_mask",
+                "None with cross_attention=True",
+                type(attention_mask).__name__,
+            )
+        options = {"inputs_mask": inputs_mask, "training": training}
+        if self.cross_attention:
+            options["encoded_mask"] = encoded_mask
+        else:
+            options["attention_mask"] = attention_mask
+            options["use_causal_mask"] = use_causal_mask
+        return self.run(
+            self.enter(inputs), encoded, return_attention_scores, **options
+        )
 
     def enter(self, inputs, start_index=0):
         """Returns the inputs with positions, where positions are added.
@@ -179,9 +203,10 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
     def run(
         self, inputs, encoded=None, return_attention_scores=False, **options
     ):
-        """Runs the blocks on what `enter` returned; arguments of the call.
+        """Runs the blocks on what `enter` returned.
 
-        So a caller may have a dropout of its own between the two.
+        So a caller may have a dropout of its own between the two. Arguments
+        are those of the call, as far as the blocks take them.
         """
         sources = () if encoded is None else (encoded,)
         x = inputs

@@ -6,6 +6,8 @@ first. An error instead would fail the other requests that a server has joined
 with this one.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 # No character of UTF-8 has more than 4 bytes. The other tokens may be of any
@@ -14,7 +16,7 @@ BYTES_PER_TOKEN = {"characters": 4}
 BYTES_PER_OTHER_TOKEN = 64
 
 
-def bytes_read(unit, max_tokens):
+def bytes_read(unit: str | None, max_tokens: int) -> int:
     """Returns how many bytes of a text are read for `max_tokens` tokens.
 
     Args:
@@ -25,7 +27,7 @@ def bytes_read(unit, max_tokens):
     return BYTES_PER_TOKEN.get(unit, BYTES_PER_OTHER_TOKEN) * max_tokens
 
 
-def cut_to_bytes(texts, limit):
+def cut_to_bytes(texts: Any, limit: int) -> Any:
     """Cuts each text to at most `limit` bytes, never inside a character.
 
     Args:

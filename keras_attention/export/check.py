@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from keras_attention import validation
 from keras_attention.export import loader
@@ -12,7 +13,11 @@ from keras_attention.export import loader
 SAVED_MODEL = "saved_model.pb"
 
 
-def check_saved_model(folder, texts=("a",), signature="serving_default"):
+def check_saved_model(
+    folder: str | pathlib.Path,
+    texts: Sequence[str] = ("a",),
+    signature: str = "serving_default",
+) -> dict[str, list]:
     """Loads a SavedModel in a fresh process and lets it answer.
 
     The process has TensorFlow, but neither Keras nor this package: what
@@ -41,7 +46,9 @@ def check_saved_model(folder, texts=("a",), signature="serving_default"):
     return ask_in_fresh_process(folder, [request])[0]
 
 
-def ask_in_fresh_process(folder, requests):
+def ask_in_fresh_process(
+    folder: str | pathlib.Path, requests: list[dict]
+) -> list[dict[str, list]]:
     """Returns the answers of a SavedModel to many requests.
 
     Args:

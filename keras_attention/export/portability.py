@@ -5,12 +5,14 @@ have no GPU. A SavedModel that needs one of these loads well and fails at its
 first request, so the export looks before it writes.
 """
 
+from typing import Any
+
 REFUSED_PREFIXES = ("Xla", "Cudnn")
 REFUSED_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 MUST_COMPILE = "_XlaMustCompile"
 
 
-def check_portable(name, concrete_function):
+def check_portable(name: str, concrete_function: Any) -> None:
     """Checks that a signature runs on a server without XLA, GPU and Python.
 
     Args:
@@ -32,7 +34,7 @@ def check_portable(name, concrete_function):
         )
 
 
-def non_portable_operations(graph_def):
+def non_portable_operations(graph_def: Any) -> list[str]:
     """Lists what in a graph, or in a function it calls, is not portable.
 
     Args:

@@ -67,7 +67,7 @@ def attend_step(
     visible, live = mask, None
     if isinstance(mask, masks.Mask):
         visible = mask.block(*area)  # (B or 1, N or 1, 1, T)
-        live = mask.live_keys(length)  # (B or 1, T)
+        live = mask.key_padding(length)  # (B or 1, T)
         live = None if live is None else live[:, None, None]
     if isinstance(bias, biases.DistanceBias):
         bias = bias.block(*area)  # (N, 1, T)

@@ -1,5 +1,7 @@
 """From hyperparameters to a full model, by flat keywords."""
 
+from typing import Any
+
 from keras_attention import validation
 from keras_attention.choices import KINDS
 from keras_attention.choices import SHORT_NAMES
@@ -29,30 +31,30 @@ DECODER_OPTIONS = {
 
 
 def build_seq2seq(
-    kind,
-    source_vocabulary,
-    target_vocabulary,
+    kind: str,
+    source_vocabulary: Any,
+    target_vocabulary: Any,
     *,
-    units=256,
-    num_layers=1,
-    num_decoder_layers=None,
-    dropout=0.1,
-    max_length=128,
-    tie_embeddings=False,
-    embedding_dim=None,
-    cell=None,
-    bidirectional=None,
-    attention=None,
-    input_feeding=None,
-    kernel_size=None,
-    num_heads=None,
-    feed_forward_units=None,
-    activation=None,
-    normalize_first=None,
-    flash_attention=None,
-    seed=None,
-    dtype=None,
-):
+    units: int = 256,
+    num_layers: int = 1,
+    num_decoder_layers: int | None = None,
+    dropout: float = 0.1,
+    max_length: int = 128,
+    tie_embeddings: bool = False,
+    embedding_dim: int | None = None,
+    cell: str | None = None,
+    bidirectional: bool | None = None,
+    attention: str | None = None,
+    input_feeding: bool | None = None,
+    kernel_size: int | None = None,
+    num_heads: int | None = None,
+    feed_forward_units: int | None = None,
+    activation: Any = None,
+    normalize_first: bool | None = None,
+    flash_attention: bool | None = None,
+    seed: int | None = None,
+    dtype: Any = None,
+) -> Seq2Seq:
     """Builds a sequence-to-sequence model.
 
     An option that no part of the chosen kind has is an error, so a value
@@ -120,29 +122,27 @@ def build_seq2seq(
         "flash_attention": flash_attention,
     }
     options = {k: v for k, v in options.items() if v is not None}
-    for_encoder = ENCODER_OPTIONS[encoder_kind]
-    for_decoder = DECODER_OPTIONS[decoder_kind]
-    _check_used(kind, options, for_encoder | for_decoder)
+    _check_used(kind, options, encoder_kind, decoder_kind)
     common = {"units": units, "dropout": dropout, "dtype": dtype}
     encoder = _encoder(
         encoder_kind,
+        _chosen(options, ENCODER_OPTIONS[encoder_kind]),
         vocabulary_size=_size("source_vocabulary", source_vocabulary),
         num_layers=num_layers,
         seed=seed,
         **common,
-        **_chosen(options, for_encoder),
     )
     _check_widths(attention, encoder.output_width, units)
+    if num_decoder_layers is None:
+        num_decoder_layers = num_layers
     decoder = _decoder(
         decoder_kind,
+        _chosen(options, DECODER_OPTIONS[decoder_kind]),
         vocabulary_size=_size("target_vocabulary", target_vocabulary),
-        num_layers=(
-            num_layers if num_decoder_layers is None else num_decoder_layers
-        ),
+        num_layers=num_decoder_layers,
         tie_embeddings=tie_embeddings,
         seed=None if seed is None else seed + 1,
         **common,
-        **_chosen(options, for_decoder),
     )
     return Seq2Seq(
         encoder,
@@ -154,29 +154,29 @@ def build_seq2seq(
     )
 
 
-def _encoder(kind, **options):
+def _encoder(kind, options, **common):
     classes = {
         "rnn": RNNEncoder,
         "cnn": CNNEncoder,
         "transformer": TransformerEncoder,
     }
-    return classes[kind](name="encoder", **options)
+    return classes[kind](name="encoder", **options, **common)
 
 
-def _decoder(kind, attention=None, **options):
+def _decoder(kind, options, **common):
     if kind == "transformer":
-        return TransformerDecoder(name="decoder", **options)
+        return TransformerDecoder(name="decoder", **options, **common)
     if kind != "rnn":
-        attention = attention or {"bahdanau": "additive"}.get(kind, "general")
-        dtype = options["dtype"]
-        if attention == "additive":
-            layer = AdditiveAttention(options["units"], dtype=dtype)
+        score = {"bahdanau": "additive"}.get(kind, "general")
+        score, dtype = options.get("attention", score), common["dtype"]
+        if score == "additive":
+            layer = AdditiveAttention(common["units"], dtype=dtype)
         else:
-            layer = DotProductAttention(attention, dtype=dtype)
-        options["attention"] = layer
+            layer = DotProductAttention(score, dtype=dtype)
         # Luong's query is the state after the step, Bahdanau's before it.
-        options["query_state"] = {"luong": "current"}.get(kind, "previous")
-    return RNNDecoder(name="decoder", **options)
+        query_state = {"luong": "current"}.get(kind, "previous")
+        options |= {"attention": layer, "query_state": query_state}
+    return RNNDecoder(name="decoder", **options, **common)
 
 
 def _check_widths(attention, encoder_width, units):
@@ -191,7 +191,8 @@ def _check_widths(attention, encoder_width, units):
     )
 
 
-def _check_used(kind, options, used):
+def _check_used(kind, options, encoder_kind, decoder_kind):
+    used = ENCODER_OPTIONS[encoder_kind] | DECODER_OPTIONS[decoder_kind]
     for name in options:
         if name not in used:
             raise ValueError(

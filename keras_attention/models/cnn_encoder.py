@@ -50,12 +50,12 @@ class CNNEncoder(Encoder):
 
     def __init__(
         self,
-        vocabulary_size,
-        units,
-        num_layers=3,
-        kernel_size=3,
-        dropout=0.0,
-        seed=None,
+        vocabulary_size: int,
+        units: int,
+        num_layers: int = 3,
+        kernel_size: int = 3,
+        dropout: float = 0.0,
+        seed: int | None = None,
         **kwargs,
     ):
         super().__init__(vocabulary_size, units, dropout, seed, **kwargs)

@@ -15,12 +15,12 @@ import keras
 from keras import ops
 
 from keras_attention import validation
-from keras_attention.decoding import EOS
-from keras_attention.decoding import PAD
 from keras_attention.layers import Dropout
 from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.dropout import child_seed
 from keras_attention.masks.booleans import as_boolean
+from keras_attention.special_ids import EOS_ID
+from keras_attention.special_ids import PAD_ID
 
 
 class Decoder(keras.layers.Layer):
@@ -39,12 +39,12 @@ class Decoder(keras.layers.Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        embedding_dim,
-        output_width,
-        dropout=0.0,
-        tie_embeddings=False,
-        seed=None,
+        vocabulary_size: int,
+        embedding_dim: int,
+        output_width: int,
+        dropout: float = 0.0,
+        tie_embeddings: bool = False,
+        seed: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -114,7 +114,7 @@ class Decoder(keras.layers.Layer):
         all, is scored on the same positions as one without.
         """
         return ops.logical_and(
-            ops.not_equal(target, PAD), ops.not_equal(target, EOS)
+            ops.not_equal(target, PAD_ID), ops.not_equal(target, EOS_ID)
         )
 
     def compute_output_shape(self, target_shape, encoded_shape):

@@ -24,7 +24,12 @@ class Encoder(keras.layers.Layer):
     """
 
     def __init__(
-        self, vocabulary_size, embedding_dim, dropout=0.0, seed=None, **kwargs
+        self,
+        vocabulary_size: int,
+        embedding_dim: int,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.supports_masking = True

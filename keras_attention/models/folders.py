@@ -14,6 +14,7 @@ A folder may come from anybody: `load` looks at each file before Keras does.
 import contextlib
 import json
 import pathlib
+from typing import Any
 
 import keras
 
@@ -40,7 +41,13 @@ QUANTIZED = keras.dtype_policies.QuantizedDTypePolicy
 MESSAGE_LENGTH = 1000
 
 
-def save_folder(model, folder, card, overwrite, texts=None):
+def save_folder(
+    model: Any,
+    folder: Any,
+    card: dict,
+    overwrite: bool,
+    texts: dict[str, str] | None = None,
+) -> None:
     """See `Seq2Seq.save_folder`; `texts` are further files, by their names."""
     _check_not_quantized(model)
     check_finite(model, "saved")
@@ -86,7 +93,7 @@ def _without_optimizer(model, folder):
     return copy
 
 
-def load(folder, custom_objects=None):
+def load(folder: Any, custom_objects: dict | None = None) -> Any:
     """Loads a model that `save_folder` wrote, with its vocabularies.
 
     The folder need not be trusted. Before anything is built, each file is
@@ -143,7 +150,7 @@ def load(folder, custom_objects=None):
     return model
 
 
-def read_card(folder):
+def read_card(folder: Any) -> dict[str, Any]:
     """Returns the card of a model folder as a dict; empty if it has none.
 
     It is what `save_folder` was given; digests and format are left out.

@@ -4,20 +4,22 @@ from typing import Any
 
 import keras
 
-from keras_attention import plots
 from keras_attention import validation
 from keras_attention.decoding import Greedy
+from keras_attention.decoding.search import Search
+from keras_attention.models import alignment_plot
 from keras_attention.models import encoding
 from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
 from keras_attention.models.generation import BatchGenerator
+from keras_attention.models.generation import GeneratedTexts
+from keras_attention.models.generation import GeneratedTokens
+from keras_attention.models.model_inputs import check_inputs
 from keras_attention.models.parts import check_decoder
 from keras_attention.models.parts import check_encoder
 from keras_attention.models.source_signature import IDS
 from keras_attention.models.source_signature import signature_of
-
-INPUTS = {"source", "target", "source_mask", "initial_state"}
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -216,7 +218,7 @@ class Seq2Seq(keras.Model):
 
     def call(self, inputs: dict, training: bool | None = None) -> Any:
         forking.check_tensorflow()
-        _check_inputs(inputs, self.source_signature)
+        check_inputs(inputs, self.source_signature)
         encoded = self.encode(
             inputs["source"],
             inputs.get("source_mask"),
@@ -231,21 +233,21 @@ class Seq2Seq(keras.Model):
             **encoded.for_decoder(),
         )
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: dict, previous_mask: Any = None) -> Any:
         return self.decoder.compute_mask(inputs["target"])
 
     def generate(
         self,
-        source,
-        search=Greedy(),  # noqa: B008 (frozen)
-        max_length=None,
-        batch_size=64,
-        jit_compile=False,
-        verbose="auto",
-        row_seeds=None,
-        source_mask=None,
-        initial_state=None,
-    ):
+        source: Any,
+        search: Search = Greedy(),  # noqa: B008 (frozen)
+        max_length: int | None = None,
+        batch_size: int = 64,
+        jit_compile: bool = False,
+        verbose: str | int = "auto",
+        row_seeds: Any = None,
+        source_mask: Any = None,
+        initial_state: Any = None,
+    ) -> GeneratedTokens | GeneratedTexts:
         """Generates the target of each source.
 
         Sources of like length are run together, where padding is told by ids
@@ -294,7 +296,12 @@ class Seq2Seq(keras.Model):
             initial_state,
         )
 
-    def plot_alignment(self, text, search=Greedy(), max_length=None):  # noqa: B008
+    def plot_alignment(
+        self,
+        text: str,
+        search: Search = Greedy(),  # noqa: B008 (frozen)
+        max_length: int | None = None,
+    ) -> Any:
         """Draws which source tokens each token of the best target looked at.
 
         Args:
@@ -309,19 +316,11 @@ class Seq2Seq(keras.Model):
             ValueError: if the model has no vocabularies.
         """
         self._generator.check_vocabularies()
-        ids = self.source_vocabulary.encode([text]).numpy()
-        result = self.generate(ids, search, max_length)
-        # A target that was cut at `max_length` has no EOS.
-        best = result.tokens[0, 0, : result.lengths[0, 0]]
-        said = self.target_vocabulary.decode(best).numpy().decode("utf-8")
-        return plots.plot_alignment(
-            result.alignments[0, 0],
-            source_tokens=_names(self.source_vocabulary, ids[0]),
-            target_tokens=_names(self.target_vocabulary, best),
-            title=f"{text} \N{RIGHTWARDS ARROW} {said}",
-        )
+        return alignment_plot.plot_alignment(self, text, search, max_length)
 
-    def save_folder(self, folder, card=None, overwrite=False):
+    def save_folder(
+        self, folder: Any, card: dict | None = None, overwrite: bool = False
+    ) -> None:
         """Saves the model, its vocabularies and its card in one folder.
 
         Args:
@@ -336,7 +335,7 @@ class Seq2Seq(keras.Model):
         """
         folders.save_folder(self, folder, card or {}, overwrite)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "encoder": serialize(self.encoder),
@@ -348,7 +347,7 @@ class Seq2Seq(keras.Model):
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Seq2Seq":
         forking.check_tensorflow()
         config = {**config, **vocabularies.from_config(config)}
         for name in ("encoder", "decoder"):
@@ -363,31 +362,3 @@ class Seq2Seq(keras.Model):
         copy = make(*arguments)
         copy.set_vocabularies(self.source_vocabulary, self.target_vocabulary)
         return copy
-
-
-def _check_inputs(inputs, signature):
-    if isinstance(inputs, dict):
-        if {"source", "target"} <= set(inputs) <= INPUTS:
-            rank, axes = 1 + len(signature.shape), "(batch, source_length)"
-            if not signature.is_ids:
-                axes = f"(batch, *{signature.shape})"
-            validation.check_rank("source", inputs["source"], rank, axes)
-            target = inputs["target"]
-            validation.check_rank("target", target, 2, "(batch, target_length)")
-            return
-        received = f"a dict with the keys {list(inputs)}"
-    elif hasattr(inputs, "shape"):
-        received = f"a tensor of shape {validation.shape_of(inputs)}"
-    else:
-        received = f"a {type(inputs).__name__}"
-    raise validation.invalid(
-        "inputs",
-        "a dict with the keys 'source' and 'target', and if wanted "
-        "'source_mask' and 'initial_state'",
-        received,
-    )
-
-
-def _names(vocabulary, ids):
-    tokens = vocabulary.token_strings(ids).numpy()
-    return [token.decode("utf-8") for token in tokens]

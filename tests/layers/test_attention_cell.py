@@ -275,8 +275,10 @@ def test_dropout_is_drawn_once_for_a_sequence(order):
     assert np.abs(first - second).max() > 1e-2
     plain = layer(*inputs(), training=False)
     np.testing.assert_array_equal(layer(*inputs()), plain)
-    compiled = run("compiled", call, *inputs())
-    assert np.isfinite(compiled).all()
+    if keras.backend.backend() == "tensorflow":  # on JAX, seeds are arguments
+        compiled = run("compiled", call, *inputs())
+        assert np.abs(compiled - plain).max() > 1e-2
+    # No mask of a loop that is over is left.
     assert np.isfinite(run("eager", call, *inputs())).all()
 
 

@@ -34,9 +34,10 @@ class RNNDecoder(Decoder):
     - `attention=None`: h_t = cell(e_t, h_{t-1}); the source is known from the
       first state alone.
 
-    Unless `initial_state` is given, each first state of a cell is
-    tanh(W [encoded_first; encoded_last]): for a bidirectional encoder, its
-    final states in both directions.
+    Each first state of a cell is tanh(W [encoded_first; encoded_last]): for a
+    bidirectional encoder, its final states in both directions. With
+    `bridge=False` there is no such W, and `initial_state` must be given, as
+    by an encoder that returns its final states.
 
     Args:
         vocabulary_size: number of target ids, padding and specials included.
@@ -55,6 +56,7 @@ class RNNDecoder(Decoder):
             training. That of `attention` drops attention weights.
         tie_embeddings: whether the logits reuse the embedding matrix.
         seed: integer seed of the dropouts.
+        bridge: whether first states are made of the encoded source.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -67,8 +69,7 @@ class RNNDecoder(Decoder):
         training: whether dropout is on.
         initial_state: list of the first states of the cells, each (batch,
             width), a cell's states one after the other. `start` takes it too.
-            A model that always gives it leaves the weights from which they
-            are made otherwise without a gradient.
+            Defaults to those that the bridge makes.
 
     Returns:
         Logits (batch, target_length, vocabulary_size), float32: entry t is
@@ -105,6 +106,7 @@ class RNNDecoder(Decoder):
         dropout=0.0,
         tie_embeddings=False,
         seed=None,
+        bridge=True,
         **kwargs,
     ):
         super().__init__(
@@ -123,6 +125,7 @@ class RNNDecoder(Decoder):
         check_order(query_state, input_feeding)
         self.query_state = query_state
         self.input_feeding = input_feeding
+        self.bridge = bridge
         self.cell = cell
         self.attention = attention
         self.recurrent_cell = self._bare_cell()
@@ -183,8 +186,9 @@ class RNNDecoder(Decoder):
             cell = self.recurrent_cell
             if not cell.built:
                 cell.build((batch, self.embedding_dim))
+        sizes = recurrence.state_sizes(cell) if self.bridge else ()
         self.bridges = []
-        for number, size in enumerate(recurrence.state_sizes(cell)):
+        for number, size in enumerate(sizes):
             bridge = keras.layers.Dense(
                 size,
                 activation="tanh",
@@ -247,6 +251,7 @@ class RNNDecoder(Decoder):
         source_mask = source_mask_of(encoded, source_mask)
         encoded = padding.keep(encoded, source_mask)
         if initial_state is None:
+            self._check_bridge()
             ends = recurrence.ends_of(encoded, source_mask)  # (B, 2D)
             initial_state = [bridge(ends) for bridge in self.bridges]
         first = (ops.shape(encoded)[0], beams, initial_state)
@@ -256,6 +261,15 @@ class RNNDecoder(Decoder):
         memory = self.attention.prepare(encoded, mask=source_mask)
         moving = self.recurrent_cell.initial_state(memory, *first)
         return {"moving": moving, "memory": memory}
+
+    def _check_bridge(self):
+        if not self.bridge:
+            raise validation.invalid(
+                "initial_state",
+                "given where bridge=False",
+                None,
+                "An encoder gives it by returning its final states too.",
+            )
 
     def step(self, tokens, state, index, ancestors=None):
         """Runs one position of each beam; see the protocol.
@@ -301,6 +315,7 @@ class RNNDecoder(Decoder):
             "cell": self.cell if named else serialize(self.cell),
             "query_state": self.query_state,
             "input_feeding": self.input_feeding,
+            "bridge": self.bridge,
         }
         return {**super().get_config(), **config}
 

@@ -180,7 +180,8 @@ def frame_model():
 
 
 def masked_frame_model():
-    return ka.Seq2Seq(FrameEncoder(), decoder(), max_length=4)
+    # The encoder's last states are the decoder's first.
+    return ka.Seq2Seq(FrameEncoder(), decoder(bridge=False), max_length=4)
 
 
 def id_model():

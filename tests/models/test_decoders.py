@@ -457,6 +457,16 @@ def test_explicit_first_states_take_the_place_of_the_bridges():
         decoder(target, encoded, initial_state=other[:3])
 
 
+def test_without_a_bridge_first_states_must_be_given():
+    decoder = RNNDecoder(TARGET_IDS, 5, cell="gru", bridge=False)
+    encoded, target = random_encoded(), target_ids()
+    state = np.full((3, 5), 0.5, "float32")
+    assert decoder(target, encoded, initial_state=[state]).shape == (3, 4, 13)
+    assert not [w for w in decoder.weights if "bridge" in w.path]
+    with pytest.raises(ValueError, match="`initial_state` must be given where"):
+        decoder(target, encoded)
+
+
 def test_dropout_of_the_attention_is_for_training_alone():
     attention = AdditiveAttention(3, dropout=0.5, seed=3)
     for order in ("previous", "current"):

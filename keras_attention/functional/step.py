@@ -99,28 +99,28 @@ class OwnKeys:
 
     def scores(self, score, query, key):
         """Returns (B, N, Q, T)."""
-        length, batch, slots, kv_heads, width = ops.shape(key)
-        heads = query.shape[2]
-        groups = (batch, slots, kv_heads, heads // kv_heads, width)
-        query = ops.reshape(score.scale_query(query), groups)[None]
-        key = key[:, :, :, :, None]  # (T, B, Q, K, 1, H)
+        query, key = _side_by_side(score.scale_query(query)[None], key)
         if score.vector is None:
             scores = _sum_of_products(query, key, axis=-1)
         else:
-            vector = _grouped_vector(score.vector, kv_heads, query)
-            pairs = ops.tanh(query + key)  # (T, B, Q, K, G, H)
+            vector = _vector_of(score, query.shape[3:-1], query.dtype)
+            pairs = ops.tanh(query + key)  # (T, B, Q, N, U)
             scores = _sum_of_products(pairs, vector, axis=-1)
-        scores = ops.reshape(scores, (length, batch, slots, heads))
+        if len(scores.shape) == 5:  # (T, B, Q, K, G)
+            heads = scores.shape[3] * scores.shape[4]
+            scores = ops.reshape(scores, (*ops.shape(scores)[:3], heads))
         return ops.transpose(scores, (1, 3, 2, 0))
 
     def weighted_values(self, weights, value):
         """Returns (B, Q, N, V)."""
-        length, batch, slots, kv_heads, width = ops.shape(value)
-        heads = weights.shape[1]
-        groups = (length, batch, slots, kv_heads, heads // kv_heads, 1)
-        weights = ops.reshape(ops.transpose(weights, (3, 0, 2, 1)), groups)
-        output = _sum_of_products(weights, value[:, :, :, :, None], axis=0)
-        return ops.reshape(output, (batch, slots, heads, width))
+        weights = ops.transpose(weights, (3, 0, 2, 1))  # (T, B, Q, N)
+        weights, value = _side_by_side(weights[..., None], value)
+        output = _sum_of_products(weights, value, axis=0)
+        if len(output.shape) == 5:  # (B, Q, K, G, V)
+            heads = output.shape[2] * output.shape[3]
+            shape = (*ops.shape(output)[:2], heads, output.shape[-1])
+            output = ops.reshape(output, shape)
+        return output
 
     def keep(self, tensor, live):
         """Returns `tensor` with zeros where `live` (B, 1, 1, T) is False."""
@@ -149,7 +149,7 @@ class SharedKeys:
         else:
             groups = (batch, kv_heads, heads // kv_heads, slots, 1, width)
             query = ops.reshape(query, groups)
-            vector = _grouped_vector(score.vector, kv_heads, query)
+            vector = _vector_of(score, query.shape[1:3], query.dtype)
             pairs = ops.tanh(query + key[:, :, None, None])
             scores = ops.sum(pairs * vector[..., None, None, :], axis=-1)
         return ops.reshape(scores, (batch, heads, slots, length))
@@ -169,12 +169,24 @@ class SharedKeys:
         return ops.where(live, tensor, ops.zeros((), tensor.dtype))
 
 
-def _grouped_vector(vector, kv_heads, query):
-    """Returns (K, G, U), or (U,) or (1, U) where all heads share a vector."""
-    vector = ops.cast(vector, query.dtype)
+def _side_by_side(heads, key):
+    """Returns heads (..., N, W) and keys (..., K, H) that broadcast.
+
+    Where groups of heads share a key, as (..., K, G, W) and (..., K, 1, H).
+    """
+    kv_heads, groups = key.shape[-2], heads.shape[-2] // key.shape[-2]
+    if groups == 1:
+        return heads, key
+    shape = (*ops.shape(heads)[:-2], kv_heads, groups, heads.shape[-1])
+    return ops.reshape(heads, shape), key[..., None, :]
+
+
+def _vector_of(score, heads, dtype):
+    """Returns the vector of an additive score, (*heads, U), or shared."""
+    vector = ops.cast(score.vector, dtype)
     if len(vector.shape) == 1 or vector.shape[0] == 1:
         return vector
-    return ops.reshape(vector, (kv_heads, -1, vector.shape[1]))
+    return ops.reshape(vector, (*heads, vector.shape[1]))
 
 
 def _in_order(tensor, columns):

@@ -113,6 +113,19 @@ def test_slots_attend_to_keys_of_their_own(length, width):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_nothing_kept_is_zero(layout):
+    nothing = kept(np.zeros((2, 0, 3, 5), "float32"), layout, 1)
+    output, weights = attend_step(
+        query=np.ones((2, 1, 6, 5), "float32"),
+        key=nothing,
+        value=nothing,
+        layout=LAYOUTS[layout],
+    )
+    np.testing.assert_array_equal(output, np.zeros((2, 1, 6, 5)))
+    assert tuple(weights.shape) == (2, 6, 1, 0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("per_row", [False, True], ids=["one order", "per row"])
 def test_mask_and_bias_are_read_in_the_order_of_the_keys(per_row, layout):
     random = np.random.default_rng(3)

@@ -61,12 +61,13 @@ class AdditiveKernel:
         """Returns (P, K, R, J) from query (P, K, R, U) and key (P, K, J, U)."""
         folded = self._fold(query, key, vector)
         scores = _scores(*folded, self.is_small)  # (P * N, I, J)
-        return ops.reshape(scores, (*ops.shape(query)[:3], key.shape[2]))
+        shape = (*ops.shape(query)[:3], ops.shape(key)[2])
+        return ops.reshape(scores, shape)
 
     def gradients(self, query, key, vector, scores_gradient):
         """Returns the gradients of query, key and vector."""
         folded = self._fold(query, key, vector)
-        rows, keys = ops.shape(folded[0])[:2], key.shape[2]
+        rows, keys = ops.shape(folded[0])[:2], ops.shape(key)[2]
         upstream = ops.reshape(scores_gradient, (*rows, keys))
         query_sum, key_sum, each = _gradients(*folded, upstream, self.is_small)
         parts, key_heads, _, units = ops.shape(key)
@@ -84,7 +85,7 @@ class AdditiveKernel:
         group = self.group
         shape = (parts * key_heads * group, rows // group, units)
         query = ops.reshape(query, shape)
-        key = ops.reshape(key, (parts * key_heads, -1, units))
+        key = ops.reshape(key, (parts * key_heads, ops.shape(key)[2], units))
         vector = _per_head(vector, key_heads * group)
         return (
             query,

@@ -16,6 +16,7 @@ from keras_attention.functional import biases
 from keras_attention.functional import padding
 from keras_attention.functional import scores as score_functions
 from keras_attention.functional.blockwise import attend_blockwise
+from keras_attention.functional.by_length import attend_by_length
 from keras_attention.functional.dense import attend_dense
 
 # Above this many (query, key) pairs "auto" is blockwise: about where the two
@@ -70,10 +71,11 @@ def attend(
         dropout: a `Dropout(rate, seed)` for the weights, or None.
         return_weights: also return the weights.
         implementation: "dense" builds the score matrix, "blockwise" never
-            does. "auto" picks blockwise for long sequences whose lengths
-            are known, dense for short ones, for lengths not known when the
-            graph is traced, and where weights are returned. An explicit
-            request is never replaced.
+            does. "auto" picks blockwise for long sequences, dense for short
+            ones and where weights are returned; where a graph is traced for
+            lengths not known before, each call picks. An explicit request is
+            never replaced. Only "dense" has second derivatives at every
+            length.
 
     Returns:
         Tensor (batch, query_length, num_heads, value_dim) of the dtype of
@@ -120,27 +122,25 @@ def attend(
                 "'blockwise', which never builds the weights. Received: "
                 "return_weights=True. Use implementation='auto' or 'dense'."
             )
-        if 0 in (query.shape[1], key.shape[1]):
-            # No block to cut, and no score to build.
-            return attend_dense(*arguments)[0]
-        return attend_blockwise(*arguments)
+        return _attend_by_size(arguments, largest_dense=0)
     if implementation == "dense" or return_weights:
         output, weights = attend_dense(*arguments)
         return (output, weights) if return_weights else output
-    return _attend_by_size(arguments)
+    return _attend_by_size(arguments, LARGEST_DENSE)
 
 
-def _attend_by_size(arguments):
+def _attend_by_size(arguments, largest_dense):
     """Attends blockwise to long sequences, and densely to short ones.
 
-    Lengths that are not known when a graph is traced count as short: to carry
-    both ways in the graph doubles the time of tracing, and XLA cannot
-    differentiate the choice.
+    With `largest_dense` of 0 all but empty ones are long: those have no block
+    to cut, and no score to build.
     """
     query_length, key_length = (x.shape[1] for x in arguments[:2])
+    if largest_dense and 1 in (query_length, key_length):
+        return attend_dense(*arguments)[0]  # a step
     if query_length is None or key_length is None:
-        return attend_dense(*arguments)[0]
-    if query_length > 1 and query_length * key_length > LARGEST_DENSE:
+        return attend_by_length(*arguments, largest_dense=largest_dense)
+    if query_length * key_length > largest_dense:
         return attend_blockwise(*arguments)
     return attend_dense(*arguments)[0]
 

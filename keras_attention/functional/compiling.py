@@ -132,6 +132,8 @@ class _Programs:
             input_signature=[tf.TensorSpec(s, dtype) for dtype, s in signature],
             jit_compile=self.jit_compile,
             autograph=False,
+            # Written out at each call, it would be optimized as often.
+            experimental_attributes={"_noinline": not self.jit_compile},
         )
 
 

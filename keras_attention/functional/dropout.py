@@ -81,7 +81,6 @@ class Dropout:
         if not self.rate:
             return tensor
         dropout = self.with_seed_tensor()
-        drop = _drop_compiled if _repays_compiling(tensor.shape) else _drop
 
         def run(tensor):
             def gradient(upstream):
@@ -89,7 +88,7 @@ class Dropout:
                 # the largest tensors of a training step.
                 return dropout.apply(upstream)
 
-            return drop(dropout, tensor, None), gradient
+            return _drop_once(dropout, tensor, None), gradient
 
         return ops.custom_gradient(run)(tensor)
 
@@ -105,8 +104,17 @@ class Dropout:
         """
         if not self.rate:
             return tensor
-        drop = _drop_compiled if _repays_compiling(tensor.shape) else _drop
-        return drop(self.with_seed_tensor(), tensor, indices)
+        return _drop_once(self.with_seed_tensor(), tensor, indices)
+
+
+def _drop_once(dropout, tensor, indices):
+    """Drops by a program that was compiled, or at least traced, before."""
+    if _repays_compiling(tensor.shape):
+        return _drop_compiled(dropout, tensor, indices)
+    dropped = _drop_traced(dropout, tensor, indices)
+    if hasattr(dropped, "set_shape"):  # which one trace for all has lost
+        dropped.set_shape(tensor.shape)
+    return dropped
 
 
 def _repays_compiling(shape):
@@ -131,6 +139,15 @@ def _drop(dropout, tensor, indices):
 
 # A hash is a dozen operations, of which each outside XLA is a pass over memory.
 _drop_compiled = compiling.separately_compiled(_drop)
+
+
+def _unknown_sizes(position, shape):
+    """Sizes tell no programs apart, except that of the seed."""
+    return shape if position == 0 else (None,) * len(shape)
+
+
+# The hash is some sixty operations, which take 0.2 s to trace with gradients.
+_drop_traced = compiling.traced_once(_unknown_sizes)(_drop)
 
 
 def coordinates(shape, starts):

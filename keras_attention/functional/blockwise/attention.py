@@ -2,15 +2,16 @@
 
 import contextlib
 import contextvars
+from collections.abc import Callable
 
 from keras import backend
 from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import compiling
-from keras_attention.functional.blockwise import backward as backward_pass
 from keras_attention.functional.blockwise import bias_gradients
-from keras_attention.functional.blockwise import forward as forward_pass
+from keras_attention.functional.blockwise.backward import backward
+from keras_attention.functional.blockwise.forward import forward
 from keras_attention.functional.blockwise.grid import BATCH
 from keras_attention.functional.blockwise.grid import TILES
 from keras_attention.functional.blockwise.grid import Grid
@@ -31,8 +32,8 @@ SECOND_DERIVATIVE = (
 SCHEDULES = ("auto", TILES, BATCH)
 
 _schedule = contextvars.ContextVar("schedule", default="auto")
-forward = compiling.separately_compiled(forward_pass.forward)
-backward = compiling.separately_compiled(backward_pass.backward)
+_forward_compiled = compiling.separately_compiled(forward)
+_backward_compiled = compiling.separately_compiled(backward)
 
 
 @contextlib.contextmanager
@@ -103,6 +104,27 @@ def attend_blockwise(
     Raises:
         ValueError: if a second derivative is taken.
     """
+    inputs, bias = inputs_of(query, key, value, score, bias, sink)
+    grid = Grid.of(
+        inputs,
+        block_sizes,
+        schedule=current_schedule(),
+        kernel=score.kernel(query, key, mask),
+        mask=mask,
+        bias=bias,
+        logit_soft_cap=logit_soft_cap,
+        dropout=None if dropout is None else dropout.with_seed_tensor(),
+    )
+    if _is_long(grid):
+        directions = _forward_compiled, _backward_compiled
+    else:
+        directions = forward, backward
+    output = differentiable(*directions, inputs, grid)
+    return ops.cast(output, query.dtype)
+
+
+def inputs_of(query, key, value, score, bias, sink):
+    """Returns the `Inputs` of a call of `attend`, and how to read its bias."""
     bias, bias_tensor = bias_gradients.part(bias, query.shape[2])
     vector = score.vector
     if vector is not None:
@@ -115,37 +137,35 @@ def attend_blockwise(
         sink=None if sink is None else ops.convert_to_tensor(sink),
         vector=vector,
     )
-    grid = Grid.of(
-        inputs,
-        block_sizes,
-        schedule=current_schedule(),
-        kernel=score.kernel(query, key, mask),
-        mask=mask,
-        bias=bias,
-        logit_soft_cap=logit_soft_cap,
-        dropout=None if dropout is None else dropout.with_seed_tensor(),
-    )
-    return ops.cast(_attend(grid, inputs), query.dtype)
+    return inputs, bias
 
 
-def _attend(grid: Grid, inputs: Inputs):
-    """Attends with the gradient that is written by hand."""
+def differentiable(
+    forward: Callable, backward: Callable, inputs: Inputs, question
+):
+    """Returns the output of attention, with a gradient written by hand.
+
+    Args:
+        forward: function of `Inputs` and of the question; returns the output
+            and the residuals, a flat tuple.
+        backward: function of `Inputs`, of the question, of the output and
+            residuals and of the gradient of the output; returns the gradients
+            as `Inputs`.
+        inputs: the `Inputs`.
+        question: what is asked of them, without a gradient of its own.
+    """
     given = {k: v for k, v in inputs._asdict().items() if v is not None}
-    is_long = _is_long(grid)
 
     def named(tensors):
         return Inputs(**dict(zip(given, tensors, strict=True)))
 
     def run(*tensors):
-        solve = forward if is_long else forward_pass.forward
-        output, statistics = solve(grid, named(tensors))
-        return output, (output, statistics)
+        results = forward(named(tensors), question)
+        return results[0], results
 
     def differentiate(*tensors):
-        *tensors, output, statistics, upstream = tensors
-        inputs = named(tensors)
-        solve = backward if is_long else backward_pass.backward
-        gradients = solve(grid, inputs, output, statistics, upstream)
+        tensors, saved = tensors[: len(given)], tensors[len(given) :]
+        gradients = backward(named(tensors), question, *saved)
         return [
             ops.cast(getattr(gradients, name), tensor.dtype)
             for name, tensor in zip(given, tensors, strict=True)

@@ -17,14 +17,15 @@ from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.blockwise.grid import Place
 from keras_attention.functional.blockwise.scores import block_scores
 from keras_attention.functional.blockwise.scores import drop
+from keras_attention.functional.kernels import multiply
 
 
-def backward(grid: Grid, inputs: Inputs, output, statistics, output_gradient):
+def backward(inputs: Inputs, grid: Grid, output, statistics, output_gradient):
     """Returns the gradients of `inputs`, as `Inputs`.
 
     Args:
-        grid: the `Grid` of the forward pass.
-        inputs: its `Inputs`.
+        inputs: the `Inputs` of the forward pass.
+        grid: its `Grid`.
         output: what came out, (B, T, N, V).
         statistics: row maximum and row sum, (tiles, K, R, 2).
         output_gradient: (B, T, N, V).
@@ -78,7 +79,7 @@ def _block_gradients(
 ):
     """Returns the gradients of one block; that of the scores as `bias`."""
     scores, capped = block_scores(grid, inputs, query, key, place)
-    weights_gradient = ops.matmul(upstream, ops.swapaxes(value, 2, 3))
+    weights_gradient = multiply(upstream, ops.swapaxes(value, 2, 3))
     weights_gradient = drop(grid, weights_gradient, place)  # (P, K, R, J)
     weights, scores_gradient = _softmax_gradient(
         scores, statistics, weights_gradient, dot
@@ -90,7 +91,7 @@ def _block_gradients(
         query, key, inputs.vector, raw_gradient
     )
     columns = ops.swapaxes(drop(grid, weights, place), 2, 3)  # (P, K, J, R)
-    value = ops.matmul(columns, upstream)  # (P, K, J, V)
+    value = multiply(columns, upstream)  # (P, K, J, V)
     return Inputs(query, key, value, bias=scores_gradient, vector=vector)
 
 

@@ -39,6 +39,20 @@ class TensorBlocks:
         """Returns the bias of a block, (1 or N, 1 or I, 1 or J)."""
         return TensorBias(tensor).block(*area, row=row)[0]
 
+    def whole(self, tensor):
+        """Returns the bias as an object of `biases`."""
+        return TensorBias(tensor)
+
+    def sum_whole(self, tensor, gradient):
+        """Returns the gradient of the tensor from that of all scores."""
+        for axis in range(4):
+            if tensor.shape[axis] == 1:
+                gradient = ops.sum(gradient, axis=axis, keepdims=True)
+            elif tensor.shape[axis] is None:
+                size = ops.shape(tensor)[axis]
+                gradient = _without_padding(gradient, axis, size)
+        return gradient
+
     def zeros(self, grid, tensor, dtype):
         """Returns the buffer that `add` adds to."""
         _, heads, queries, keys = tensor.shape
@@ -106,7 +120,18 @@ class DistanceBlocks:
 
     def block(self, values, area: tuple, row):
         """Returns the bias of a block, (N, I, J)."""
-        return DistanceBias(values, self.zero).block(*area)
+        return self.whole(values).block(*area)
+
+    def whole(self, values):
+        """Returns the bias as an object of `biases`."""
+        return DistanceBias(values, self.zero)
+
+    def sum_whole(self, values, gradient):
+        """Returns the gradient of the values from that of all scores."""
+        queries = ops.shape(gradient)[2]
+        gradient = ops.sum(gradient, axis=0, keepdims=True)  # (1, N, T, S)
+        sums = _diagonal_sums(gradient)  # (1, N, T + S - 1)
+        return self._sum_to_values(values, sums, 1 - queries)
 
     def zeros(self, grid, values, dtype):
         """Returns a buffer with a vector for each shift between blocks."""
@@ -123,14 +148,17 @@ class DistanceBlocks:
 
     def join(self, grid, values, sums):
         """Returns the gradient of the values, (N, distances)."""
-        _, heads, distances = sums.shape  # (shifts, N, I + J - 1)
         shift = ops.arange(_shifts(grid), dtype="int32") * _step(grid)
         lowest = 1 - grid.query_blocks * grid.query_block
-        distance = ops.arange(distances, dtype="int32")
-        distance = lowest + shift[:, None] + distance
+        return self._sum_to_values(values, sums, lowest + shift[:, None])
+
+    def _sum_to_values(self, values, sums, lowest):
+        """Sums (shifts, N, X), whose first distances are `lowest`, by value."""
+        _, heads, distances = ops.shape(sums)
+        distance = lowest + ops.arange(distances, dtype="int32")
         gradient = ops.segment_sum(
             ops.reshape(ops.moveaxis(sums, 1, 2), (-1, heads)),
-            ops.reshape(DistanceBias(values, self.zero).index(distance), (-1,)),
+            ops.reshape(self.whole(values).index(distance), (-1,)),
             num_segments=values.shape[1],
         )
         return ops.transpose(gradient)
@@ -152,9 +180,10 @@ def _shifts(grid):
 
 def _diagonal_sums(blocks):
     """Sums (P, N, I, J) along diagonals, lowest key - query first."""
-    _, heads, queries, keys = blocks.shape
+    _, heads, queries, keys = ops.shape(blocks)
     blocks = ops.flip(blocks, axis=2)
-    blocks = ops.pad(blocks, ((0, 0), (0, 0), (0, 0), (0, queries)))
+    surplus = ops.zeros((*ops.shape(blocks)[:3], queries), blocks.dtype)
+    blocks = ops.concatenate([blocks, surplus], axis=3)
     # Relative shift (Music Transformer): rows that are one shorter each move
     # one to the right.
     flat = ops.reshape(blocks, (-1, heads, queries * (keys + queries)))

@@ -13,9 +13,10 @@ from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.blockwise.grid import Place
 from keras_attention.functional.blockwise.scores import block_scores
 from keras_attention.functional.blockwise.scores import drop
+from keras_attention.functional.kernels import multiply
 
 
-def forward(grid: Grid, inputs: Inputs):
+def forward(inputs: Inputs, grid: Grid):
     """Returns the output (B, T, N, V), and the softmax statistics.
 
     Those are the row maximum and the row sum of exp(score - maximum), side by
@@ -36,7 +37,7 @@ def forward(grid: Grid, inputs: Inputs):
             scores, _ = block_scores(grid, inputs, queries, keys, place)
             powers, maximum, total, shrink = _add_to_sum(scores, maximum, total)
             dropped = drop(grid, powers, place)  # (P, K, R, J)
-            output = output * shrink + ops.matmul(dropped, values)
+            output = output * shrink + multiply(dropped, values)
             return maximum, total, output
 
         state = _start(grid, inputs, queries, value_dim)

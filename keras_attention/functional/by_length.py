@@ -1,0 +1,246 @@
+"""attend() where a graph is traced for lengths that it does not know.
+
+The graph holds both ways, dense and blockwise, and a switch on the lengths
+inside one gradient written by hand: XLA cannot differentiate the choice, but
+compiles only the branch that a `switch` takes. The dense branch keeps its
+weights for the gradient, the other none. Each direction is traced once for all
+layers that ask alike, so that the graph holds a call and not its operations.
+
+Letters as in `blockwise/grid.py`.
+"""
+
+import dataclasses
+from typing import Any
+
+from keras import ops
+
+from keras_attention.functional import compiling
+from keras_attention.functional.blockwise import attention as wing
+from keras_attention.functional.blockwise.backward import backward
+from keras_attention.functional.blockwise.forward import forward
+from keras_attention.functional.blockwise.grid import Grid
+from keras_attention.functional.blockwise.grid import Inputs
+from keras_attention.functional.dense import attend_dense
+from keras_attention.functional.kernels import multiply
+from keras_attention.functional.precision import at_least_float32
+from keras_attention.functional.scores import AdditiveScore
+from keras_attention.functional.scores import DotProductScore
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked, without the tensors that have a gradient.
+
+    Args:
+        largest_dense: (query, key) pairs up to which the answer is dense.
+        schedule: of blockwise attention.
+        mask: a `Mask` or None.
+        bias: how to read the bias, or None; see `bias_gradients.part`.
+        logit_soft_cap: number or None.
+        dropout: a `Dropout` or None.
+    """
+
+    largest_dense: int
+    schedule: str
+    mask: Any
+    bias: Any
+    logit_soft_cap: float | None
+    dropout: Any
+
+    def score(self, inputs: Inputs):
+        """Returns the score of a query that has been scaled before."""
+        if inputs.vector is None:
+            return DotProductScore(scale=1.0)
+        return AdditiveScore(inputs.vector)
+
+    def grid(self, inputs: Inputs) -> Grid:
+        """Returns the grid of the blockwise answer."""
+        return Grid.of(
+            inputs,
+            wing.BLOCK_SIZES,
+            schedule=self.schedule,
+            kernel=self.kernel(inputs),
+            mask=self.mask,
+            bias=self.bias,
+            logit_soft_cap=self.logit_soft_cap,
+            dropout=self.dropout,
+        )
+
+    def kernel(self, inputs: Inputs):
+        """Returns what computes scores and their gradients."""
+        score = self.score(inputs)
+        return score.kernel(inputs.query, inputs.key, self.mask)
+
+
+def attend_by_length(
+    query,
+    key,
+    value,
+    score,
+    mask,
+    bias,
+    logit_soft_cap,
+    sink,
+    dropout,
+    *,
+    largest_dense: int,
+):
+    """Returns the output of attention, (B, T, N, V); arguments of `attend`.
+
+    Args:
+        largest_dense: (query, key) pairs up to which the answer is dense.
+
+    Raises:
+        ValueError: if a second derivative is taken.
+    """
+    inputs, bias = wing.inputs_of(query, key, value, score, bias, sink)
+    question = Question(
+        largest_dense=largest_dense,
+        schedule=wing.current_schedule(),
+        mask=mask,
+        bias=bias,
+        logit_soft_cap=logit_soft_cap,
+        dropout=None if dropout is None else dropout.with_seed_tensor(),
+    )
+    output = wing.differentiable(_forward, _backward, inputs, question)
+    output = ops.cast(output, query.dtype)
+    output.set_shape((*query.shape[:3], value.shape[3]))  # lost in the switch
+    return output
+
+
+def _unknown_lengths(position, shape):
+    """Batch and length of query, key and value tell no programs apart."""
+    return (None, None, *shape[2:]) if position < 3 else shape
+
+
+@compiling.traced_once(_unknown_lengths)
+def _forward(inputs: Inputs, question: Question):
+    """Returns the output, the statistics of blocks, and the dense weights.
+
+    One of the last two is empty.
+    """
+
+    def dense():
+        bias = question.bias and question.bias.whole(inputs.bias)
+        output, weights = attend_dense(
+            inputs.query,
+            inputs.key,
+            inputs.value,
+            question.score(inputs),
+            question.mask,
+            bias,
+            question.logit_soft_cap,
+            inputs.sink,
+            question.dropout,
+        )
+        return output, ops.zeros((0, 0, 0, 0), output.dtype), weights
+
+    def by_blocks():
+        output, statistics = forward(inputs, question.grid(inputs))
+        return output, statistics, ops.zeros((0, 0, 0, 0), output.dtype)
+
+    return _switch(inputs, question, dense, by_blocks)
+
+
+@compiling.traced_once(_unknown_lengths)
+def _backward(inputs, question, output, statistics, weights, output_gradient):
+    """Returns the gradients of `inputs`, as `Inputs`."""
+
+    def dense():
+        return given(
+            _dense_backward(inputs, question, output, weights, output_gradient)
+        )
+
+    def by_blocks():
+        grid = question.grid(inputs)
+        rows = grid.group * grid.query_block
+        shape = (-1, grid.key_heads, rows, 2)  # lost in the switch
+        saved = output, ops.reshape(statistics, shape), output_gradient
+        return given(backward(inputs, grid, *saved))
+
+    def given(gradients):
+        return tuple(x for x in gradients if x is not None)
+
+    gradients = iter(_switch(inputs, question, dense, by_blocks))
+    return Inputs(*(x if x is None else next(gradients) for x in inputs))
+
+
+def _switch(inputs, question, dense, by_blocks):
+    """Returns what one of two functions returns, chosen by the lengths."""
+    # In floats: in integers the product of two long lengths overflows.
+    queries, keys = (
+        ops.cast(ops.shape(tensor)[1], "float32")
+        for tensor in (inputs.query, inputs.key)
+    )
+    is_long = queries * keys > float(question.largest_dense)
+    if question.largest_dense:  # one query is a step: dense at any length
+        is_long = ops.logical_and(is_long, queries > 1.0)
+    # Not a `cond`, of which XLA compiles both branches.
+    return ops.switch(ops.cast(is_long, "int32"), [dense, by_blocks])
+
+
+def _dense_backward(inputs, question, output, weights, output_gradient):
+    """Returns the gradients of `attend_dense`; see `blockwise/backward.py`."""
+    key_heads = inputs.key.shape[2]
+    query = _fold(inputs.query, key_heads)  # (B, K, G * T, H)
+    upstream = _fold(output_gradient, key_heads)  # (B, K, G * T, V)
+    key, value = (
+        ops.transpose(at_least_float32(x), (0, 2, 1, 3))  # (B, K, S, ...)
+        for x in (inputs.key, inputs.value)
+    )
+
+    def drop(tensor):
+        if question.dropout is None:
+            return tensor
+        tensor = question.dropout.apply(ops.reshape(tensor, ops.shape(weights)))
+        return ops.reshape(tensor, ops.shape(rows))
+
+    batch, _, _, keys = ops.shape(weights)
+    rows = ops.reshape(weights, (*ops.shape(query)[:3], keys))  # (B, K, GT, S)
+    weights_gradient = drop(multiply(upstream, ops.swapaxes(value, 2, 3)))
+    dot = _fold(output_gradient * output, key_heads)
+    dot = ops.sum(dot, axis=-1, keepdims=True)  # D, (B, K, G * T, 1)
+    scores_gradient = raw_gradient = rows * (weights_gradient - dot)
+    kernel, cap = question.kernel(inputs), question.logit_soft_cap
+    if cap is not None:
+        raw = kernel.scores(query, key, inputs.vector)
+        slope = 1.0 - ops.square(ops.tanh(raw / cap))
+        raw_gradient = raw_gradient * slope
+    query_gradient, key_gradient, vector_gradient = kernel.gradients(
+        query, key, inputs.vector, raw_gradient
+    )
+    value_gradient = multiply(ops.swapaxes(drop(rows), 2, 3), upstream)
+    bias_gradient = sink_gradient = None
+    if inputs.bias is not None:
+        gradient = ops.reshape(scores_gradient, ops.shape(weights))
+        bias_gradient = question.bias.sum_whole(inputs.bias, gradient)
+    if inputs.sink is not None:
+        rest = 1.0 - ops.sum(rows, axis=-1, keepdims=True)  # weight of the sink
+        gradient = ops.reshape(rest * dot, ops.shape(weights)[:3])  # (B, N, T)
+        sink_gradient = -ops.sum(gradient, axis=(0, 2))
+    return Inputs(
+        query=_unfold(query_gradient, inputs.query),
+        key=ops.transpose(key_gradient, (0, 2, 1, 3)),
+        value=ops.transpose(value_gradient, (0, 2, 1, 3)),
+        bias=bias_gradient,
+        sink=sink_gradient,
+        vector=vector_gradient,
+    )
+
+
+def _fold(tensor, key_heads):
+    """Returns (B, K, G * T, X) from (B, T, N, X)."""
+    batch, length, heads, width = ops.shape(tensor)
+    shape = (batch, length, key_heads, heads // key_heads, width)
+    tensor = ops.transpose(ops.reshape(tensor, shape), (0, 2, 3, 1, 4))
+    rows = heads // key_heads * length
+    return ops.reshape(tensor, (batch, key_heads, rows, width))
+
+
+def _unfold(tensor, like):
+    """Returns a tensor of the shape of `like` from what `_fold` made of it."""
+    batch, length, heads, width = ops.shape(like)
+    key_heads = tensor.shape[1]
+    shape = (batch, key_heads, heads // key_heads, length, width)
+    tensor = ops.transpose(ops.reshape(tensor, shape), (0, 3, 1, 2, 4))
+    return ops.reshape(tensor, (batch, length, heads, width))

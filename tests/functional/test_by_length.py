@@ -1,0 +1,252 @@
+"""Lengths that a graph does not know: each call picks dense or blockwise."""
+
+import gc
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from programs import largest_tensor
+from programs import lowered
+from test_blockwise import BIASES
+from test_blockwise import MASKS
+from test_blockwise import B
+from test_blockwise import H
+from test_blockwise import K
+from test_blockwise import S
+from test_blockwise import T
+from test_blockwise import V
+from test_blockwise import arrays_of
+from test_blockwise import numbers
+
+from keras_attention import functional
+from keras_attention import masks
+from keras_attention.functional import attend
+from keras_attention.functional import attention
+from keras_attention.functional import by_length
+from keras_attention.functional import compiling
+
+pytestmark = pytest.mark.tensorflow_only
+
+# name: mask, bias, soft cap, sink, dropout rate, additive score, group size.
+CASES = {
+    "plain": ("none", "none", None, False, 0.0, False, 1),
+    "all options": ("and", "full", 2.0, True, 0.3, False, 2),
+    "distances": ("window", "distance", 1.5, True, 0.0, False, 1),
+    "additive": ("padding", "per key", None, False, 0.0, True, 2),
+    "additive, an empty row": (
+        "lengths with an empty row",
+        "distance from an end",
+        2.0,
+        True,
+        0.3,
+        True,
+        2,
+    ),
+}
+
+
+def answer(case, implementation):
+    """Returns a function of tensors by name: the output and its gradients."""
+    mask, bias, cap, has_sink, rate, is_additive, _ = CASES[case]
+
+    def call(tensors):
+        tensors = dict(tensors)
+        bias_tensor, sink = tensors.pop("bias"), tensors.pop("sink")
+        vector = tensors.pop("vector")
+        score = functional.DotProductScore()
+        if is_additive:
+            score = functional.AdditiveScore(vector)
+        return attend(
+            **tensors,
+            score=score,
+            mask=MASKS[mask](),
+            bias=BIASES[bias][1](bias_tensor),
+            logit_soft_cap=cap,
+            sink=sink if has_sink else None,
+            dropout=functional.Dropout(rate, seed=7) if rate else None,
+            implementation=implementation,
+        )
+
+    def run(tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            output = call(tensors)
+            loss = tf.reduce_sum(tf.sin(output) * output)
+        gradients = tape.gradient(
+            loss, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return {"output": output, **gradients}
+
+    return run
+
+
+def without_lengths(function, tensors, **settings):
+    """Returns the function traced for unknown batch and lengths."""
+
+    def shape(name, tensor):
+        is_long = name in ("query", "key", "value")
+        return (None, None, *tensor.shape[2:]) if is_long else tensor.shape
+
+    signature = {
+        name: tf.TensorSpec(shape(name, tensor), tensor.dtype)
+        for name, tensor in tensors.items()
+    }
+    return tf.function(
+        function, input_signature=[signature], autograph=False, **settings
+    )
+
+
+@pytest.mark.parametrize("path", ["graph", "xla"])
+@pytest.mark.parametrize("largest_dense", [1, 10**6], ids=["long", "short"])
+@pytest.mark.parametrize("case", CASES)
+def test_either_branch_is_dense(case, largest_dense, path, monkeypatch):
+    monkeypatch.setattr(attention, "LARGEST_DENSE", largest_dense)
+    arrays = arrays_of(CASES[case][1], CASES[case][-1])
+    arrays["vector"] = numbers(H, seed=8)
+    tensors = {name: tf.constant(array) for name, array in arrays.items()}
+    found = without_lengths(
+        answer(case, "auto"), tensors, jit_compile=path == "xla"
+    )(tensors)
+    for name, expected in answer(case, "dense")(tensors).items():
+        np.testing.assert_allclose(
+            found[name], expected, rtol=0, atol=3e-5, err_msg=name
+        )
+
+
+def self_attention(implementation="auto", **settings):
+    def run(tensors):
+        x = tensors["query"]
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            output = attend(
+                query=x,
+                key=x,
+                value=x,
+                implementation=implementation,
+                **settings,
+            )
+            loss = tf.reduce_sum(output * output)
+        return output, tape.gradient(loss, x)
+
+    return run
+
+
+def program(length):
+    """What XLA is given for a batch of this length, traced for any length."""
+    tensors = {"query": tf.zeros((1, length, 2, 3))}
+    traced = without_lengths(self_attention(), tensors)
+    return lowered(traced, tensors)
+
+
+def test_xla_compiles_only_the_branch_that_is_taken():
+    short, long = program(31), program(2503)
+    assert "while(" not in short
+    assert "while(" in long
+    assert largest_tensor(long) < 2503 * 2503 / 4
+    branches = re.findall(r"branch_computations=\{(.*?)\}", short)
+    assert len(branches) == 2  # forward and backward, of one branch each
+    assert not any("," in branch for branch in branches)
+
+
+@pytest.mark.parametrize("path", ["graph", "xla"])
+@pytest.mark.parametrize("lengths", [(0, S), (T, 0), (0, 0)], ids=str)
+def test_explicit_blockwise_of_no_position(lengths, path):
+    queries, keys = lengths
+    tensors = {
+        "query": tf.zeros((B, queries, K, H)),
+        "key": tf.zeros((B, keys, K, H)),
+        "value": tf.zeros((B, keys, K, V)),
+    }
+
+    def run(tensors):
+        query_mask, key_mask = (
+            tf.ones(tf.shape(tensors[name])[:2], "bool")
+            for name in ("query", "key")
+        )
+        mask = masks.QueryPadding(query_mask) & masks.Padding(key_mask)
+        bias = tf.ones((tf.shape(query_mask)[1], tf.shape(key_mask)[1]))
+        return attend(
+            **tensors, mask=mask, bias=bias, implementation="blockwise"
+        )
+
+    run = without_lengths(run, tensors, jit_compile=path == "xla")
+    output = run(tensors).numpy()
+    assert output.shape == (B, queries, K, V)
+    assert not output.any()
+
+
+def test_layers_that_ask_alike_share_one_trace(monkeypatch):
+    traced = []
+
+    def counted(name):
+        programs = compiling._Programs(getattr(by_length, name).__wrapped__, 0)
+        trace = programs._trace
+        programs._trace = lambda *key: traced.append(name) or trace(*key)
+        relax = by_length._unknown_lengths
+        monkeypatch.setattr(
+            by_length, name, lambda *arguments: programs(arguments, relax)
+        )
+
+    counted("_forward")
+    counted("_backward")
+    tensors = {"query": tf.zeros((B, T, K, H))}
+
+    def run(tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors["query"])
+            x = tensors["query"]
+            for offset in (0, 2, 5):
+                mask = masks.Causal(offset)
+                x = attend(query=x, key=x, value=x, mask=mask)
+            loss = tf.reduce_sum(x)
+        return tape.gradient(loss, tensors["query"])
+
+    without_lengths(run, tensors).get_concrete_function()
+    assert traced == ["_forward", "_backward"]
+
+
+def test_portable_graph_asks_for_no_compiler():
+    tensors = {"query": tf.zeros((B, T, K, H))}
+    run = without_lengths(self_attention(mask=masks.Causal()), tensors)
+    with functional.portable():
+        graph = run.get_concrete_function().graph.as_graph_def()
+    assert "Case" in str(graph)
+    for function in graph.library.function:
+        assert not function.attr["_XlaMustCompile"].b
+
+
+def test_program_outlives_its_place_in_the_cache(monkeypatch):
+    monkeypatch.setattr(compiling, "MOST_PROGRAMS", 1)
+    traced = []
+
+    @compiling.traced_once(lambda position, shape: shape)
+    def add(x, number):
+        traced.append(number)
+        return x + number
+
+    @tf.function(autograph=False)
+    def run(x):
+        return add(x, 2) * add(x, 3)
+
+    x = tf.constant([5.0])
+    assert run(x).numpy().tolist() == [56.0]
+    add(x, 4)
+    gc.collect()
+    assert run(x).numpy().tolist() == [56.0]
+    add(x, 2)
+    assert traced == [2, 3, 4, 2]
+
+
+def test_second_derivative_is_refused():
+    def second(tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors["query"])
+            _, gradient = self_attention()(tensors)
+            loss = tf.reduce_sum(gradient)
+        return tape.gradient(loss, tensors["query"])
+
+    tensors = {"query": tf.zeros((B, T, K, H))}
+    run = without_lengths(second, tensors)
+    with pytest.raises(ValueError, match="must be 'dense' where second"):
+        run.get_concrete_function()

@@ -218,7 +218,7 @@ def test_transformer_encoder_is_its_blocks_in_a_row():
     post_norm = ENCODERS["transformer"](normalize_first=False)
     outputs = ops.convert_to_numpy(post_norm(source))
     assert_close(outputs.mean(axis=-1), np.zeros((1, 5)))
-    assert not hasattr(post_norm, "normalization")
+    assert post_norm.normalization is None
 
 
 # --- bad input ---------------------------------------------------------------

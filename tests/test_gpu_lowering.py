@@ -141,8 +141,9 @@ def test_every_layer_lowers():
     assert {name.split(",")[0] for name in LAYERS} == set(layers.__all__)
 
 
+@pytest.mark.parametrize("schedule", ["tiles", "batch"])
 @pytest.mark.parametrize("score", ["dot product", "additive"])
-def test_blockwise_attention_lowers(score):
+def test_blockwise_attention_lowers(score, schedule):
     units = 3
     tensors = {
         "query": numbers(BATCH, 521, 2, units),
@@ -167,7 +168,8 @@ def test_blockwise_attention_lowers(score):
             implementation="blockwise",
         )
 
-    assert_runs_on_a_gpu(lambda x: gradients_of(output, x), tensors)
+    with functional.blockwise.schedule(schedule):
+        assert_runs_on_a_gpu(lambda x: gradients_of(output, x), tensors)
 
 
 MODELS = {

@@ -167,8 +167,9 @@ def test_every_layer_lowers():
     assert lowered_layers == set(layers.__all__) - PARTS
 
 
+@pytest.mark.parametrize("schedule", ["tiles", "batch"])
 @pytest.mark.parametrize("score", ["dot product", "additive"])
-def test_blockwise_attention_lowers(score):
+def test_blockwise_attention_lowers(score, schedule):
     units = 3
     tensors = {
         "query": numbers(BATCH, 521, 2, units),
@@ -193,7 +194,8 @@ def test_blockwise_attention_lowers(score):
             implementation="blockwise",
         )
 
-    assert_runs_on_a_gpu(lambda x: gradients_of(output, x), tensors)
+    with functional.blockwise.schedule(schedule):
+        assert_runs_on_a_gpu(lambda x: gradients_of(output, x), tensors)
 
 
 MODELS = {

@@ -9,7 +9,9 @@ from keras import ops
 
 from keras_attention import functional
 from keras_attention import masks
+from keras_attention.functional import blockwise
 from keras_attention.functional.blockwise import attend_blockwise
+from keras_attention.functional.blockwise.attention import current_schedule
 from keras_attention.functional.dense import attend_dense
 
 B, T, S, K, H, V = 2, 11, 13, 3, 5, 7
@@ -159,6 +161,23 @@ def test_blockwise_is_dense_under_each_mask(mask):
     check_equals_dense(PATH, arrays, mask=mask, bias="none")
 
 
+MANY_BLOCKS = ["causal with an offset per row", "segments", "array per row"]
+
+
+@pytest.mark.parametrize("mask", few(MANY_BLOCKS, "array per row"))
+def test_all_tiles_at_once_is_dense_under_each_mask(mask):
+    arrays = arrays_of("none", groups=2).values()
+    with blockwise.schedule("batch"):
+        check_equals_dense(PATH, arrays, mask=mask, bias="none", rate=0.3)
+
+
+@pytest.mark.parametrize("bias", few(BIASES, "per query", "distance"))
+def test_all_tiles_at_once_is_dense_with_each_bias(bias):
+    arrays = arrays_of(bias, groups=2).values()
+    with blockwise.schedule("batch"):
+        check_equals_dense(PATH, arrays, mask="and", bias=bias, with_sink=True)
+
+
 @pytest.mark.parametrize("bias", few(BIASES, "per key", "distance"))
 def test_blockwise_is_dense_with_each_bias(bias):
     arrays = arrays_of(bias, groups=2).values()
@@ -167,17 +186,19 @@ def test_blockwise_is_dense_with_each_bias(bias):
 
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize("path", ["graph", "xla"])
-def test_blockwise_is_dense_when_compiled(path):
+@pytest.mark.parametrize("schedule", ["tiles", "batch"])
+def test_blockwise_is_dense_when_compiled(schedule, path):
     arrays = arrays_of("distance", groups=2).values()
-    check_equals_dense(
-        path,
-        arrays,
-        mask="and",
-        bias="distance",
-        cap=2.0,
-        with_sink=True,
-        rate=0.3,
-    )
+    with blockwise.schedule(schedule):
+        check_equals_dense(
+            path,
+            arrays,
+            mask="and",
+            bias="distance",
+            cap=2.0,
+            with_sink=True,
+            rate=0.3,
+        )
 
 
 @hypothesis.settings(max_examples=8 if IS_TENSORFLOW else 3)
@@ -188,10 +209,25 @@ def test_blockwise_is_dense_when_compiled(path):
     with_sink=strategies.booleans(),
     rate=strategies.sampled_from([0.0, 0.3]),
     groups=strategies.sampled_from([1, 2]),
+    schedule=strategies.sampled_from(["tiles", "batch"]),
 )
-def test_blockwise_is_dense_for_all_options_together(groups, **case):
+def test_blockwise_is_dense_for_all_options_together(groups, schedule, **case):
     arrays = arrays_of(case["bias"], groups).values()
-    check_equals_dense(PATH, arrays, **case)
+    with blockwise.schedule(schedule):
+        check_equals_dense(PATH, arrays, **case)
+
+
+def test_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="`name` must be.*Received: name="):
+        with blockwise.schedule("rows"):
+            pass
+
+
+def test_processors_visit_tile_by_tile():
+    assert current_schedule() == "tiles"
+    with blockwise.schedule("batch"):
+        assert current_schedule() == "batch"
+    assert current_schedule() == "tiles"
 
 
 @pytest.mark.parametrize(

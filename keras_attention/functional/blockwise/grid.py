@@ -110,18 +110,13 @@ class Grid:
     def group(self) -> int:
         return self.num_heads // self.key_heads
 
-    # --- tensors in blocks ---------------------------------------------------
-
     def cut_queries(self, tensor):
         """Cuts (B, T, N, X) into (tiles, K, R, X), padded with zeros."""
         blocks = self.query_blocks
         tensor = _pad(tensor, blocks * self.query_block - self.query_length)
-        shape = (self.batch, blocks, self.query_block)
-        width = tensor.shape[3]
-        tensor = ops.reshape(
-            tensor, (*shape, self.key_heads, self.group, width)
-        )
-        tensor = ops.transpose(tensor, (0, 1, 3, 4, 2, 5))
+        heads, width = (self.key_heads, self.group), tensor.shape[3]
+        shape = (self.batch, blocks, self.query_block, *heads, width)
+        tensor = ops.transpose(ops.reshape(tensor, shape), (0, 1, 3, 4, 2, 5))
         rows = self.group * self.query_block
         return ops.reshape(tensor, (-1, self.key_heads, rows, width))
 
@@ -153,10 +148,8 @@ class Grid:
         """Returns the block of each tile, (P, ...), in at least float32."""
         if self.schedule == BATCH:
             return at_least_float32(ops.take(blocks, index, axis=0))
-        starts = (index,) + (0,) * (len(blocks.shape) - 1)
-        return at_least_float32(
-            ops.slice(blocks, starts, (1, *blocks.shape[1:]))
-        )
+        block = ops.slice(blocks, (index, 0, 0, 0), (1, *blocks.shape[1:]))
+        return at_least_float32(block)
 
     def take_queries(self, blocks, place: Place):
         """Returns the block of queries of each tile, (P, K, R, X)."""
@@ -193,15 +186,8 @@ class Grid:
         return ops.reshape(block, shape) if self.group > 1 else block
 
     def per_row(self, sink):
-        """Returns a number per head, (N,), as one per row, (1, K, R, 1)."""
-        return self.fold(
-            ops.broadcast_to(
-                ops.reshape(sink, (1, -1, 1, 1)),
-                (1, self.num_heads, self.query_block, 1),
-            )
-        )
-
-    # --- the order of the visits ---------------------------------------------
+        """Returns a number per head, (N,), as (1, K, R or 1, 1)."""
+        return self.fold(ops.reshape(sink, (1, -1, 1, 1)))
 
     def visit_tiles(self, visit: Callable, widths: tuple, dtype, sums: dict):
         """Calls `visit(place, sums)` until each tile was visited.

@@ -88,8 +88,8 @@ def build_seq2seq(
         activation: activation of feed-forward layers (transformer parts).
         normalize_first: pre-norm or post-norm (transformer parts).
         flash_attention: True keeps self-attention from ever building its
-            score matrix, for long sequences in batches that differ in length;
-            cross-attention picks by itself (transformer parts).
+            score matrix, False makes it always do so; by default, and in
+            cross-attention, the size decides (transformer parts).
         seed: integer seed of the dropouts.
         dtype: dtype or dtype policy of all parts, such as "mixed_bfloat16".
 

@@ -46,9 +46,8 @@ class MultiHeadAttention(AttentionLayer):
         sliding_window: a query sees keys less than this far from it, on both
             sides.
         flash_attention: True never builds the score matrix, False always
-            does; None picks by size, and takes False where a graph is traced
-            with lengths not known: say True for long sequences whose batches
-            differ in length.
+            does; None picks by size, at each call where a graph is traced with
+            lengths not known.
         kernel_initializer: initialiser of the kernels.
         bias_initializer: initialiser of the biases.
         kernel_regularizer: regulariser of the kernels.

@@ -26,9 +26,7 @@ class TransformerDecoderBlock(TransformerBlock):
         layer_norm_epsilon: added to the variance in the normalisation.
         seed: integer seed of the dropouts.
         flash_attention: as that of `MultiHeadAttention`, for the
-            self-attention: True for long sequences in batches that differ in
-            length. The cross-attention picks by itself, and so builds its
-            scores where lengths are unknown.
+            self-attention; the cross-attention picks by size.
         position: as that of `MultiHeadAttention`, for the self-attention.
         attention_options: an `AttentionOptions`, for both attentions.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.

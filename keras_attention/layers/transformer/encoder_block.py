@@ -24,8 +24,7 @@ class TransformerEncoderBlock(TransformerBlock):
         layer_norm_epsilon: added to the variance in the normalisation.
         seed: integer seed of the dropouts.
         flash_attention: as that of `MultiHeadAttention`, for the
-            self-attention: True for long sequences in batches that differ in
-            length; scores cannot be returned then.
+            self-attention. With True, scores cannot be returned.
         position: as that of `MultiHeadAttention`, for the self-attention.
         attention_options: an `AttentionOptions`, what else can be chosen.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.

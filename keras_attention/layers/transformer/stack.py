@@ -219,6 +219,25 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         )
         return self._normalize(x), weights
 
+    def compute_output_spec(
+        self,
+        inputs,
+        encoded=None,
+        inputs_mask=None,
+        encoded_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+    ):
+        output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not return_attention_scores:
+            return output
+        source = inputs if encoded is None else encoded
+        batch, length = inputs.shape[:2]
+        shape = (batch, self.num_heads, length, source.shape[1])
+        return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
+
     def start(self, max_length, slots=1, *, encoded=None, batch_size=None):
         """Returns the state before the first step, one dict per block.
 

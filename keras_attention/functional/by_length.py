@@ -197,7 +197,7 @@ def _dense_backward(inputs, question, output, weights, output_gradient):
 
     batch, _, _, keys = ops.shape(weights)
     rows = ops.reshape(weights, (*ops.shape(query)[:3], keys))  # (B, K, GT, S)
-    weights_gradient = drop(multiply(upstream, ops.swapaxes(value, 2, 3)))
+    weights_gradient = drop(multiply(upstream, value, transpose_right=True))
     dot = _fold(output_gradient * output, key_heads)
     dot = ops.sum(dot, axis=-1, keepdims=True)  # D, (B, K, G * T, 1)
     scores_gradient = raw_gradient = rows * (weights_gradient - dot)
@@ -209,7 +209,7 @@ def _dense_backward(inputs, question, output, weights, output_gradient):
     query_gradient, key_gradient, vector_gradient = kernel.gradients(
         query, key, inputs.vector, raw_gradient
     )
-    value_gradient = multiply(ops.swapaxes(drop(rows), 2, 3), upstream)
+    value_gradient = multiply(drop(rows), upstream, transpose_left=True)
     bias_gradient = sink_gradient = None
     if inputs.bias is not None:
         gradient = ops.reshape(scores_gradient, ops.shape(weights))

@@ -15,22 +15,29 @@ class DotProductKernel:
 
     def scores(self, query, key, vector):
         """Returns (P, K, R, J) from query (P, K, R, H), key (P, K, J, H)."""
-        return multiply(query, ops.swapaxes(key, 2, 3))
+        return multiply(query, key, transpose_right=True)
 
     def gradients(self, query, key, vector, scores_gradient):
         """Returns the gradients of query and key; None for the vector."""
         query_gradient = multiply(scores_gradient, key)  # (P, K, R, H)
-        columns = ops.swapaxes(scores_gradient, 2, 3)  # (P, K, J, R)
-        return query_gradient, multiply(columns, query), None
+        key_gradient = multiply(scores_gradient, query, transpose_left=True)
+        return query_gradient, key_gradient, None
 
 
-def multiply(left, right):
+def multiply(left, right, transpose_left=False, transpose_right=False):
     """Returns the products of matrices (P, K, A, B) and (P, K, B, C).
 
-    As matrices of one batch axis: XLA on CPU is a tenth slower with two.
+    As matrices of one batch axis, and transposed next to the product: XLA on
+    CPU is up to a fifth slower otherwise.
     """
-    parts, heads, rows, inner = ops.shape(left)
-    columns = ops.shape(right)[3]
-    left = ops.reshape(left, (parts * heads, rows, inner))
-    right = ops.reshape(right, (parts * heads, inner, columns))
-    return ops.reshape(ops.matmul(left, right), (parts, heads, rows, columns))
+    heads = ops.shape(left)[:2]
+
+    def matrices(tensor, transpose):
+        sizes = ops.shape(tensor)[2:]
+        tensor = ops.reshape(tensor, (heads[0] * heads[1], *sizes))
+        return ops.transpose(tensor, (0, 2, 1)) if transpose else tensor
+
+    product = ops.matmul(
+        matrices(left, transpose_left), matrices(right, transpose_right)
+    )
+    return ops.reshape(product, (*heads, *ops.shape(product)[1:]))

@@ -79,7 +79,7 @@ def _block_gradients(
 ):
     """Returns the gradients of one block; that of the scores as `bias`."""
     scores, capped = block_scores(grid, inputs, query, key, place)
-    weights_gradient = multiply(upstream, ops.swapaxes(value, 2, 3))
+    weights_gradient = multiply(upstream, value, transpose_right=True)
     weights_gradient = drop(grid, weights_gradient, place)  # (P, K, R, J)
     weights, scores_gradient = _softmax_gradient(
         scores, statistics, weights_gradient, dot
@@ -90,8 +90,8 @@ def _block_gradients(
     query, key, vector = grid.kernel.gradients(
         query, key, inputs.vector, raw_gradient
     )
-    columns = ops.swapaxes(drop(grid, weights, place), 2, 3)  # (P, K, J, R)
-    value = multiply(columns, upstream)  # (P, K, J, V)
+    dropped = drop(grid, weights, place)
+    value = multiply(dropped, upstream, transpose_left=True)  # (P, K, J, V)
     return Inputs(query, key, value, bias=scores_gradient, vector=vector)
 
 

@@ -31,15 +31,15 @@ class MaskCarrier:
 def _pack_masks(args, kwargs):
     """Returns the arguments with each mask as a packed dict."""
     values = [*args, *kwargs.values()]
+    for place, value in enumerate(values):
+        if isinstance(value, dict) and saving.is_from_file(value):
+            values[place] = saving.from_file(value)
     places = [i for i, v in enumerate(values) if isinstance(v, masks.Mask)]
     for place in places:
         values[place] = packing.pack(values[place])
     if places and _is_symbolic(values):
         for place in places:
             values[place] = saving.savable(values[place])
-    for place, value in enumerate(values):
-        if isinstance(value, dict) and saving.is_from_file(value):
-            values[place] = saving.from_file(value)
     end = len(args)
     return values[:end], dict(zip(kwargs, values[end:], strict=True))
 

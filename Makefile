@@ -18,8 +18,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet \
 # and helps the other at the end.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
-# What runs on every backend; the other tests need TensorFlow.
-BACKEND_TESTS := tests/functional tests/layers tests/models \
+# What runs on every backend; the other tests need TensorFlow. Of the models,
+# the gate has the parts, and `make test-all` what is wired from them.
+MODELS := tests/models
+BACKEND_TESTS = tests/functional tests/layers $(MODELS) \
 	tests/decoding/test_sampling.py tests/decoding/test_scoring.py \
 	tests/test_masks.py
 
@@ -40,6 +42,7 @@ demo: $(VENV)/demo.stamp  ## Train spelling to phonemes, export, serve, plot
 	$(BIN)/python -m keras_attention.examples.g2p --output saved_models/demo
 
 test: SELECTED := -m "not exhaustive"
+test: MODELS := $(addprefix tests/models/test_,encoders.py decoders.py)
 test: test-all  ## Lint, then the tests on TensorFlow and on JAX
 
 test-all: lint  ## The same with every notebook, page and combination

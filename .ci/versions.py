@@ -5,9 +5,9 @@
 
 `lowest` has the lowest versions that setup.cfg accepts, on the oldest Python;
 `newest-3.X` has the newest, on each Python that `make test` has not used;
-`nightly` has tomorrow's Keras. Each lives in a folder of its own, so that only
-the first run installs. A Python that is not on this machine and a package that
-cannot be fetched are told, not passed over in silence.
+`nightly` has the nightly build of Keras. Each environment is a folder in
+`.venv-versions`, so that only the first run installs. The report names every
+Python that is not on this machine and every package that cannot be fetched.
 """
 
 import configparser
@@ -71,7 +71,7 @@ def lowest_requirements():
     required = settings["options"]["install_requires"].split()
     bounds = [re.match(r"([\w-]+)>=([\d.]+)", line) for line in required]
     pins = [f"{bound[1]}=={bound[2]}" for bound in bounds if bound]
-    # NumPy has no bound of its own; the major version before is accepted.
+    # setup.cfg sets no bound for NumPy; its previous major version works.
     return [*pins, "numpy<2"]
 
 

@@ -162,7 +162,7 @@ def time_in_turns(functions, shape, dtype, rounds):
                 start = time.perf_counter()
                 finish(function(*tensors))
                 elapsed = time.perf_counter() - start
-            except Exception as error:  # each backend has one of its own
+            except Exception as error:  # its class depends on the backend
                 if "memory" not in str(error).lower():
                     raise
                 times[name] = None

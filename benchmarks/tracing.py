@@ -8,7 +8,7 @@ of the first step's time. A Transformer of 6 + 6 layers, otherwise that of
 - lengths unknown: the step is traced for lengths that differ from batch to
   batch, as bucketed data makes `fit` do.
 
-Each cell is a process of its own.
+Each figure is taken in a fresh process.
 
     python benchmarks/tracing.py
     python benchmarks/tracing.py --layers 3 --rounds 1

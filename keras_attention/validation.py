@@ -87,6 +87,15 @@ def check_rank(name, tensor, rank, meaning):
         )
 
 
+def check_sequence_shape(name, shape):
+    """Checks that `shape` is that of a batch of sequences of vectors."""
+    if len(shape) != 3:
+        raise ValueError(
+            f"`{name}` must have shape (batch, length, width). "
+            f"Received: {name}.shape={tuple(shape)}."
+        )
+
+
 def check_broadcasts(name, shape, target, meaning, fix="", received=None):
     """Checks that `shape` broadcasts to `target`; None sizes fit anything.
 

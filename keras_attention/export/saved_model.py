@@ -18,6 +18,7 @@ from keras_attention.export.records import COMPILED
 from keras_attention.export.records import NAMES
 from keras_attention.export.signatures import Signatures
 from keras_attention.functional import portable
+from keras_attention.functional.compiling import forward_only
 from keras_attention.models import Seq2Seq
 from keras_attention.models.finite import check_finite
 
@@ -124,7 +125,7 @@ def export_saved_model(
     files.check_free(folder, overwrite, MARKER_FILES)
     model, held, scope = formats.stored(model, weights)
     offered = Signatures(model, search, max_length, max_source_length, scope)
-    with portable():
+    with portable(), forward_only():
         traced = offered.trace(signatures)
     for name in traced:
         if name != COMPILED:

@@ -10,6 +10,7 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,7 @@ from keras import ops
 MOST_PROGRAMS = 128
 
 _is_portable = contextvars.ContextVar("is_portable", default=False)
+_is_forward_only = contextvars.ContextVar("is_forward_only", default=False)
 
 
 @contextlib.contextmanager
@@ -47,6 +49,24 @@ def portable():
 def is_portable() -> bool:
     """True inside `portable()`."""
     return _is_portable.get()
+
+
+@contextlib.contextmanager
+def forward_only():
+    """Within it, no gradient is written by hand, and none may be taken.
+
+    Whoever loads a SavedModel is warned of each such gradient in its graphs.
+    """
+    token = _is_forward_only.set(True)
+    try:
+        yield
+    finally:
+        _is_forward_only.reset(token)
+
+
+def is_forward_only() -> bool:
+    """True inside `forward_only()`."""
+    return _is_forward_only.get()
 
 
 def separately_compiled(kernel: Callable) -> Callable:
@@ -102,6 +122,7 @@ class _Programs:
         self.kernel = kernel
         self.jit_compile = jit_compile
         self.programs = collections.OrderedDict()
+        self.lock = threading.Lock()
 
     def __call__(self, arguments, relax):
         tensors = []
@@ -113,13 +134,15 @@ class _Programs:
             (tensor.dtype, relax(position, tuple(tensor.shape)))
             for position, tensor in enumerate(tensors)
         )
-        key = structure, signature, is_portable()
-        if key not in self.programs:
-            self.programs[key] = self._trace(structure, signature)
+        key = structure, signature, is_portable(), is_forward_only()
+        with self.lock:  # threads of a server may share a kernel
+            program = self.programs.get(key)
+            if program is None:
+                program = self.programs[key] = self._trace(structure, signature)
+            self.programs.move_to_end(key)
             if len(self.programs) > MOST_PROGRAMS:
                 self.programs.popitem(last=False)
-        self.programs.move_to_end(key)
-        return self.programs[key](*tensors)
+        return program(*tensors)
 
     def _trace(self, structure, signature):
         import tensorflow as tf

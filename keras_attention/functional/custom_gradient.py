@@ -4,11 +4,15 @@ from collections.abc import Callable
 
 from keras import ops
 
+from keras_attention.functional import compiling
+
 
 def first_order_only(
     forward: Callable, backward: Callable, *, error: str
 ) -> Callable:
     """Returns a function of tensors that has a first derivative only.
+
+    Inside `compiling.forward_only()` it has none.
 
     Args:
         forward: function of the tensors; returns the result, and a tuple of
@@ -37,7 +41,9 @@ def first_order_only(
     def call(*tensors):
         # A cast reads a variable, for which TensorFlow's custom gradients
         # would ask a second kind of gradient.
-        tensors = (ops.cast(tensor, tensor.dtype) for tensor in tensors)
+        tensors = [ops.cast(tensor, tensor.dtype) for tensor in tensors]
+        if compiling.is_forward_only():
+            return forward(*tensors)[0]
         return ops.custom_gradient(run)(*tensors)
 
     return call

@@ -184,7 +184,7 @@ class KeyValueCache:
         place = ops.mod(place + ops.arange(kept, dtype="int32"), kept)
         seen = [
             ops.concatenate(
-                [_taken(_in_rows(cache[name]), place), new[name]], axis=1
+                [taken(_in_rows(cache[name]), place), new[name]], axis=1
             )
             for name in NAMES
         ]
@@ -268,7 +268,7 @@ class KeyValueCache:
             position = last - ops.mod(last - position, kept)
         source = position - index  # which of the new: (T,) or (B, T)
         is_new = ops.logical_and(source >= 0, source < length)
-        new = _taken(new, ops.clip(source, 0, length - 1))  # (B, T, K, H)
+        new = taken(new, ops.clip(source, 0, length - 1))  # (B, T, K, H)
         new = ops.cast(ops.swapaxes(new, 0, 1)[:, :, None], buffer.dtype)
         is_new = ops.reshape(is_new, (-1, kept))  # (1 or B, T)
         is_new = ops.transpose(is_new)[..., None, None, None]
@@ -341,11 +341,13 @@ def _in_rows(buffer):
     return ops.swapaxes(buffer[:, :, 0], 0, 1)
 
 
-def _taken(tensor, place):
-    """Returns the positions `place` (S,) or (B, S) of (B, T, K, H)."""
+def taken(tensor, place):
+    """Returns the entries `place` (S,) or (B, S) of (B, length, ...)."""
     if len(place.shape) == 1:
         return ops.take(tensor, place, axis=1)
-    return ops.take_along_axis(tensor, place[..., None, None], axis=1)
+    missing = len(tensor.shape) - len(place.shape)
+    place = ops.reshape(place, (*ops.shape(place), *(1,) * missing))
+    return ops.take_along_axis(tensor, place, axis=1)
 
 
 def _history(buffer, ancestors):

@@ -36,7 +36,7 @@ class RNNDecoder(Decoder):
 
     Each first state of a cell is tanh(W [encoded_first; encoded_last]): for a
     bidirectional encoder, its final states in both directions. With
-    `bridge=False` there is no such W, and `initial_state` must be given, as
+    `use_bridge=False` there is no such W, and `initial_state` must be given, as
     by an encoder that returns its final states.
 
     Args:
@@ -56,7 +56,7 @@ class RNNDecoder(Decoder):
             training. That of `attention` drops attention weights.
         tie_embeddings: whether the logits reuse the embedding matrix.
         seed: integer seed of the dropouts.
-        bridge: whether first states are made of the encoded source.
+        use_bridge: whether first states are made of the encoded source.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -106,7 +106,7 @@ class RNNDecoder(Decoder):
         dropout=0.0,
         tie_embeddings=False,
         seed=None,
-        bridge=True,
+        use_bridge=True,
         **kwargs,
     ):
         super().__init__(
@@ -125,7 +125,7 @@ class RNNDecoder(Decoder):
         check_order(query_state, input_feeding)
         self.query_state = query_state
         self.input_feeding = input_feeding
-        self.bridge = bridge
+        self.use_bridge = use_bridge
         self.cell = cell
         self.attention = attention
         self.recurrent_cell = self._bare_cell()
@@ -186,7 +186,7 @@ class RNNDecoder(Decoder):
             cell = self.recurrent_cell
             if not cell.built:
                 cell.build((batch, self.embedding_dim))
-        sizes = recurrence.state_sizes(cell) if self.bridge else ()
+        sizes = recurrence.state_sizes(cell) if self.use_bridge else ()
         self.bridges = []
         for number, size in enumerate(sizes):
             bridge = keras.layers.Dense(
@@ -263,10 +263,10 @@ class RNNDecoder(Decoder):
         return {"moving": moving, "memory": memory}
 
     def _check_bridge(self):
-        if not self.bridge:
+        if not self.use_bridge:
             raise validation.invalid(
                 "initial_state",
-                "given where bridge=False",
+                "given where use_bridge=False",
                 None,
                 "An encoder gives it by returning its final states too.",
             )
@@ -315,7 +315,7 @@ class RNNDecoder(Decoder):
             "cell": self.cell if named else serialize(self.cell),
             "query_state": self.query_state,
             "input_feeding": self.input_feeding,
-            "bridge": self.bridge,
+            "use_bridge": self.use_bridge,
         }
         return {**super().get_config(), **config}
 

@@ -117,11 +117,10 @@ class TransformerDecoder(Decoder):
         self.activation = keras.activations.get(activation)
         self.normalize_first = normalize_first
         self.reorder_cache = reorder_cache
-        self.flash_attention = validation.check_choice(
-            "flash_attention", flash_attention, (None, True, False)
-        )
+        self.flash_attention = flash_attention
         self.position = position
         self.attention_options = attention_options
+        self._options = joined_options(attention_options, flash_attention, None)
 
     def build(self, target_shape, encoded_shape):
         super().build(target_shape, encoded_shape)
@@ -139,9 +138,7 @@ class TransformerDecoder(Decoder):
             seed=self.seed,
             cross_attention=True,
             position=position,
-            attention_options=joined_options(
-                self.attention_options, self.flash_attention, None
-            ),
+            attention_options=self._options,
             dtype=self.dtype_policy,
             name="stack",
         )

@@ -88,11 +88,10 @@ class TransformerEncoder(Encoder):
         )
         self.activation = keras.activations.get(activation)
         self.normalize_first = normalize_first
-        self.flash_attention = validation.check_choice(
-            "flash_attention", flash_attention, (None, True, False)
-        )
+        self.flash_attention = flash_attention
         self.position = position
         self.attention_options = attention_options
+        self._options = joined_options(attention_options, flash_attention, None)
 
     def build(self, source_shape):
         super().build(source_shape)
@@ -109,9 +108,7 @@ class TransformerEncoder(Encoder):
             normalize_first=self.normalize_first,
             seed=self.seed,
             position=position,
-            attention_options=joined_options(
-                self.attention_options, self.flash_attention, None
-            ),
+            attention_options=self._options,
             dtype=self.dtype_policy,
             name="stack",
         )

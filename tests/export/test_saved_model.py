@@ -1,5 +1,6 @@
 """A SavedModel answers what `generate` answers, without keras and XLA."""
 
+import pathlib
 import re
 import sys
 
@@ -390,3 +391,9 @@ def test_export_replaces_a_saved_model_where_allowed(served):
     assert served_models.OLD_FILE not in names
     # Nothing is left where it was written, beside it neither.
     assert list((folder.parents[2] / "written").iterdir()) == []
+
+
+def test_loading_warns_of_no_gradient(model):
+    # TensorFlow does for each gradient that was written by hand.
+    graphs = pathlib.Path(model["folder"], "saved_model.pb").read_bytes()
+    assert b"_gradient_op_type" not in graphs

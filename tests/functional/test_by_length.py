@@ -250,3 +250,25 @@ def test_second_derivative_is_refused():
     run = without_lengths(second, tensors)
     with pytest.raises(ValueError, match="must be 'dense' where second"):
         run.get_concrete_function()
+
+
+@pytest.mark.parametrize("is_additive", [False, True])
+def test_a_graph_to_be_served_has_no_gradient_by_hand(is_additive):
+    # TensorFlow warns of each one where the SavedModel is loaded.
+    score = functional.DotProductScore()
+    if is_additive:
+        score = functional.AdditiveScore(tf.ones(H))
+
+    def graph():
+        heads = tf.TensorSpec((None, None, K, H), tf.float32)
+        function = tf.function(
+            lambda x: attend(query=x, key=x, value=x, score=score),
+            input_signature=[heads],
+            autograph=False,
+        )
+        graph = function.get_concrete_function().graph
+        return graph.as_graph_def().SerializeToString()
+
+    with compiling.forward_only():
+        assert b"_gradient_op_type" not in graph()
+    assert b"_gradient_op_type" in graph()

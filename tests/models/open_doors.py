@@ -181,7 +181,7 @@ def frame_model():
 
 def masked_frame_model():
     # The encoder's last states are the decoder's first.
-    return ka.Seq2Seq(FrameEncoder(), decoder(bridge=False), max_length=4)
+    return ka.Seq2Seq(FrameEncoder(), decoder(use_bridge=False), max_length=4)
 
 
 def id_model():

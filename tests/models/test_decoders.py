@@ -458,7 +458,7 @@ def test_explicit_first_states_take_the_place_of_the_bridges():
 
 
 def test_without_a_bridge_first_states_must_be_given():
-    decoder = RNNDecoder(TARGET_IDS, 5, cell="gru", bridge=False)
+    decoder = RNNDecoder(TARGET_IDS, 5, cell="gru", use_bridge=False)
     encoded, target = random_encoded(), target_ids()
     state = np.full((3, 5), 0.5, "float32")
     assert decoder(target, encoded, initial_state=[state]).shape == (3, 4, 13)

@@ -126,7 +126,7 @@ def _zero_padding(value, key, given, index, length):
         if not mask.is_of_new:
             last = ops.shape(part)[1] - 1
             place = positions_from(index, ops.shape(value)[1])
-            part = _taken(part, ops.clip(place, 0, last))
+            part = caches.taken(part, ops.clip(place, 0, last))
         live = part if live is None else ops.logical_and(live, part)
     kept = padding.keep(value, live)
     return kept, kept if key is value else padding.keep(key, live)
@@ -139,16 +139,9 @@ def _counted_by(span, mask, length, seen):
     place = positions_from(-ops.cast(span.offset, "int32"), seen)
     is_new = ops.logical_and(place >= 0, place < ops.shape(mask.mask)[1])
     last = ops.shape(mask.mask)[1] - 1
-    real = _taken(mask.mask, ops.clip(place, 0, last))  # (B, S)
+    real = caches.taken(mask.mask, ops.clip(place, 0, last))  # (B, S)
     real = ops.logical_or(ops.logical_not(is_new), real)
     return padding.zeroed(masks.Padding(real))
-
-
-def _taken(mask, place):
-    """Returns the entries `place` (S,) or (B, S) of (B, length)."""
-    if len(place.shape) == 1:
-        return ops.take(mask, place, axis=1)
-    return ops.take_along_axis(mask, place, axis=1)
 
 
 # --- the steps of a decoder ---------------------------------------------------

@@ -6,6 +6,7 @@ import string
 import keras
 
 from keras_attention import validation
+from keras_attention.layers.initializers import cloned
 
 
 def projection(
@@ -34,9 +35,8 @@ def projection(
         equation,
         output_shape=(None, *output_axes),
         bias_axes=bias_axes if attention.use_bias else None,
-        # Cloned: reusing an instance repeats its values.
-        kernel_initializer=_clone(attention.kernel_initializer),
-        bias_initializer=_clone(attention.bias_initializer),
+        kernel_initializer=cloned(attention.kernel_initializer),
+        bias_initializer=cloned(attention.bias_initializer),
         kernel_regularizer=attention.kernel_regularizer,
         bias_regularizer=attention.bias_regularizer,
         activity_regularizer=attention._activity_regularizer,
@@ -83,10 +83,6 @@ def one_or_all(*parts):
     """Returns the parts that are not None, a single one without a tuple."""
     given = tuple(part for part in parts if part is not None)
     return given if len(given) > 1 else given[0]
-
-
-def _clone(initializer):
-    return initializer.__class__.from_config(initializer.get_config())
 
 
 def checked_size(name, value, optional=False):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_attention import masks
+from keras_attention import validation
 from keras_attention.functional.padding import keep
 from keras_attention.functional.padding import zeroed
 from keras_attention.layers.attention.base import AttentionLayer
@@ -277,11 +278,8 @@ def check_sequence_shapes(query_shape, value_shape, key_shape=None) -> None:
     """
     shapes = {"query": query_shape, "value": value_shape, "key": key_shape}
     for name, shape in shapes.items():
-        if shape is not None and len(shape) != 3:
-            raise ValueError(
-                f"`{name}` must have shape (batch, length, width). "
-                f"Received: {name}.shape={tuple(shape)}."
-            )
+        if shape is not None:
+            validation.check_sequence_shape(name, shape)
     lengths = {value_shape[1], (key_shape or value_shape)[1]} - {None}
     if len(lengths) > 1:
         raise ValueError(

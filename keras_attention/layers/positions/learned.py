@@ -54,11 +54,7 @@ class LearnedPositionalEncoding(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
 
     def build(self, inputs_shape):
-        if len(inputs_shape) != 3:
-            raise ValueError(
-                "`inputs` must have shape (batch, length, width). "
-                f"Received: inputs.shape={tuple(inputs_shape)}."
-            )
+        validation.check_sequence_shape("inputs", inputs_shape)
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.max_length, inputs_shape[-1]),

@@ -15,6 +15,28 @@ class AttentionPosition(keras.layers.Layer):
 
     Args:
         **kwargs: `name`, `dtype` of `keras.layers.Layer`.
+
+    Masking:
+        Positions know no masks: padded entries have positions too.
+
+    Example: keys count less, the farther they are (ALiBi, arXiv 2108.12409).
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> from keras_attention import MultiHeadAttention
+    >>> from keras_attention.functional import DistanceBias
+    >>> from keras_attention.layers import AttentionPosition
+    >>> @keras.saving.register_keras_serializable(package="docs")
+    ... class Near(AttentionPosition):
+    ...     def bias(self, query_offset=0, key_offset=0):
+    ...         slopes = np.array([[0.5], [0.25]])  # of two heads
+    ...         distance = abs(np.arange(-50, 51))
+    ...         values = ops.cast(-slopes * distance, "float32")
+    ...         return DistanceBias(values, 50 + key_offset - query_offset)
+    >>> layer = MultiHeadAttention(2, 4, position=Near())
+    >>> layer(np.ones((3, 5, 7)), np.ones((3, 5, 7))).shape
+    TensorShape([3, 5, 7])
     """
 
     def rotate(self, query, key, query_offset=0, key_offset=0):

@@ -56,11 +56,7 @@ class PositionalEncoding(keras.layers.Layer):
         )
 
     def build(self, inputs_shape):
-        if len(inputs_shape) != 3:
-            raise ValueError(
-                "`inputs` must have shape (batch, length, width). "
-                f"Received: inputs.shape={tuple(inputs_shape)}."
-            )
+        validation.check_sequence_shape("inputs", inputs_shape)
         self.built = True
 
     def call(self, inputs, start_index=0):

@@ -71,23 +71,12 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
             "layer_norm_epsilon", layer_norm_epsilon
         )
         self.seed = seed
-        self.flash_attention = validation.check_choice(
-            "flash_attention", flash_attention, (None, True, False)
-        )
+        self.flash_attention = flash_attention
         self.position = checked_position(position)
         self.attention_options = attention_options
         self._options = joined_options(
             attention_options, flash_attention, position
         )
-
-    def _check_shapes(self, **shapes):
-        """Raises a ValueError unless each is (batch, length, width)."""
-        for name, shape in shapes.items():
-            if len(shape) != 3:
-                raise ValueError(
-                    f"`{name}` must have shape (batch, length, width). "
-                    f"Received: {name}.shape={tuple(shape)}."
-                )
 
     def _without_padding(self, name, inputs, mask):
         """Returns inputs with zeros at padding, and the mask as booleans.
@@ -175,14 +164,6 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
     def _feed_forward(self, x):
         return self.output_dense(self.hidden_dense(x))
 
-    def _output_spec(self, inputs, return_attention_scores, key_length):
-        output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        if not return_attention_scores:
-            return output
-        batch, length = inputs.shape[:2]
-        shape = (batch, self.num_heads, length, key_length)
-        return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
-
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         config = {
@@ -203,3 +184,13 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         return super().from_config(objects_of(config))
+
+
+def output_spec(layer, inputs, return_attention_scores, key_length):
+    """Returns what a block or a stack returns, as `keras.KerasTensor`s."""
+    output = keras.KerasTensor(inputs.shape, dtype=layer.compute_dtype)
+    if not return_attention_scores:
+        return output
+    batch, length = inputs.shape[:2]
+    shape = (batch, layer.num_heads, length, key_length)
+    return output, keras.KerasTensor(shape, dtype=layer.compute_dtype)

@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from keras_attention import validation
 from keras_attention.layers.attention import cached_call
 from keras_attention.layers.transformer.block import TransformerBlock
+from keras_attention.layers.transformer.block import output_spec
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -64,7 +66,8 @@ class TransformerDecoderBlock(TransformerBlock):
     """
 
     def build(self, inputs_shape, encoded_shape):
-        self._check_shapes(inputs=inputs_shape, encoded=encoded_shape)
+        validation.check_sequence_shape("inputs", inputs_shape)
+        validation.check_sequence_shape("encoded", encoded_shape)
         self.self_attention = self._build_attention(
             "self_attention",
             inputs_shape,
@@ -136,7 +139,7 @@ class TransformerDecoderBlock(TransformerBlock):
         training=None,
     ):
         length = encoded.shape[1]
-        return self._output_spec(inputs, return_attention_scores, length)
+        return output_spec(self, inputs, return_attention_scores, length)
 
     def start(self, encoded, max_length, slots=1):
         """Returns what a step-by-step pass carries along.

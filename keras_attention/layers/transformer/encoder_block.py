@@ -2,8 +2,10 @@
 
 import keras
 
+from keras_attention import validation
 from keras_attention.layers.attention import cached_call
 from keras_attention.layers.transformer.block import TransformerBlock
+from keras_attention.layers.transformer.block import output_spec
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -59,7 +61,7 @@ class TransformerEncoderBlock(TransformerBlock):
     """
 
     def build(self, inputs_shape):
-        self._check_shapes(inputs=inputs_shape)
+        validation.check_sequence_shape("inputs", inputs_shape)
         self.self_attention = self._build_attention(
             "self_attention",
             inputs_shape,
@@ -114,7 +116,7 @@ class TransformerEncoderBlock(TransformerBlock):
         use_causal_mask=False,
     ):
         length = inputs.shape[1]
-        return self._output_spec(inputs, return_attention_scores, length)
+        return output_spec(self, inputs, return_attention_scores, length)
 
     def start(self, batch_size, max_length, slots=1):
         """Returns what a step-by-step pass carries along.

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_attention import validation
 from keras_attention.layers.positions.position import with_objects
 
 
@@ -26,7 +27,8 @@ class AttentionOptions:
         use_bias: of both.
 
     Raises:
-        ValueError: when a block is made, if an option is out of range.
+        ValueError: if `flash_attention` is out of range; of other options
+            when a block is made.
 
     Example:
 
@@ -47,6 +49,11 @@ class AttentionOptions:
     use_sink: bool = False
     use_gate: bool = False
     use_bias: bool = True
+
+    def __post_init__(self):
+        validation.check_choice(
+            "flash_attention", self.flash_attention, (None, True, False)
+        )
 
     def of_self_attention(self) -> dict:
         """Returns the options of a self-attention by name."""

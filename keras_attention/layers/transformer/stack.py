@@ -7,6 +7,7 @@ from keras_attention import validation
 from keras_attention.layers.dropout import child_seed
 from keras_attention.layers.mask_carrier import MaskCarrier
 from keras_attention.layers.positions.position import is_added
+from keras_attention.layers.transformer.block import output_spec
 from keras_attention.layers.transformer.decoder_block import (
     TransformerDecoderBlock,
 )
@@ -230,13 +231,9 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         training=None,
         use_causal_mask=False,
     ):
-        output = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        if not return_attention_scores:
-            return output
         source = inputs if encoded is None else encoded
-        batch, length = inputs.shape[:2]
-        shape = (batch, self.num_heads, length, source.shape[1])
-        return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
+        length = source.shape[1]
+        return output_spec(self, inputs, return_attention_scores, length)
 
     def start(self, max_length, slots=1, *, encoded=None, batch_size=None):
         """Returns the state before the first step, one dict per block.

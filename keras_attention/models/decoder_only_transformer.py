@@ -8,6 +8,7 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.layers import PositionalEncoding
 from keras_attention.layers import TransformerStack
+from keras_attention.layers.cache import NAMES as CACHE_NAMES
 from keras_attention.layers.transformer.options import objects_of
 from keras_attention.models.decoder import Decoder
 from keras_attention.special_ids import PAD_ID
@@ -195,6 +196,50 @@ class DecoderOnlyTransformer(Decoder):
         )
         return self.logits(x), {**state, "blocks": blocks}, None
 
+    def start_rows(self, prompt, prompt_mask, max_length):
+        """Reads the prompts; then each row goes on at a position of its own.
+
+        So a server may join rows that are at different steps: in every tensor
+        of the state the batch comes first.
+
+        Args:
+            prompt: integer tensor (batch, prompt_length), padded at the
+                beginning.
+            prompt_mask: boolean (batch, prompt_length), True = a real id.
+            max_length: integer, the number of positions to make room for.
+
+        Returns:
+            A dict: `position` (batch,), that of the next id, and of each
+            block `key_0`, `value_0` and so on (batch, positions, heads,
+            width).
+        """
+        padding = _padding(prompt_mask)
+        empty = self.stack.start(max_length, batch_size=ops.shape(prompt)[0])
+        x = self.stack.enter(self._embed(prompt), -padding)
+        # Padding has positions below 0, which no cache keeps.
+        _, blocks = self.stack.extend(x, empty, -padding, prompt_mask)
+        return {
+            "position": ops.shape(prompt)[1] - padding,
+            **rows_of_blocks(blocks),
+        }
+
+    def step_rows(self, tokens, state):
+        """Runs one position of each row.
+
+        Args:
+            tokens: integer tensor (batch,).
+            state: what `start_rows` or the last step returned.
+
+        Returns:
+            Logits (batch, vocabulary_size), and the new state.
+        """
+        position = state["position"]
+        x = self.stack.enter(self._embed(tokens[:, None]), position)
+        blocks = blocks_of_rows(state)
+        x, blocks = self.stack.extend(x, blocks, position)  # (B, 1, U)
+        state = {"position": position + 1, **rows_of_blocks(blocks)}
+        return self.logits(x[:, 0]), state
+
     def reorder(self, state, parents):
         """Returns the state, since `step` finds histories by the ancestors."""
         return state
@@ -219,6 +264,27 @@ class DecoderOnlyTransformer(Decoder):
     @classmethod
     def from_config(cls, config):
         return super().from_config(objects_of(config))
+
+
+def rows_of_blocks(blocks):
+    """Returns caches of one slot by name, each (batch, positions, ...)."""
+    return {
+        f"{name}_{number}": ops.swapaxes(block[name][:, :, 0], 0, 1)
+        for number, block in enumerate(blocks)
+        for name in CACHE_NAMES
+    }
+
+
+def blocks_of_rows(rows):
+    """Returns the caches that `rows_of_blocks` named."""
+    count = sum(name.startswith("key_") for name in rows)
+    return [
+        {
+            name: ops.swapaxes(rows[f"{name}_{number}"], 0, 1)[:, :, None]
+            for name in CACHE_NAMES
+        }
+        for number in range(count)
+    ]
 
 
 def _padding(prompt_mask):

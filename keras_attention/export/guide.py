@@ -160,7 +160,7 @@ def _arrays(facts: Facts) -> dict[str, str]:
             for name, array in arrays.items()
         ),
         "encode_inputs": ", ".join(
-            f"{name}=tf.constant({array.format('np')})"
+            f"{name}=tf.constant({array.format('tf')})"
             for name, array in arrays.items()
         ),
     }

@@ -29,6 +29,8 @@ SIGNATURES = {
     "recurrent": ("n_best",),
 }
 
+STREAMED = pytest.mark.parametrize("case", ["learned", "window"], indirect=True)
+
 
 @pytest.fixture(scope="module", params=SIGNATURES)
 def case(request, tmp_path_factory):
@@ -79,15 +81,12 @@ def test_it_answers_as_generate_without_keras(case):
             np.testing.assert_allclose(found, scores, atol=1e-5)
 
 
+@STREAMED
 def test_a_client_streams_with_the_caches(case):
     """Rows at different steps are joined; each says what generate says."""
     model, prompts, name, folder = case
     loaded = tf.saved_model.load(str(folder)).signatures
-    if "encode" not in loaded:
-        assert not hasattr(model.decoder, "start_rows")
-        return
     expected = model.generate(prompts, ka.Greedy(constraints=LONG))
-    rows, length = np.arange(len(prompts)), STEPS
     steps = loaded["encode"](**{name: tf.constant(prompts_of(prompts))})
     said = []
     for index in range(STEPS):
@@ -103,7 +102,7 @@ def test_a_client_streams_with_the_caches(case):
                 token=tf.constant(token[part]),
                 **{n: t[part.start : part.stop] for n, t in state.items()},
             )
-            for part in (slice(0, 1), slice(1, len(rows)))
+            for part in (slice(0, 1), slice(1, len(prompts)))
         ]
         steps = {
             n: tf.concat([part[n] for part in parts], axis=0) for n in parts[0]
@@ -114,15 +113,12 @@ def test_a_client_streams_with_the_caches(case):
     else:
         texts = [text.decode() for text in steps["text"].numpy()]
         assert texts == expected.texts[:, 0].tolist()
-    assert steps["position"].shape == (len(rows),) and length == STEPS
 
 
+@STREAMED
 def test_rows_at_different_steps_are_joined(case):
     model, prompts, name, folder = case
     loaded = tf.saved_model.load(str(folder)).signatures
-    if "encode" not in loaded:
-        assert name == "ids"
-        return
     first = loaded["encode"](**{name: tf.constant(prompts_of(prompts))})
     token = tf.constant([5, 7, 4, 9], tf.int32)
     later = loaded["decode_step"](token=token, **state_of(first))
@@ -140,12 +136,10 @@ def test_rows_at_different_steps_are_joined(case):
     )
 
 
+@STREAMED
 def test_no_state_of_a_client_fails_the_others(case):
     model, prompts, name, folder = case
     loaded = tf.saved_model.load(str(folder)).signatures
-    if "encode" not in loaded:
-        assert name == "ids"
-        return
     state = state_of(
         loaded["encode"](**{name: tf.constant(prompts_of(prompts))})
     )
@@ -177,12 +171,10 @@ def prompts_of(prompts):
     return prompts.astype("int32")
 
 
+@pytest.mark.parametrize("case", ["window"], indirect=True)
 def test_score_is_that_of_the_whole_sequence(case):
     model, prompts, name, folder = case
     loaded = tf.saved_model.load(str(folder)).signatures
-    if "score" not in loaded:
-        assert name == "ids"
-        return
     targets = ["de", "abc d", "", "x"]
     found = loaded["score"](
         text=tf.constant(prompts_of(prompts)), target=tf.constant(targets)
@@ -201,27 +193,30 @@ def test_score_is_that_of_the_whole_sequence(case):
         )
 
 
-def test_the_guide_streams(case, monkeypatch, capsys):
-    """The example of the README runs, and says what greedy search says."""
+@STREAMED
+def test_the_example_of_the_guide_streams(case, monkeypatch, capsys):
     model, prompts, name, folder = case
     guide = (folder / "README.md").read_text()
-    assert "alignments" not in guide and "$" not in guide.replace("$PWD", "")
-    if "decode_step" not in SIGNATURES.get(
-        "window" if name == "text" else "learned"
-    ) or not hasattr(model.decoder, "start_rows"):
-        assert "decode_step" not in guide
-        return
-    section = guide[guide.index("one token at a time") :]
-    code = section[section.index("```python") + 9 :]
-    code = code[: code.index("```")]
+    assert "alignments" not in guide
+    example = guide[guide.index("one token at a time") :]
+    example = example[example.index("```python") + 9 :]
+    example = example[: example.index("```")]
     monkeypatch.chdir(folder)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(example, "README.md", "exec"), {})
     shown = capsys.readouterr().out
-    sample = code[code.index("tf.constant(") :]
     if name == "text":
-        prompt = sample.split('"')[1]
+        prompt = example[example.index("text=") :].split('"')[1]
         expected = model.generate([prompt]).texts[0, 0]
         assert shown.split("\r")[-2] == expected
+    else:
+        expected = model.generate(np.zeros((1, 1), int)).tokens[0, 0]
+        assert shown.splitlines()[-1] == str(expected)
+
+
+@pytest.mark.parametrize("case", ["recurrent"], indirect=True)
+def test_the_guide_shows_no_step_where_there_is_none(case):
+    guide = (case[3] / "README.md").read_text()
+    assert "one token at a time" not in guide and "| `n_best` |" in guide
 
 
 def test_what_cannot_be_served_is_refused(tmp_path):

@@ -45,6 +45,10 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     )
     from keras_attention.layers import TransformerStack as TransformerStack
     from keras_attention.models import CNNEncoder as CNNEncoder
+    from keras_attention.models import (
+        DecoderOnlyTransformer as DecoderOnlyTransformer,
+    )
+    from keras_attention.models import LanguageModel as LanguageModel
     from keras_attention.models import RNNDecoder as RNNDecoder
     from keras_attention.models import RNNEncoder as RNNEncoder
     from keras_attention.models import Seq2Seq as Seq2Seq
@@ -64,8 +68,10 @@ _PLACES = {
     "AttentionMechanism": "layers",
     "Beam": "decoding",
     "CNNEncoder": "models",
+    "DecoderOnlyTransformer": "models",
     "DotProductAttention": "layers",
     "Greedy": "decoding",
+    "LanguageModel": "models",
     "LearnedPositionalEncoding": "layers",
     "MultiHeadAttention": "layers",
     "PositionalEncoding": "layers",

@@ -14,6 +14,7 @@ from keras_attention.decoding.constraints import force_prefix
 from keras_attention.decoding.search import Beam
 from keras_attention.decoding.search import Greedy
 from keras_attention.decoding.search import Sample
+from keras_attention.decoding.search import Search
 from keras_attention.masks.booleans import as_boolean
 
 ALGORITHMS = {Greedy: Chains, Sample: Chains, Beam: BeamSearch}
@@ -84,39 +85,87 @@ def decode(
     Raises:
         ValueError: if an argument has the wrong kind or shape.
     """
-    validation.check_positive_integer("max_length", max_length)
-    algorithm = _algorithm(search, source_mask, max_length, row_seeds)
-    source_mask, width = algorithm.source_mask, algorithm.width
-    allowed = _constrained(search, prefix, source_mask, max_length)
-    start = (
-        ops.convert_to_tensor(0, dtype="int32"),
-        decoder.start(encoded, source_mask, max_length, beams=width),
-        algorithm.begin(),
-        slots.no_alignment(source_mask, max_length, width),
+    loop = SearchLoop(
+        decoder, source_mask, search, max_length, prefix, row_seeds
     )
+    carried = loop.start(encoded)
+    carried = ops.while_loop(loop.is_unfinished, loop.advance, carried)
+    return loop.results(*carried)
 
-    def unfinished(index, state, hypotheses, alignments):
-        some = ops.any(algorithm.running(hypotheses))
-        return ops.logical_and(index < max_length, some)
 
-    def advance(index, state, hypotheses, alignments):
-        logits, state, alignment = decoder.step(
+class SearchLoop:
+    """The loop of `decode` in its parts, for a caller that drives it itself.
+
+    What is carried from step to step is a tuple: the index of the step, the
+    state of the decoder, the hypotheses, and their alignments.
+
+    Args:
+        decoder: as in `decode`, like all that follow.
+        source_mask: boolean tensor (batch, source_length).
+        search: `Greedy()`, `Sample()` or `Beam()`.
+        max_length: integer.
+        prefix: integer tensor (batch, prefix_length), or None.
+        row_seeds: integer tensor (batch,), or None.
+    """
+
+    def __init__(
+        self,
+        decoder: Any,
+        source_mask: Any,
+        search: Search,
+        max_length: int,
+        prefix: Any = None,
+        row_seeds: Any = None,
+    ):
+        validation.check_positive_integer("max_length", max_length)
+        self.decoder, self.max_length = decoder, max_length
+        self.algorithm = _algorithm(search, source_mask, max_length, row_seeds)
+        self.source_mask = self.algorithm.source_mask
+        self._allowed = _constrained(
+            search, prefix, self.source_mask, max_length
+        )
+
+    def start(self, encoded: Any) -> tuple:
+        """Returns what is carried before the first step."""
+        mask, width = self.source_mask, self.algorithm.width
+        return (
+            ops.convert_to_tensor(0, dtype="int32"),
+            self.decoder.start(encoded, mask, self.max_length, beams=width),
+            self.algorithm.begin(),
+            slots.no_alignment(mask, self.max_length, width),
+        )
+
+    def is_unfinished(
+        self, index: Any, state: Any, hypotheses: Any, alignments: Any
+    ) -> Any:
+        """Returns whether there is another step."""
+        some = ops.any(self.algorithm.running(hypotheses))
+        return ops.logical_and(index < self.max_length, some)
+
+    def advance(
+        self, index: Any, state: Any, hypotheses: Any, alignments: Any
+    ) -> tuple:
+        """Runs a step; returns what is carried after it."""
+        logits, state, alignment = self.decoder.step(
             hypotheses.inputs, state, index, ancestors=hypotheses.ancestors
         )
-        log_probabilities = allowed(logits, hypotheses.tokens, index)
+        log_probabilities = self._allowed(logits, hypotheses.tokens, index)
         alignment = ops.cast(alignment, "float32")
-        hypotheses, parents = algorithm.advance(
+        hypotheses, parents = self.algorithm.advance(
             hypotheses, log_probabilities, alignment, index
         )
         if parents is not None:
-            state = decoder.reorder(state, parents)
+            state = self.decoder.reorder(state, parents)
         alignments = slots.write_alignment(alignments, alignment, index)
         return index + 1, state, hypotheses, alignments
 
-    _, _, hypotheses, alignments = ops.while_loop(unfinished, advance, start)
-    tokens, scores, lengths, paths = algorithm.results(hypotheses)
-    alignments = slots.follow(alignments, paths, lengths)
-    return Decoded(tokens, scores, lengths, alignments)
+    def results(
+        self, index: Any, state: Any, hypotheses: Any, alignments: Any
+    ) -> Decoded:
+        """Returns what was found."""
+        tokens, scores, lengths, paths = self.algorithm.results(hypotheses)
+        alignments = slots.follow(alignments, paths, lengths)
+        return Decoded(tokens, scores, lengths, alignments)
 
 
 def _algorithm(search, source_mask, max_length, row_seeds):

@@ -17,7 +17,7 @@ from keras_attention.export.records import COMPILED
 from keras_attention.export.records import SOURCE_LENGTH
 from keras_attention.export.records import SignatureRecord
 from keras_attention.export.records import TensorRecord
-from keras_attention.export.signatures import Signatures
+from keras_attention.export.traced import TracedSignatures
 from keras_attention.export.warm_up import WarmUp
 from keras_attention.special_ids import UNKNOWN_ID
 
@@ -41,13 +41,14 @@ SHOWN_STEPS = {
     True: '    print(step["text"][0].numpy().decode(), end="\\r")',
     False: "    print(ids.numpy()[0])",
 }
+SHOWN_IDS = '    print(step["ids"].numpy()[0])'
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
     """What the guide says of an exported model."""
 
-    signatures: Signatures
+    signatures: TracedSignatures
     names: tuple  # of the signatures that were exported
     weights: str | None  # how they are stored
     warm_up: WarmUp | None
@@ -60,7 +61,7 @@ class Facts:
     @property
     def reads_text(self) -> bool:
         """Whether sources are strings."""
-        return self.signatures.model.source_vocabulary is not None
+        return self.signatures.source_vocabulary is not None
 
 
 def write(folder: pathlib.Path, facts: Facts) -> None:
@@ -74,9 +75,8 @@ def write(folder: pathlib.Path, facts: Facts) -> None:
     values = _values_of(facts)
     phrases = _text_phrases(facts) if facts.reads_text else _arrays(facts)
     phrases["compiled"] = texts.COMPILED if COMPILED in facts.names else ""
-    if {"encode", "decode_step"} <= set(facts.names):
-        phrases["streaming"] = texts.STREAMING
-    else:
+    phrases |= facts.signatures.guide_phrases
+    if not {"encode", "decode_step"} <= set(facts.names):
         phrases["streaming"] = ""
     text = _filled(GUIDE.template, phrases)
     text = _filled(text, phrases)  # phrases hold phrases
@@ -84,9 +84,9 @@ def write(folder: pathlib.Path, facts: Facts) -> None:
 
 
 def _values_of(facts: Facts) -> dict[str, Any]:
-    signatures, model = facts.signatures, facts.signatures.model
-    writes_text = model.target_vocabulary is not None
-    target_unit = getattr(model.target_vocabulary, "unit", None)
+    signatures = facts.signatures
+    writes_text = signatures.target_vocabulary is not None
+    target_unit = getattr(signatures.target_vocabulary, "unit", None)
     inputs = facts.request.inputs
     values = {
         "search": repr(signatures.search),
@@ -101,13 +101,15 @@ def _values_of(facts: Facts) -> dict[str, Any]:
         "keras": keras.__version__,
         "grpc_answer": GRPC_ANSWERS[writes_text],
         "show_step": SHOWN_STEPS[writes_text],
+        "show_said": SHOWN_STEPS[True] if writes_text else SHOWN_IDS,
+        "not_state": ("log_probabilities", *(["text"] * writes_text)),
         "outputs": "text" if writes_text else "ids",
         "inputs": " and ".join(f"`{tensor.name}`" for tensor in inputs),
     }
     if facts.reads_text:
-        unit = getattr(model.source_vocabulary, "unit", None)
+        unit = getattr(signatures.source_vocabulary, "unit", None)
         length = signatures.max_source_length
-        values["sample"] = _sample(model.source_vocabulary)
+        values["sample"] = _sample(signatures.source_vocabulary)
         values["source_bytes"] = bytes_read(unit, length)
         values["bytes_per_token"] = bytes_read(unit, 1)
     return values
@@ -131,12 +133,11 @@ def _text_phrases(facts: Facts) -> dict[str, str]:
 
 def _arrays(facts: Facts) -> dict[str, str]:
     """The phrases where sources are arrays or ids, with examples of zeros."""
-    encoder_facts = facts.signatures.model.encoder_facts
     inputs = facts.request.inputs
     is_free = inputs[0].axes[1] == SOURCE_LENGTH
-    is_cut = is_free and encoder_facts.keeps_length
+    is_cut = is_free and facts.signatures.cuts_sources
     reading = texts.ARRAY_READING
-    if encoder_facts.needs_source_mask:
+    if facts.signatures.needs_source_mask:
         reading = texts.MASK_READING + reading
     arrays = {tensor.name: _example_of(tensor) for tensor in inputs}
     return {
@@ -159,7 +160,7 @@ def _arrays(facts: Facts) -> dict[str, str]:
             for name, array in arrays.items()
         ),
         "encode_inputs": ", ".join(
-            f"{name}=tf.constant({array.format('np')})"
+            f"{name}=tf.constant({array.format('tf')})"
             for name, array in arrays.items()
         ),
     }

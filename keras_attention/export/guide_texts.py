@@ -224,3 +224,45 @@ print(json.dumps({"inputs": {$json_inputs}}))' > request.json
 curl -d @request.json http://localhost:8501/v1/models/model:predict
 # {"outputs": {"$outputs": ..., "score": [-0.1]}}
 """
+
+LANGUAGE_STREAMING = """
+## Client: one token at a time
+
+`encode` reads the prompt once, and says what may come first. `decode_step`
+takes the id that was chosen and, unchanged, what the step before returned, the
+keys and values of all positions so far: each step runs over one id alone.
+Rows at different steps may be joined. Id 2 is the end. The same in Python
+without a server:
+
+```python
+import tensorflow as tf
+
+model = tf.saved_model.load(".")
+step = model.signatures["encode"]($encode_inputs)
+for _ in range($max_length):
+    chosen = tf.argmax(step["log_probabilities"], -1, tf.int32)
+    state = {n: t for n, t in step.items() if n not in $not_state}
+    step = model.signatures["decode_step"](token=chosen, **state)
+$show_said
+    if chosen[0] == 2:
+        break
+```
+"""
+
+LANGUAGE_READING = """\
+What follows a prompt is answered, and the prompt is not repeated. Padding may
+stand before the ids of a prompt or after them.
+
+No prompt of a request changes the answer to another."""
+LANGUAGE_LIMITS = """\
+Of a prompt $max_source_length tokens are read, and $max_length of what
+follows. What is beyond is left out without an error, which would fail the
+requests that a server has joined with it."""
+
+# By the kind of model; they take the place of what is said of sources.
+SEQ2SEQ = {"streaming": STREAMING}
+LANGUAGE_MODEL = {
+    "streaming": LANGUAGE_STREAMING,
+    "reading": LANGUAGE_READING,
+    "limits": LANGUAGE_LIMITS,
+}

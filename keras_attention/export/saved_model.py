@@ -10,6 +10,7 @@ from keras_attention import validation
 from keras_attention.decoding import Beam
 from keras_attention.decoding.search import Search
 from keras_attention.export import guide
+from keras_attention.export import language_signatures as language
 from keras_attention.export import warm_up as warming
 from keras_attention.export import weights as formats
 from keras_attention.export.check import SAVED_MODEL
@@ -19,7 +20,9 @@ from keras_attention.export.records import NAMES
 from keras_attention.export.signatures import Signatures
 from keras_attention.functional import portable
 from keras_attention.functional.compiling import forward_only
+from keras_attention.models import LanguageModel
 from keras_attention.models import Seq2Seq
+from keras_attention.models import vocabularies
 from keras_attention.models.finite import check_finite
 
 # Only a folder that holds it is ever replaced.
@@ -27,7 +30,7 @@ MARKER_FILES = (SAVED_MODEL,)
 
 
 def export_saved_model(
-    model: Seq2Seq,
+    model: Seq2Seq | LanguageModel,
     folder: str | pathlib.Path,
     search: Search = Beam(4),  # noqa: B008 (frozen)
     max_length: int | None = None,
@@ -65,6 +68,13 @@ def export_saved_model(
       are padded to powers of two, which bounds the number of programs; the
       length of arrays only where they come with a `source_mask`.
 
+    Of a `LanguageModel` the sources are prompts and the targets what follows
+    them; `ids` take the place of `source`, and there are no alignments. Its
+    `encode` reads a prompt and says what may come first; `decode_step` takes
+    the id chosen, the position of each row and the keys and values of all
+    before, and returns them with one more, so that a client that shows each
+    token at once waits for one position alone.
+
     All but `compiled` run on any server. Any text has an answer: what is
     longer than `max_source_length` is cut, broken UTF-8 reads as U+FFFD, what
     the vocabulary lacks as unknown; no row changes another's answer. With
@@ -74,7 +84,7 @@ def export_saved_model(
     read at all; the same holds for `target` and `max_length`.
 
     Args:
-        model: a `Seq2Seq`.
+        model: a `Seq2Seq` or a `LanguageModel`.
         folder: path of the new SavedModel; written beside, then renamed. A
             `README.md` in it says how to serve and call it.
         search: `Greedy()`, `Sample(...)` or `Beam(...)`.
@@ -114,17 +124,21 @@ def export_saved_model(
     ...     sorted(path.name for path in folder.iterdir())[0]
     'README.md'
     """
-    if not isinstance(model, Seq2Seq):
-        raise validation.invalid("model", "a Seq2Seq", repr(model))
+    if not isinstance(model, (Seq2Seq, LanguageModel)):
+        expected = "a Seq2Seq or a LanguageModel"
+        raise validation.invalid("model", expected, repr(model))
     check_finite(model, "exported")
     if max_length is None:
         max_length = model.max_length
     _check_options(search, max_length, max_source_length, signatures)
-    _check_warm_up(model, warm_up)
+    signatures = _offered_by(model, signatures)
+    _check_warm_up(vocabularies.of(model), warm_up)
     folder = pathlib.Path(folder)
     files.check_free(folder, overwrite, MARKER_FILES)
     model, held, scope = formats.stored(model, weights)
-    offered = Signatures(model, search, max_length, max_source_length, scope)
+    is_language_model = isinstance(model, LanguageModel)
+    kind = language.LanguageSignatures if is_language_model else Signatures
+    offered = kind(model, search, max_length, max_source_length, scope)
     with portable(), forward_only():
         traced = offered.trace(signatures)
     for name in traced:
@@ -143,8 +157,8 @@ def _served(model, held):
     """Returns what the SavedModel holds besides graphs, each thing once."""
     served = tf.Module()
     served.weights = held
-    served.source_vocabulary = model.source_vocabulary
-    served.target_vocabulary = model.target_vocabulary
+    for name, vocabulary in vocabularies.of(model).items():
+        setattr(served, name, vocabulary)
     return served
 
 
@@ -163,12 +177,29 @@ def _check_options(search, max_length, max_source_length, signatures):
         validation.check_choice("signatures", name, NAMES)
 
 
-def _check_warm_up(model, warm_up):
+def _offered_by(model, signatures):
+    """Returns the signatures that a model can answer, of those asked for."""
+    if not isinstance(model, LanguageModel) or language.has_rows(model.decoder):
+        return signatures
+    if set(signatures) == set(NAMES):
+        return [n for n in NAMES if n not in language.ROW_SIGNATURES]
+    for name in language.ROW_SIGNATURES:
+        if name in signatures:
+            raise validation.invalid(
+                "signatures",
+                f"without {name!r} where the decoder has no `start_rows` and "
+                "`step_rows`",
+                repr(signatures),
+            )
+    return signatures
+
+
+def _check_warm_up(found, warm_up):
     if warm_up is None:
         return
     if not isinstance(warm_up, warming.WarmUp):
         raise validation.invalid("warm_up", "a WarmUp or None", repr(warm_up))
-    reads_text = model.source_vocabulary is not None
+    reads_text = next(iter(found.values())) is not None
     if warm_up.is_text != reads_text:
         raise validation.invalid(
             "warm_up",

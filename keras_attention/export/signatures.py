@@ -8,7 +8,6 @@ B is the batch, n the hypotheses, S the source and T the target length.
 """
 
 from collections.abc import Callable
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -16,9 +15,11 @@ import tensorflow as tf
 from keras_attention.decoding import score_tokens
 from keras_attention.decoding.constraints import LEAST_FORCED
 from keras_attention.decoding.search import Search
+from keras_attention.export import guide_texts
 from keras_attention.export import ids
 from keras_attention.export import records
 from keras_attention.export import shapes
+from keras_attention.export.traced import TracedSignatures
 from keras_attention.models import Seq2Seq
 from keras_attention.models.generation import generate_tokens
 from keras_attention.models.parts import takes
@@ -26,8 +27,8 @@ from keras_attention.special_ids import BOS_ID
 from keras_attention.special_ids import PAD_ID
 
 
-class Signatures:
-    """Traces the functions that a SavedModel offers.
+class Signatures(TracedSignatures):
+    """The functions of a `Seq2Seq`.
 
     Each takes and returns dicts of tensors, as its record says. The search is
     a function of its own, so signatures that search for the same share its
@@ -51,11 +52,13 @@ class Signatures:
         max_source_length: int,
         scope: Callable,
     ):
-        self.model = model
-        self._scope = scope
-        self.max_length = max_length
-        self.max_source_length = max_source_length
-        self.search = search
+        super().__init__(model, search, max_length, max_source_length, scope)
+        self.source_vocabulary = model.source_vocabulary
+        self.target_vocabulary = model.target_vocabulary
+        facts = model.encoder_facts
+        self.needs_source_mask = facts.needs_source_mask
+        self.cuts_sources = facts.keeps_length
+        self.guide_phrases = guide_texts.SEQ2SEQ
         self._best = self._searching(records.best_of(search))
         self._several = self._searching(records.several_of(search))
         self._compiled = self._searching(records.best_of(search), True)
@@ -69,10 +72,6 @@ class Signatures:
             "decode_step": self.decode_step,
             records.COMPILED: self.best_compiled,
         }
-
-    def trace(self, names: Sequence[str]) -> dict[str, Any]:
-        """Returns a dict of concrete functions by signature name."""
-        return {name: self._traced(name) for name in names}
 
     def best(self, inputs: dict) -> dict:
         """Sources -> the best target of each, and its score (B,)."""
@@ -270,29 +269,17 @@ class Signatures:
             autograph=False,
         )
 
-    def _traced(self, name):
-        inputs = self.records[name].inputs
-
-        def run(*tensors):
-            names = [tensor.name for tensor in inputs]
-            with self._scope():
-                return self.functions[name](
-                    dict(zip(names, tensors, strict=True))
-                )
-
-        function = tf.function(
-            run,
-            input_signature=[tensor.spec for tensor in inputs],
-            autograph=False,
-        )
-        return function.get_concrete_function()
-
-    def _best_of(self, decoded):
-        tokens = decoded.tokens[:, 0]
-        found = {"score": decoded.scores[:, 0]}  # (B,)
-        if self.model.target_vocabulary is None:
-            return {"ids": tokens, **found}  # (B, T)
-        return {"text": self._text_of(tokens), **found}  # (B,)
-
-    def _text_of(self, tokens):
-        return ids.valid_utf8(self.model.target_vocabulary.decode(tokens))
+    def asked_of(self, name: str, sources: Any) -> dict:
+        """Returns inputs of a signature, made from sources alone."""
+        made = {"text": sources}
+        if sources.dtype != tf.string:
+            dtype = self.model.source_signature.dtype
+            all_real = tf.ones(tf.shape(sources)[:2], tf.bool)
+            made = {"source": tf.cast(sources, dtype), "source_mask": all_real}
+        if name == "decode_step":
+            nothing_said = tf.zeros([len(sources), 0], tf.int32)
+            return {**self.encode(made), "ids": nothing_said}
+        names = [tensor.name for tensor in self.records[name].inputs]
+        if "ids" in names:
+            made["ids"] = self.read(made)["source"]
+        return self._with_target(made, names)

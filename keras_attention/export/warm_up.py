@@ -17,7 +17,7 @@ from keras_attention import validation
 from keras_attention.export.records import COMPILED
 from keras_attention.export.records import NAMES
 from keras_attention.export.records import PORTABLE
-from keras_attention.export.signatures import Signatures
+from keras_attention.export.traced import TracedSignatures
 from keras_attention.text.units import as_text_tensor
 
 FOLDER, FILE = "assets.extra", "tf_serving_warmup_requests"
@@ -91,7 +91,7 @@ class WarmUp:
 
 
 def write(
-    folder: Any, warm_up: WarmUp, traced: dict, signatures: Signatures
+    folder: Any, warm_up: WarmUp, traced: dict, signatures: TracedSignatures
 ) -> None:
     """Writes the records into the folder of a SavedModel.
 
@@ -99,7 +99,7 @@ def write(
         folder: path of the SavedModel.
         warm_up: a `WarmUp`.
         traced: dict of concrete functions by signature name.
-        signatures: the `Signatures` that they are of.
+        signatures: what they are of.
     """
     path = folder / FOLDER / FILE
     path.parent.mkdir()
@@ -107,7 +107,7 @@ def write(
     with tf.io.TFRecordWriter(str(path)) as writer:
         for sources in warm_up.batches():
             for name in asked:
-                inputs = _inputs_of(name, sources, signatures)
+                inputs = signatures.asked_of(name, sources)
                 if name != COMPILED:  # what fails here, fails on the server
                     traced[name](**inputs)
                 writer.write(prediction_log(name, inputs))
@@ -141,22 +141,3 @@ def _varint(value):
         data.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*data, value])
-
-
-def _inputs_of(name, sources, signatures):
-    """The inputs of a signature, made from sources alone."""
-    names = [tensor.name for tensor in signatures.records[name].inputs]
-    made = {"text": sources}
-    if sources.dtype != tf.string:
-        dtype = signatures.model.source_signature.dtype
-        all_real = tf.ones(tf.shape(sources)[:2], tf.bool)
-        made = {"source": tf.cast(sources, dtype), "source_mask": all_real}
-    if name == "decode_step":
-        nothing_said = tf.zeros([len(sources), 0], tf.int32)
-        return {**signatures.encode(made), "ids": nothing_said}
-    if "ids" in names:
-        made["ids"] = signatures.read(made)["source"]
-    if "target" in names:
-        best = signatures.best(made)
-        made["target"] = best.get("text", best.get("ids"))
-    return {name: made[name] for name in names}

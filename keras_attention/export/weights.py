@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_attention import validation
 from keras_attention.choices import WEIGHT_FORMATS
+from keras_attention.models import vocabularies
 
 FORMATS = (None, *WEIGHT_FORMATS)
 QUANTIZED_LAYERS = (
@@ -118,7 +119,7 @@ def quantized(model: Any) -> Any:
     """
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
-    copy.set_vocabularies(model.source_vocabulary, model.target_vocabulary)
+    copy.set_vocabularies(**vocabularies.of(model))
     decoder = copy.decoder
     is_tied = getattr(decoder, "tie_embeddings", False)
     tied = decoder.embedding if is_tied else None

@@ -73,17 +73,19 @@ class KeyValueCache:
     def empty(
         self,
         batch_size: Any,
-        max_length: int,
+        max_length: Any,
         slots: int = 1,
         multiple_of: int = 1,
     ) -> dict:
         """Returns a cache of zeros for `max_length` positions, or a window.
 
-        Its length is a multiple of `multiple_of`.
+        Its length is a multiple of `multiple_of`. `max_length` may be a
+        scalar tensor.
         """
         length = max_length
         if self.window is not None:
-            length = min(length, self.window)
+            shorter = validation.is_integer(length) and length < self.window
+            length = length if shorter else self.window
         length = -(-length // multiple_of) * multiple_of
         shape = (length, batch_size, slots, self.num_heads)
         return {
@@ -192,6 +194,11 @@ class KeyValueCache:
         span = Span(first, kept, _written(first, kept + length))
         return (*seen, span, written)
 
+    def repeat(self, cache: dict, slots: int) -> dict:
+        """Returns a cache of one slot as one of `slots` equal ones."""
+        repeated = {n: ops.repeat(cache[n], slots, axis=2) for n in NAMES}
+        return {**cache, **repeated}
+
     def seen(self, cache: dict, new_positions: int | None) -> int:
         """Returns how many keys the weights of a call are of."""
         kept = cache["key"].shape[0]
@@ -278,7 +285,8 @@ class KeyValueCache:
         """Returns (B, Q, T): the slot of each history at each kept position."""
         if ancestors is None:
             return None
-        kept, positions = cache["key"].shape[0], ancestors.shape[-1]
+        kept = ops.shape(cache["key"])[0]
+        positions = ops.shape(ancestors)[-1]
         if self.is_ring:
             place = ops.arange(kept, dtype="int32")
             place = index - ops.mod(index - place, kept)
@@ -313,6 +321,21 @@ class Shifted(masks.Mask):
 
     def row(self, index):
         return Shifted(self.mask.row(index), self.first)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AfterPadding(masks.Mask):
+    """Each row of the batch sees the keys after its first `padding` ones.
+
+    Args:
+        padding: integer tensor (batch,).
+    """
+
+    padding: Any
+
+    def block(self, query_start, query_length, key_start, key_length):
+        key = key_start + ops.arange(key_length, dtype="int32")
+        return key >= self.padding[:, None, None, None]  # (B, 1, 1, S)
 
 
 def shifted(mask: masks.Mask | None, span: Span) -> masks.Mask | None:

@@ -1,12 +1,16 @@
-"""Encoders, decoders and the sequence-to-sequence models made of them."""
+"""Encoders, decoders, and the models made of them."""
 
 from keras_attention.models.builder import build_seq2seq
 from keras_attention.models.cnn_encoder import CNNEncoder
+from keras_attention.models.decoder_only_transformer import (
+    DecoderOnlyTransformer,
+)
 from keras_attention.models.folders import load
 from keras_attention.models.folders import read_card
 from keras_attention.models.generation import GeneratedTexts
 from keras_attention.models.generation import GeneratedTokens
 from keras_attention.models.generation import generate_tokens
+from keras_attention.models.language_model import LanguageModel
 from keras_attention.models.rnn_decoder import RNNDecoder
 from keras_attention.models.rnn_encoder import RNNEncoder
 from keras_attention.models.seq2seq import Seq2Seq
@@ -15,8 +19,10 @@ from keras_attention.models.transformer_encoder import TransformerEncoder
 
 __all__ = [
     "CNNEncoder",
+    "DecoderOnlyTransformer",
     "GeneratedTexts",
     "GeneratedTokens",
+    "LanguageModel",
     "RNNDecoder",
     "RNNEncoder",
     "Seq2Seq",

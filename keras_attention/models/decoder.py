@@ -75,6 +75,10 @@ class Decoder(keras.layers.Layer):
                 f"target.shape={tuple(target_shape)}, "
                 f"encoded.shape={tuple(encoded_shape)}."
             )
+        self._build_ends(target_shape)
+
+    def _build_ends(self, target_shape):
+        """Builds the embedding and what makes the logits."""
         self.embedding = keras.layers.Embedding(
             self.vocabulary_size,
             self.embedding_dim,

@@ -3,6 +3,7 @@
 folder/model.keras               weights and configuration
 folder/source_vocabulary.json    where the model has one
 folder/target_vocabulary.json
+folder/vocabulary.json           of a language model
 folder/card.json                 what it is, made from what, how good; under
                                  "sha256" the digests of the files above,
                                  under "format" that of the folder
@@ -54,8 +55,7 @@ def save_folder(
     _check_card(card)
     with files.whole_folder(folder, MARKER_FILES, overwrite) as new:
         _without_optimizer(model, new).save(new / MODEL)
-        for name in vocabularies.NAMES:
-            vocabulary = getattr(model, name)
+        for name, vocabulary in vocabularies.of(model).items():
             if vocabularies.has_file(vocabulary):
                 vocabulary.save(new / f"{name}.json")
         digests = {name: digest_of(new / name) for name in DIGESTED_FILES}
@@ -110,7 +110,7 @@ def load(folder: Any, custom_objects: dict | None = None) -> Any:
             the model may hold, as in `keras.saving.load_model`.
 
     Returns:
-        A `Seq2Seq`.
+        A `Seq2Seq` or a `LanguageModel`.
 
     Raises:
         ValueError: if the folder does not hold a model, or one of its files
@@ -143,7 +143,7 @@ def load(folder: Any, custom_objects: dict | None = None) -> Any:
     if not hasattr(model, "set_vocabularies"):
         raise validation.invalid(
             "folder",
-            "the folder of a Seq2Seq",
+            "the folder of a Seq2Seq or a LanguageModel",
             f"{str(folder)!r}, which holds a {type(model).__name__}",
         )
     _attach_vocabularies(model, folder, config)
@@ -241,16 +241,15 @@ def _check_files(folder):
 
 def _attach_vocabularies(model, folder, config):
     """Sets the vocabularies from their files, and else from `config`."""
-    found = []
-    for name in vocabularies.NAMES:
+    found = vocabularies.of(model)
+    for name in found:
         path = folder / f"{name}.json"
-        vocabulary = getattr(model, name)
         if path.is_file():
             with _loading(path):
-                vocabulary = _read_vocabulary(path, config["config"].get(name))
-        found.append(vocabulary)
+                configured = config["config"].get(name)
+                found[name] = _read_vocabulary(path, configured)
     with _loading(folder):
-        model.set_vocabularies(*found)
+        model.set_vocabularies(**found)
 
 
 def _read_vocabulary(path, configured):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from keras_attention.decoding import Suppress
 from keras_attention.decoding import decode
 from keras_attention.decoding.search import Search
 from keras_attention.models import sources
+from keras_attention.models.source_rows import SourceRows
 from keras_attention.models.source_rows import padded_rows
 from keras_attention.models.source_rows import source_rows
 from keras_attention.models.tracing import TracedFunctions
@@ -92,19 +94,20 @@ class BatchGenerator:
         if signature.is_ids:
             self._check_ids(rows.arrays["source"])
         run = self._function(search, max_length, rows, jit_compile)
-        result = _run_batches(
+        result = run_batches(
             run,
             rows,
-            _row_seeds(row_seeds, len(rows)),
+            checked_row_seeds(row_seeds, len(rows)),
             rows.batches(batch_size),
             jit_compile,
             verbose,
         )
         if result is None:
-            result = _nothing(search, max_length)
+            result = no_tokens(search, max_length)
         if texts is None and (signature.is_ids or not self._writes_text()):
             return result
-        return GeneratedTexts(self._decode_texts(result.tokens), *result[1:])
+        texts = decoded_texts(self.model.target_vocabulary, result.tokens)
+        return GeneratedTexts(texts, *result[1:])
 
     def _texts(self, source):
         texts = sources.texts_of(source)
@@ -135,11 +138,6 @@ class BatchGenerator:
             return np.zeros((0, 1), "int32")
         return np.asarray(self.model.source_vocabulary.encode(texts))
 
-    def _decode_texts(self, tokens):
-        texts = np.asarray(self.model.target_vocabulary.decode(tokens))
-        decoded = [text.decode("utf-8") for text in texts.ravel()]
-        return np.array(decoded, dtype=object).reshape(texts.shape)
-
     def check_vocabularies(self) -> None:
         """Raises a ValueError unless the model has both vocabularies."""
         for name in ("source_vocabulary", "target_vocabulary"):
@@ -161,10 +159,14 @@ class BatchGenerator:
             )
 
         structure = keras.tree.map_structure(np.ndim, rows.arrays)
+        signature = self.model.source_signature
         return self.functions.get(
             (search, max_length, jit_compile, str(structure)),
-            lambda: _graph_function(
-                run, rows.arrays, self.model.source_signature, jit_compile
+            lambda: graph_function(
+                run,
+                rows.arrays,
+                jit_compile,
+                source=((None, *signature.shape), signature.dtype),
             ),
         )
 
@@ -195,9 +197,6 @@ def generate_tokens(
     Returns:
         A `decoding.Decoded`.
     """
-    if isinstance(search, Search):  # of anything else `decode` complains
-        constraints = (*search.constraints, Suppress((PAD_ID, BOS_ID)))
-        search = dataclasses.replace(search, constraints=constraints)
     encoded = model.encode(source, source_mask, initial_state, training=False)
     mask = encoded.mask
     if mask is None:
@@ -206,8 +205,28 @@ def generate_tokens(
     if encoded.initial_state is not None:
         decoder = _Started(decoder, encoded.for_decoder())
     return decode(
-        decoder, encoded.values, mask, search, max_length, row_seeds=row_seeds
+        decoder,
+        encoded.values,
+        mask,
+        without_specials(search),
+        max_length,
+        row_seeds=row_seeds,
     )
+
+
+def without_specials(search: Search) -> Search:
+    """Returns a search that never says PAD or BOS."""
+    if not isinstance(search, Search):  # `decode` complains of it
+        return search
+    constraints = (*search.constraints, Suppress((PAD_ID, BOS_ID)))
+    return dataclasses.replace(search, constraints=constraints)
+
+
+def decoded_texts(vocabulary: Any, tokens: Any) -> np.ndarray:
+    """Returns the texts of ids (..., length) as strings of Python, (...)."""
+    texts = np.asarray(vocabulary.decode(tokens))
+    decoded = [text.decode("utf-8") for text in texts.ravel()]
+    return np.array(decoded, dtype=object).reshape(texts.shape)
 
 
 class _Started:
@@ -221,7 +240,17 @@ class _Started:
         self.step, self.reorder = decoder.step, decoder.reorder
 
 
-def _graph_function(run, arrays, signature, jit_compile):
+def graph_function(
+    run: Callable, arrays: dict, jit_compile: bool, **specs: tuple
+) -> Callable:
+    """Returns `run(arrays, row_seeds)` as one graph, or compiled by XLA.
+
+    Args:
+        run: the function.
+        arrays: dict of arrays such as it will get; their axes stay free.
+        jit_compile: whether XLA compiles it, a program for each shape.
+        **specs: shape and dtype of those arrays whose axes are known.
+    """
     # On JAX a compiled closure would freeze the weights of today, so there
     # the loop, which JAX compiles by itself, is run as it is.
     if keras.config.backend() != "tensorflow":
@@ -230,17 +259,34 @@ def _graph_function(run, arrays, signature, jit_compile):
 
     if jit_compile:  # one program per shape, so shapes must be static
         return tf.function(run, jit_compile=True, autograph=False)
-    specs = keras.tree.map_structure(
+    free = keras.tree.map_structure(
         lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), arrays
     )
-    shape = (None, *signature.shape)
-    specs["source"] = tf.TensorSpec(shape, signature.dtype)
+    known = {name: tf.TensorSpec(*spec) for name, spec in specs.items()}
     rows = tf.TensorSpec((None,), tf.int32)
-    return tf.function(run, input_signature=(specs, rows), autograph=False)
+    return tf.function(
+        run, input_signature=({**free, **known}, rows), autograph=False
+    )
 
 
-def _run_batches(run, rows, seeds, batches, jit_compile, verbose):
-    """Returns the `GeneratedTokens` of all rows; None where there is none."""
+def run_batches(
+    run: Callable,
+    rows: SourceRows,
+    seeds: np.ndarray,
+    batches: list,
+    jit_compile: bool,
+    verbose: str | int,
+) -> GeneratedTokens | None:
+    """Returns what `run` makes of all rows, in order; None of no row.
+
+    Args:
+        run: `graph_function`, from arrays and row seeds to a `Decoded`.
+        rows: the rows.
+        seeds: row seeds (rows,).
+        batches: row numbers, batch by batch.
+        jit_compile: whether batches are padded to few shapes.
+        verbose: 1 shows a progress bar, 0 none, "auto" for many batches.
+    """
     bar = _progress_bar(len(batches), verbose)
     found = []
     for number, batch in enumerate(batches, start=1):
@@ -252,7 +298,12 @@ def _run_batches(run, rows, seeds, batches, jit_compile, verbose):
     return _in_order(found, batches, rows) if found else None
 
 
-def _row_seeds(row_seeds, count):
+def checked_row_seeds(row_seeds: Any, count: int) -> np.ndarray:
+    """Returns what tells the samples of `count` rows apart, int32 (count,).
+
+    Raises:
+        ValueError: if there is another number of them.
+    """
     seeds = np.arange(count) if row_seeds is None else np.asarray(row_seeds)
     if seeds.shape != (count,):
         raise validation.invalid(
@@ -269,7 +320,8 @@ def _progress_bar(num_batches, verbose):
     return keras.utils.Progbar(num_batches, unit_name="batch")
 
 
-def _nothing(search, max_length):
+def no_tokens(search: Search, max_length: int) -> GeneratedTokens:
+    """Returns what is generated of no row."""
     count = getattr(search, "num_hypotheses", 1)
     count = getattr(search, "num_samples", count)
     return GeneratedTokens(

@@ -355,10 +355,4 @@ class Seq2Seq(keras.Model):
         return cls(**config)
 
     def __deepcopy__(self, memo):
-        # Keras copies a model through its config. A tokenizer need not have
-        # one, and nothing changes it, so copies share it.
-        with vocabularies.left_out_of_configs():
-            make, arguments = self.__reduce__()
-        copy = make(*arguments)
-        copy.set_vocabularies(self.source_vocabulary, self.target_vocabulary)
-        return copy
+        return vocabularies.deepcopy_of(self)

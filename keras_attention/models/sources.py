@@ -11,49 +11,54 @@ from keras_attention.models.source_signature import SourceSignature
 TEXT_KINDS = "SUTO"  # dtypes of NumPy that may hold strings
 
 
-def texts_of(source: Any) -> list | None:
+def texts_of(source: Any, name: str = "source") -> list | None:
     """Returns the strings of `source` as a list, or None if it holds ids.
 
     Args:
         source: list, tuple, array, tensor or pandas series of one axis.
+        name: of the argument, for errors.
 
     Raises:
         ValueError: if `source` is a single string, or a mixture of strings
             and ids.
     """
     if isinstance(source, (str, bytes)):
-        raise _not_a_list(source)
+        raise _not_a_list(source, name)
     if not isinstance(source, (list, tuple)):
         array = np.asarray(source)
         if array.dtype.kind not in TEXT_KINDS:
             return None
         source = array.tolist()
         if array.ndim == 0:
-            raise _not_a_list(source)
+            raise _not_a_list(source, name)
     items = [_plain(item) for item in source]
     kinds = {isinstance(item, (str, bytes)) for item in items}
     if len(kinds) > 1:
         raise validation.invalid(
-            "source", "all strings or all ids", "a mixture of both"
+            name, "all strings or all ids", "a mixture of both"
         )
     return None if kinds == {False} else items
 
 
-def ids_of(source: Any) -> np.ndarray:
+def ids_of(source: Any, name: str = "source") -> np.ndarray:
     """Returns `source` as an int32 matrix (batch, source_length).
+
+    Args:
+        source: a matrix of integers, an array, tensor or list.
+        name: of the argument, for errors.
 
     Raises:
         ValueError: if it is not a matrix of integers.
     """
     if isinstance(source, (list, tuple)):
-        _check_lengths(source, "ids", "Pad the shorter ones with 0.")
+        _check_lengths(name, source, "ids", "Pad the shorter ones with 0.")
         if not source:
             return np.zeros((0, 1), "int32")
     ids = ops.convert_to_numpy(source)
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         raise ValueError(
-            "`source` must be a list of strings or an integer matrix (batch, "
-            f"source_length). Received: shape {ids.shape} of {ids.dtype}."
+            f"`{name}` must be a list of strings or an integer matrix (batch, "
+            f"length). Received: shape {ids.shape} of {ids.dtype}."
         )
     if not ids.shape[1]:  # no column at all is as good as padding
         ids = np.zeros((len(ids), 1))
@@ -69,7 +74,7 @@ def arrays_of(source: Any, signature: SourceSignature) -> np.ndarray:
     expected = f"numbers of shape (batch, *{signature.shape})"
     if isinstance(source, (list, tuple)):
         fix = "Pad the shorter ones and give `source_mask`."
-        _check_lengths(source, "numbers", fix)
+        _check_lengths("source", source, "numbers", fix)
     array = ops.convert_to_numpy(source)
     if not array.size and array.shape[:1] == (0,):  # no source at all
         array = np.zeros((0, *(size or 1 for size in signature.shape)))
@@ -85,11 +90,11 @@ def arrays_of(source: Any, signature: SourceSignature) -> np.ndarray:
     return ops.convert_to_numpy(ops.cast(array, signature.dtype))
 
 
-def _check_lengths(rows, kind, fix):
+def _check_lengths(name, rows, kind, fix):
     lengths = sorted({np.shape(row)[0] for row in rows if np.ndim(row)})
     if len(lengths) > 1:
         raise validation.invalid(
-            "source", "rows of one length", f"rows of {lengths} {kind}", fix
+            name, "rows of one length", f"rows of {lengths} {kind}", fix
         )
 
 
@@ -99,10 +104,10 @@ def _plain(item):
     return np.asarray(item).item() if is_scalar else item
 
 
-def _not_a_list(source):
+def _not_a_list(source, name):
     is_text = isinstance(source, (str, bytes))
     return validation.invalid(
-        "source",
+        name,
         "a list of strings or an integer matrix",
         repr(source),
         "Put it in a list." if is_text else "",

@@ -9,7 +9,8 @@ import keras
 from keras_attention import validation
 
 METHODS = ("encode", "decode", "token_strings", "__len__")
-NAMES = ("source_vocabulary", "target_vocabulary")
+# Of a Seq2Seq, and of a LanguageModel.
+NAMES = ("source_vocabulary", "target_vocabulary", "vocabulary")
 
 _are_left_out = contextvars.ContextVar("_are_left_out", default=False)
 
@@ -18,7 +19,7 @@ def check(name: str, vocabulary: Any, part: keras.layers.Layer) -> None:
     """Raises a ValueError unless `vocabulary` is None or fits its part.
 
     Args:
-        name: "source_vocabulary" or "target_vocabulary".
+        name: one of `NAMES`.
         vocabulary: a `text.Vocabulary`, another tokenizer, or None.
         part: the encoder or decoder that reads or writes its ids.
     """
@@ -42,6 +43,11 @@ def check(name: str, vocabulary: Any, part: keras.layers.Layer) -> None:
         )
 
 
+def of(model: Any) -> dict[str, Any]:
+    """Returns the vocabularies of a model by name, None where it lacks one."""
+    return {n: getattr(model, n) for n in NAMES if hasattr(model, n)}
+
+
 def to_config(model: Any) -> dict[str, Any]:
     """Returns the vocabularies of a model by name, each as a plain dict.
 
@@ -50,12 +56,12 @@ def to_config(model: Any) -> dict[str, Any]:
     """
     if _are_left_out.get():
         return {}
-    return {name: _to_config(name, getattr(model, name)) for name in NAMES}
+    return {name: _to_config(name, found) for name, found in of(model).items()}
 
 
 def from_config(config: dict[str, Any]) -> dict[str, Any]:
     """Returns the vocabularies that `to_config` described, by name."""
-    return {name: _from_config(config.get(name)) for name in NAMES}
+    return {n: _from_config(config[n]) for n in NAMES if n in config}
 
 
 def has_file(vocabulary: Any) -> bool:
@@ -66,8 +72,21 @@ def has_file(vocabulary: Any) -> bool:
     return hasattr(vocabulary, "to_dict") and not _has_config(vocabulary)
 
 
+def deepcopy_of(model: Any) -> Any:
+    """Returns a copy of a model that shares its vocabularies.
+
+    Keras copies a model through its config. A tokenizer need not have one,
+    and nothing changes it.
+    """
+    with _left_out_of_configs():
+        make, arguments = model.__reduce__()
+    copy = make(*arguments)
+    copy.set_vocabularies(**of(model))
+    return copy
+
+
 @contextlib.contextmanager
-def left_out_of_configs():
+def _left_out_of_configs():
     """Makes `to_config` return nothing, in this thread."""
     token = _are_left_out.set(True)
     try:
@@ -93,7 +112,7 @@ def _to_config(name, vocabulary):
         "is saved, pickled or cloned",
         repr(vocabulary),
         "Register the class with keras.saving.register_keras_serializable, "
-        "or detach the vocabularies with set_vocabularies(None, None).",
+        "or detach the vocabularies: set_vocabularies with None.",
     )
 
 

@@ -134,6 +134,35 @@ def test_moved_slots_and_looked_up_ancestors_agree(kind):
         assert_all_close([first], [second])
 
 
+@pytest.mark.parametrize("kind", STACKS)
+def test_rows_that_begin_later_are_extended_as_those_alone(kind):
+    """A row's padding has positions below 0, or is told to each step."""
+    stack, padding = built_stack(kind), np.array([0, 3], "int32")
+    expected = [
+        stack(INPUTS[row, n:][None], use_causal_mask=True)[0]
+        for row, n in enumerate(padding)
+    ]
+    for first, told in ((-padding, None), (0, padding)):
+        state = stack.start(LENGTH, batch_size=BATCH)
+        before = ops.convert_to_tensor(INPUTS[:, :-1])
+        mask = np.arange(LENGTH - 1) >= padding[:, None]
+        x = stack.enter(before, ops.convert_to_tensor(-padding))
+        output, state = stack.extend(x, state, first, mask)
+        if told is None:
+            last = ops.convert_to_tensor(INPUTS[:, -1:])
+            index = ops.convert_to_tensor(LENGTH - 1 - padding)
+            x = stack.enter(last, index)
+            now, _ = stack.extend(x, state, index)
+        else:
+            last = ops.convert_to_tensor(INPUTS[:, -1:].repeat(2, axis=1))
+            state = stack.repeat(state, 2)
+            now, _, _ = stack.step(last, state, LENGTH - 1, padding=padding)
+            assert_all_close([now[:, 1]], [now[:, 0]])
+        for row, n in enumerate(padding):
+            assert_all_close([output[row, n:]], [expected[row][:-1]])
+            assert_all_close([now[row, 0]], [expected[row][-1]])
+
+
 def test_a_window_is_a_ring_in_the_state():
     state = built_stack("everything").start(101, batch_size=BATCH)
     # Three positions, and what fills them up to eight parts.

@@ -147,7 +147,7 @@ def _counted_by(span, mask, length, seen):
 # --- the steps of a decoder ---------------------------------------------------
 
 
-def start(attention, batch_size, max_length: int, slots: int) -> dict:
+def start(attention, batch_size, max_length, slots: int) -> dict:
     """Returns the state of a self-attention before the first step.
 
     Returns:
@@ -162,7 +162,35 @@ def start(attention, batch_size, max_length: int, slots: int) -> dict:
     return {**empty, **_joined_weights(attention)}
 
 
-def step(attention, inputs, state: dict, index, ancestors=None) -> tuple:
+def extend(attention, inputs, state: dict, index, inputs_mask=None) -> tuple:
+    """Writes several positions of one slot, and attends to those up to each.
+
+    Args:
+        attention: the `MultiHeadAttention`.
+        inputs: (B, L, width).
+        state: what `start` or the last step returned, of one slot.
+        index: position of the first, an integer, a scalar or one per row
+            (B,).
+        inputs_mask: boolean (B, L), False where a position is padding, which
+            no other ever sees.
+
+    Returns:
+        The output (B, L, width), and the new state.
+    """
+    output, cache = attention(
+        inputs,
+        inputs,
+        value_mask=inputs_mask,
+        use_causal_mask=True,
+        cache={name: state[name] for name in caches.NAMES},
+        cache_index=index,
+    )
+    return output, {**state, **cache}
+
+
+def step(
+    attention, inputs, state: dict, index, ancestors=None, padding=None
+) -> tuple:
     """Writes position `index` of each slot and attends to those up to it.
 
     Args:
@@ -172,10 +200,13 @@ def step(attention, inputs, state: dict, index, ancestors=None) -> tuple:
         index: scalar integer tensor, the position.
         ancestors: integer tensor (B, Q, max_length), the slot that holds the
             history of each slot at each position. None: its own.
+        padding: integer tensor (B,), how many positions at the beginning of
+            each row are padding. None: none.
 
     Returns:
         The output (B, Q, width), and the new state.
     """
+    real = None if padding is None else caches.AfterPadding(padding)
     query, key, value = _project(attention, inputs, state)  # (B, Q, N, H)
     query, key = _rotate_slots(attention, query, key, index)
     layout = attention.cache_layout
@@ -188,7 +219,8 @@ def step(attention, inputs, state: dict, index, ancestors=None) -> tuple:
         span,
         index,
         mask=masks.combine_masks(
-            *attention.positional_masks(False, span.offset)
+            caches.shifted(real, span),
+            *attention.positional_masks(False, span.offset),
         ),
         ancestors=ancestors,
         **attention.bias(query_offset=span.offset),

@@ -119,6 +119,10 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         """
         return self.self_attention.cache_layout.reorder(state, parents)
 
+    def repeat(self, state, slots):
+        """Returns the state of one slot as that of `slots` equal ones."""
+        return self.self_attention.cache_layout.repeat(state, slots)
+
     def _build_feed_forward(self, shape):
         common = {"dtype": self.dtype_policy}
         self.hidden_dense = keras.layers.Dense(

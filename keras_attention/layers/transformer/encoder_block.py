@@ -133,7 +133,35 @@ class TransformerEncoderBlock(TransformerBlock):
             self.self_attention, batch_size, max_length, slots
         )
 
-    def step(self, inputs, state, index, ancestors=None):
+    def extend(self, inputs, state, index, inputs_mask=None):
+        """Runs several positions of one slot, as `use_causal_mask` in a call.
+
+        Args:
+            inputs: (batch, length, width).
+            state: what `start` or the last step returned, of one slot.
+            index: position of the first, an integer, a scalar tensor or one
+                per row (batch,).
+            inputs_mask: boolean (batch, length), True = real.
+
+        Returns:
+            The output (batch, length, width), and the new state.
+        """
+        inputs, inputs_mask = self._without_padding(
+            "inputs_mask", inputs, inputs_mask
+        )
+
+        def attend(x):
+            nonlocal state
+            output, state = cached_call.extend(
+                self.self_attention, x, state, index, inputs_mask
+            )
+            return output
+
+        x = self._residual(0, inputs, attend, training=False)
+        x = self._residual(1, x, self._feed_forward, training=False)
+        return x, state
+
+    def step(self, inputs, state, index, ancestors=None, padding=None):
         """Runs one position of each slot, as `use_causal_mask` in a call.
 
         Args:
@@ -142,6 +170,8 @@ class TransformerEncoderBlock(TransformerBlock):
             index: scalar integer tensor, the position.
             ancestors: integer tensor (batch, slots, max_length): the slot
                 that holds a slot's history at each position. None: its own.
+            padding: integer tensor (batch,), how many positions at the
+                beginning of each row are padding. None: none.
 
         Returns:
             The output (batch, slots, width), and the new state.
@@ -150,7 +180,7 @@ class TransformerEncoderBlock(TransformerBlock):
         def attend(x):
             nonlocal state
             output, state = cached_call.step(
-                self.self_attention, x, state, index, ancestors
+                self.self_attention, x, state, index, ancestors, padding
             )
             return output
 

@@ -239,7 +239,8 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         """Returns the state before the first step, one dict per block.
 
         Args:
-            max_length: integer, the number of positions to make room for.
+            max_length: the number of positions to make room for, an integer
+                or a scalar tensor.
             slots: integer, sequences of a row (beams).
             encoded: (batch, source_length, encoded_width), finite at padding
                 too; with cross-attention.
@@ -248,7 +249,36 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         first = batch_size if encoded is None else encoded
         return [block.start(first, max_length, slots) for block in self.blocks]
 
-    def step(self, inputs, state, index, source_mask=None, ancestors=None):
+    def extend(self, inputs, state, index=0, inputs_mask=None):
+        """Runs several positions at once, and keeps their keys and values.
+
+        Without cross-attention only.
+
+        Args:
+            inputs: (batch, length, width), what `enter` returned.
+            state: what `start` or the last step returned, of one slot.
+            index: position of the first, an integer, a scalar tensor or one
+                per row (batch,).
+            inputs_mask: boolean (batch, length), True = real.
+
+        Returns:
+            The output (batch, length, width), and the new state.
+        """
+        x, new_state = inputs, []
+        for block, block_state in zip(self.blocks, state, strict=True):
+            x, block_state = block.extend(x, block_state, index, inputs_mask)
+            new_state.append(block_state)
+        return self._normalize(x), new_state
+
+    def step(
+        self,
+        inputs,
+        state,
+        index,
+        source_mask=None,
+        ancestors=None,
+        padding=None,
+    ):
         """Runs one position of each slot.
 
         Args:
@@ -258,21 +288,29 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
             source_mask: boolean (batch, source_length), with cross-attention.
             ancestors: integer tensor (batch, slots, max_length): the slot
                 that holds a slot's history at each position. None: its own.
+            padding: integer tensor (batch,), how many positions at the
+                beginning of each row are padding: they are not counted where
+                positions are added. Without cross-attention only.
 
         Returns:
             The output (batch, slots, width), the new state, and the weights
             of the last cross-attention (batch, num_heads, slots,
             source_length), or None.
         """
-        sources = {"source_mask": source_mask} if self.cross_attention else {}
+        if self.cross_attention:
+            options = {"source_mask": source_mask}
+        else:
+            options = {"padding": padding}
         # All slots are at one position, so each is a sequence of length 1.
-        shape = ops.shape(inputs)
+        shape, position = ops.shape(inputs), index
+        if padding is not None:
+            position = ops.repeat(index - padding, shape[1])  # (B * Q,)
         rows = ops.reshape(inputs, (-1, 1, shape[-1]))  # (B * Q, 1, U)
-        x = ops.reshape(self.enter(rows, index), shape)  # (B, Q, U)
+        x = ops.reshape(self.enter(rows, position), shape)  # (B, Q, U)
         new_state, weights = [], None
         for block, block_state in zip(self.blocks, state, strict=True):
             x, block_state, *weights = block.step(
-                x, block_state, index, ancestors=ancestors, **sources
+                x, block_state, index, ancestors=ancestors, **options
             )
             new_state.append(block_state)
         return self._normalize(x), new_state, weights[0] if weights else None
@@ -281,6 +319,13 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         """Returns the state whose slot k holds what parents[:, k] held."""
         return [
             block.reorder(block_state, parents)
+            for block, block_state in zip(self.blocks, state, strict=True)
+        ]
+
+    def repeat(self, state, slots):
+        """Returns the state of one slot as that of `slots` equal ones."""
+        return [
+            block.repeat(block_state, slots)
             for block, block_state in zip(self.blocks, state, strict=True)
         ]
 

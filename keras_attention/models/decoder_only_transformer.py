@@ -1,0 +1,305 @@
+"""The decoder-only Transformer."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attention import validation
+from keras_attention.layers import PositionalEncoding
+from keras_attention.layers import TransformerStack
+from keras_attention.layers.cache import NAMES as CACHE_NAMES
+from keras_attention.layers.transformer.options import objects_of
+from keras_attention.models.decoder import Decoder
+from keras_attention.special_ids import PAD_ID
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class DecoderOnlyTransformer(Decoder):
+    """Stack of causal Transformer blocks over embeddings and positions.
+
+    Radford et al. 2018: the Transformer decoder of Vaswani et al. 2017
+    without cross-attention. It is what `LanguageModel` trains; in `generate`
+    the prompt is read in one pass, and each step reads the cached keys and
+    values. In a beam search these stay where they were written: each beam
+    looks its own history up in the table of ancestors.
+
+    Args:
+        vocabulary_size: number of ids, padding and specials included.
+        units: width of the model, a multiple of `num_heads`.
+        num_layers: number of blocks.
+        num_heads: number of attention heads.
+        feed_forward_units: hidden width of the feed-forward layers. Defaults
+            to 4 * units.
+        dropout: rate of all dropouts in training.
+        activation: activation of the feed-forward layers.
+        normalize_first: pre-norm blocks if True, post-norm if False.
+        tie_embeddings: whether the logits reuse the embedding matrix.
+        seed: integer seed of the dropouts.
+        position: as that of `TransformerStack`, such as `RotaryEmbedding()`.
+            Defaults to `PositionalEncoding()`.
+        attention_options: an `AttentionOptions` for all blocks: a sliding
+            window, grouped heads and more.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+
+    Call arguments:
+        target: integer tensor (batch, length), begins with BOS, 0 = padding.
+        training: whether dropout is on.
+
+    Returns:
+        Logits (batch, length, vocabulary_size), float32: entry t predicts
+        token t + 1.
+
+    Masking:
+        A position sees real positions up to itself. The Keras mask of the
+        logits marks where a token follows: where `target` is neither padding
+        nor EOS.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_attention import DecoderOnlyTransformer
+    >>> decoder = DecoderOnlyTransformer(11, units=6, num_heads=2)
+    >>> decoder(np.array([[1, 5, 4]])).shape
+    TensorShape([1, 3, 11])
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        units: int,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        feed_forward_units: int | None = None,
+        dropout: float = 0.0,
+        activation: Any = "relu",
+        normalize_first: bool = True,
+        tie_embeddings: bool = False,
+        seed: int | None = None,
+        *,
+        position: Any = None,
+        attention_options: Any = None,
+        **kwargs,
+    ):
+        super().__init__(
+            vocabulary_size,
+            embedding_dim=units,
+            output_width=units,
+            dropout=dropout,
+            tie_embeddings=tie_embeddings,
+            seed=seed,
+            **kwargs,
+        )
+        self.units = units
+        self.num_layers = validation.check_positive_integer(
+            "num_layers", num_layers
+        )
+        self.num_heads = validation.check_divisor(
+            "num_heads", num_heads, "units", units
+        )
+        self.feed_forward_units = validation.check_positive_integer(
+            "feed_forward_units", feed_forward_units, optional=True
+        )
+        self.activation = keras.activations.get(activation)
+        self.normalize_first = normalize_first
+        self.position = position
+        self.attention_options = attention_options
+
+    def build(self, target_shape):
+        if len(target_shape) != 2:
+            raise validation.invalid(
+                "target",
+                "of shape (batch, length)",
+                f"shape {tuple(target_shape)}",
+            )
+        self._build_ends(target_shape)
+        position = self.position
+        if position is None:
+            position = PositionalEncoding(dtype=self.dtype_policy)
+        self.stack = TransformerStack(
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            feed_forward_units=self.feed_forward_units,
+            dropout=self.dropout,
+            activation=self.activation,
+            normalize_first=self.normalize_first,
+            seed=self.seed,
+            position=position,
+            attention_options=self.attention_options,
+            dtype=self.dtype_policy,
+            name="stack",
+        )
+        self.stack.build((*target_shape, self.units))
+
+    def call(self, target, training=None):
+        x = self.stack.enter(self._embed(target))
+        x = self.embedding_dropout(x, training=training)
+        output = self.stack.run(
+            x,
+            inputs_mask=ops.not_equal(target, PAD_ID),
+            use_causal_mask=True,
+            training=training,
+        )
+        return self.logits(output)
+
+    def compute_output_shape(self, target_shape):
+        return (*target_shape, self.vocabulary_size)
+
+    def compute_output_spec(self, target, training=None):
+        shape = self.compute_output_shape(target.shape)
+        return keras.KerasTensor(shape, dtype="float32")
+
+    def start(self, prompt, prompt_mask, max_length, beams=1):
+        """Reads the prompts in one pass, and returns the state after them.
+
+        Args:
+            prompt: integer tensor (batch, prompt_length), padded at the
+                beginning.
+            prompt_mask: boolean (batch, prompt_length), True = a real id.
+            max_length: integer, how many steps follow at most.
+            beams: integer, how many sequences share a prompt.
+
+        Returns:
+            A dict: `blocks`, a list of caches, and `prompt_mask`.
+        """
+        batch, length = ops.shape(prompt)
+        empty = self.stack.start(length + max_length, batch_size=batch)
+        x = self.stack.enter(self._embed(prompt), -_padding(prompt_mask))
+        _, blocks = self.stack.extend(x, empty, inputs_mask=prompt_mask)
+        blocks = self.stack.repeat(blocks, beams)
+        return {"blocks": blocks, "prompt_mask": prompt_mask}
+
+    def step(self, tokens, state, index, ancestors=None):
+        """Runs a position of each beam, the `index`-th after the prompt.
+
+        Args:
+            tokens: integer tensor (batch, beams).
+            state: what `start` or `step` returned.
+            index: scalar integer tensor.
+            ancestors: integer tensor (batch, beams, max_length): the slot
+                that holds a beam's history at each position after the prompt.
+
+        Returns:
+            Logits (batch, beams, vocabulary_size), the new state, and None,
+            since there is no source to be aligned with.
+        """
+        length = ops.shape(state["prompt_mask"])[1]
+        x, blocks, _ = self.stack.step(
+            self._embed(tokens),  # (B, K, U)
+            state["blocks"],
+            length + index,
+            ancestors=_with_prompt(ancestors, length),
+            padding=_padding(state["prompt_mask"]),
+        )
+        return self.logits(x), {**state, "blocks": blocks}, None
+
+    def start_rows(self, prompt, prompt_mask, max_length):
+        """Reads the prompts; then each row goes on at a position of its own.
+
+        So a server may join rows that are at different steps: in every tensor
+        of the state the batch comes first.
+
+        Args:
+            prompt: integer tensor (batch, prompt_length), padded at the
+                beginning.
+            prompt_mask: boolean (batch, prompt_length), True = a real id.
+            max_length: integer, the number of positions to make room for.
+
+        Returns:
+            A dict: `position` (batch,), that of the next id, and of each
+            block `key_0`, `value_0` and so on (batch, positions, heads,
+            width).
+        """
+        padding = _padding(prompt_mask)
+        empty = self.stack.start(max_length, batch_size=ops.shape(prompt)[0])
+        x = self.stack.enter(self._embed(prompt), -padding)
+        # Padding has positions below 0, which no cache keeps.
+        _, blocks = self.stack.extend(x, empty, -padding, prompt_mask)
+        return {
+            "position": ops.shape(prompt)[1] - padding,
+            **rows_of_blocks(blocks),
+        }
+
+    def step_rows(self, tokens, state):
+        """Runs one position of each row.
+
+        Args:
+            tokens: integer tensor (batch,).
+            state: what `start_rows` or the last step returned.
+
+        Returns:
+            Logits (batch, vocabulary_size), and the new state.
+        """
+        position = state["position"]
+        x = self.stack.enter(self._embed(tokens[:, None]), position)
+        blocks = blocks_of_rows(state)
+        x, blocks = self.stack.extend(x, blocks, position)  # (B, 1, U)
+        state = {"position": position + 1, **rows_of_blocks(blocks)}
+        return self.logits(x[:, 0]), state
+
+    def reorder(self, state, parents):
+        """Returns the state, since `step` finds histories by the ancestors."""
+        return state
+
+    def _embed(self, tokens):
+        return self.embedding(tokens) * self.units**0.5
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        config = {
+            "units": self.units,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "feed_forward_units": self.feed_forward_units,
+            "activation": keras.activations.serialize(self.activation),
+            "normalize_first": self.normalize_first,
+            "position": serialize(self.position),
+            "attention_options": serialize(self.attention_options),
+        }
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(objects_of(config))
+
+
+def rows_of_blocks(blocks):
+    """Returns caches of one slot by name, each (batch, positions, ...)."""
+    return {
+        f"{name}_{number}": ops.swapaxes(block[name][:, :, 0], 0, 1)
+        for number, block in enumerate(blocks)
+        for name in CACHE_NAMES
+    }
+
+
+def blocks_of_rows(rows):
+    """Returns the caches that `rows_of_blocks` named."""
+    count = sum(name.startswith("key_") for name in rows)
+    return [
+        {
+            name: ops.swapaxes(rows[f"{name}_{number}"], 0, 1)[:, :, None]
+            for name in CACHE_NAMES
+        }
+        for number in range(count)
+    ]
+
+
+def _padding(prompt_mask):
+    """Returns how many positions at the beginning are padding, (batch,)."""
+    padding = ops.logical_not(prompt_mask)
+    return ops.sum(ops.cast(padding, "int32"), axis=1)
+
+
+def _with_prompt(ancestors, length):
+    """Returns the ancestors (B, K, length + T) at prompt and steps.
+
+    All slots hold the same prompt, so any of them will do.
+    """
+    if ancestors is None or ancestors.shape[1] == 1:
+        return None  # each slot holds its own history
+    batch, slots = ops.shape(ancestors)[:2]
+    prompt = ops.zeros((batch, slots, length), dtype=ancestors.dtype)
+    return ops.concatenate([prompt, ancestors], axis=-1)

@@ -1,0 +1,231 @@
+"""A language model as a SavedModel, with its caches in and out."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_attention as ka
+from keras_attention import export
+
+sys.path.append(str(Path(__file__).parent.parent / "models"))
+
+from language_models import DECODERS  # noqa: E402
+from language_models import IDS  # noqa: E402
+from language_models import PROMPTS  # noqa: E402
+from language_models import log_probability  # noqa: E402
+from small_models import randomize  # noqa: E402
+
+STEPS = 7
+BEAM = ka.Beam(3, num_hypotheses=2)
+LONG = [ka.decoding.MinLength(STEPS)]
+TEXTS = ["abc de", "", "xya", "e dcb\udcff"]
+# Name: the signatures that are exported, each of which takes seconds.
+SIGNATURES = {
+    "learned": ("tokens", "compiled", "encode", "decode_step"),
+    "window": ("serving_default", "n_best", "score", "encode", "decode_step"),
+    "recurrent": ("n_best",),
+}
+
+STREAMED = pytest.mark.parametrize("case", ["learned", "window"], indirect=True)
+
+
+@pytest.fixture(scope="module", params=SIGNATURES)
+def case(request, tmp_path_factory):
+    """A model, prompts, the name of their input, and the SavedModel."""
+    name, vocabulary, asked = request.param, None, PROMPTS
+    if name == "window":
+        vocabulary = ka.Vocabulary.build(["abcdefgh "], max_size=IDS)
+        asked = TEXTS
+    model = randomize(ka.LanguageModel(DECODERS[name](), STEPS, vocabulary))
+    if name == "window":  # stored in half the bits, without a loss
+        halves = [w.astype("float16") for w in model.get_weights()]
+        model.set_weights(halves)
+    folder = export.export_saved_model(
+        model,
+        tmp_path_factory.mktemp("served") / "1",
+        BEAM,
+        max_source_length=11,
+        signatures=SIGNATURES[name],
+        weights="float16" if name == "window" else None,
+        warm_up=export.WarmUp(asked),
+    )
+    return model, asked, "ids" if vocabulary is None else "text", folder
+
+
+def as_lists(prompts):
+    return prompts if isinstance(prompts, list) else prompts.tolist()
+
+
+def generated(model, prompts, search=BEAM):
+    found = model.generate(prompts, search)
+    said = found.texts if isinstance(prompts, list) else found.tokens
+    return said.tolist(), found.scores
+
+
+def test_it_answers_as_generate_without_keras(case):
+    model, prompts, name, folder = case
+    said, scores = generated(model, prompts)
+    loaded = tf.saved_model.load(str(folder)).signatures
+    requests = [
+        {"signature": signature, "inputs": {name: as_lists(prompts)}}
+        for signature in loaded
+        if signature not in ("score", "decode_step")
+    ]
+    answers = export.ask_in_fresh_process(folder, requests)
+    for request, answer in zip(requests, answers, strict=True):
+        if request["signature"] in ("serving_default", "compiled"):
+            assert answer[name] == [row[0] for row in said]
+            np.testing.assert_allclose(answer["score"], scores[:, 0], atol=1e-5)
+        elif request["signature"] != "encode":
+            assert answer[name] == said
+            found = answer["score" if "score" in answer else "scores"]
+            np.testing.assert_allclose(found, scores, atol=1e-5)
+
+
+@STREAMED
+def test_a_client_streams_with_the_caches(case):
+    """Rows at different steps are joined; each says what generate says."""
+    model, prompts, name, folder = case
+    loaded = tf.saved_model.load(str(folder)).signatures
+    expected = model.generate(prompts, ka.Greedy(constraints=LONG))
+    steps = loaded["encode"](**{name: tf.constant(prompts_of(prompts))})
+    said = []
+    for index in range(STEPS):
+        scores = steps["log_probabilities"].numpy()
+        if index < STEPS - 1:
+            scores[:, 2] = -np.inf
+        token = scores.argmax(-1).astype("int32")
+        said.append(token)
+        state = state_of(steps)
+        # The first row alone, then the others: one request or two, the same.
+        parts = [
+            loaded["decode_step"](
+                token=tf.constant(token[part]),
+                **{n: t[part.start : part.stop] for n, t in state.items()},
+            )
+            for part in (slice(0, 1), slice(1, len(prompts)))
+        ]
+        steps = {
+            n: tf.concat([part[n] for part in parts], axis=0) for n in parts[0]
+        }
+    np.testing.assert_array_equal(steps["ids"], np.stack(said, axis=1))
+    if name == "ids":
+        np.testing.assert_array_equal(steps["ids"], expected.tokens[:, 0])
+    else:
+        texts = [text.decode() for text in steps["text"].numpy()]
+        assert texts == expected.texts[:, 0].tolist()
+
+
+@STREAMED
+def test_rows_at_different_steps_are_joined(case):
+    model, prompts, name, folder = case
+    loaded = tf.saved_model.load(str(folder)).signatures
+    first = loaded["encode"](**{name: tf.constant(prompts_of(prompts))})
+    token = tf.constant([5, 7, 4, 9], tf.int32)
+    later = loaded["decode_step"](token=token, **state_of(first))
+    mixed = {
+        n: tf.concat([t[:2], later[n][2:]], axis=0)
+        for n, t in state_of(first).items()
+    }
+    found = loaded["decode_step"](token=token, **mixed)["log_probabilities"]
+    alone = loaded["decode_step"](token=token, **state_of(later))
+    np.testing.assert_allclose(
+        found[:2], later["log_probabilities"][:2], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        found[2:], alone["log_probabilities"][2:], atol=1e-5
+    )
+
+
+@STREAMED
+def test_no_state_of_a_client_fails_the_others(case):
+    model, prompts, name, folder = case
+    loaded = tf.saved_model.load(str(folder)).signatures
+    state = state_of(
+        loaded["encode"](**{name: tf.constant(prompts_of(prompts))})
+    )
+    token = tf.constant([5, 7, 4, 9], tf.int32)
+    right = loaded["decode_step"](token=token, **state)
+    wild = {**state, "position": tf.constant([-7, 2**30, 99, 0], tf.int32)}
+    wild["position"] = tf.concat(
+        [wild["position"][:3], state["position"][3:]], axis=0
+    )
+    wild["ids"] = tf.concat(
+        [tf.fill([3, STEPS], 2**20), state["ids"][3:]], axis=0
+    )
+    wild_token = tf.constant([-1, IDS, 2**30, 9], tf.int32)
+    found = loaded["decode_step"](token=wild_token, **wild)
+    np.testing.assert_allclose(
+        found["log_probabilities"][3], right["log_probabilities"][3], atol=1e-5
+    )
+    assert np.isfinite(found["log_probabilities"]).all()
+
+
+def state_of(step):
+    left_out = {"log_probabilities", "text"}
+    return {n: t for n, t in step.items() if n not in left_out}
+
+
+def prompts_of(prompts):
+    if isinstance(prompts, list):
+        return [text.encode(errors="surrogatepass") for text in prompts]
+    return prompts.astype("int32")
+
+
+@pytest.mark.parametrize("case", ["window"], indirect=True)
+def test_score_is_that_of_the_whole_sequence(case):
+    model, prompts, name, folder = case
+    loaded = tf.saved_model.load(str(folder)).signatures
+    targets = ["de", "abc d", "", "x"]
+    found = loaded["score"](
+        text=tf.constant(prompts_of(prompts)), target=tf.constant(targets)
+    )
+    encode = model.vocabulary.encode
+    for row, (prompt, target) in enumerate(zip(prompts, targets, strict=True)):
+        read = encode([prompt]).numpy()[0][:-1]
+        said = encode([target]).numpy()[0]
+        expected = log_probability(model, read, said)
+        np.testing.assert_allclose(
+            found["log_probability"][row], expected, atol=1e-4
+        )
+        divisor = (5 + len(said)) / 6  # a length penalty of 1
+        np.testing.assert_allclose(
+            found["score"][row], expected / divisor, atol=1e-4
+        )
+
+
+@STREAMED
+def test_the_example_of_the_guide_streams(case, monkeypatch, capsys):
+    model, prompts, name, folder = case
+    guide = (folder / "README.md").read_text()
+    assert "alignments" not in guide
+    example = guide[guide.index("one token at a time") :]
+    example = example[example.index("```python") + 9 :]
+    example = example[: example.index("```")]
+    monkeypatch.chdir(folder)
+    exec(compile(example, "README.md", "exec"), {})
+    shown = capsys.readouterr().out
+    if name == "text":
+        prompt = example[example.index("text=") :].split('"')[1]
+        expected = model.generate([prompt]).texts[0, 0]
+        assert shown.split("\r")[-2] == expected
+    else:
+        expected = model.generate(np.zeros((1, 1), int)).tokens[0, 0]
+        assert shown.splitlines()[-1] == str(expected)
+
+
+@pytest.mark.parametrize("case", ["recurrent"], indirect=True)
+def test_the_guide_shows_no_step_where_there_is_none(case):
+    guide = (case[3] / "README.md").read_text()
+    assert "one token at a time" not in guide and "| `n_best` |" in guide
+
+
+def test_what_cannot_be_served_is_refused(tmp_path):
+    model = ka.LanguageModel(DECODERS["recurrent"]())
+    with pytest.raises(ValueError, match="`signatures` must be without"):
+        export.export_saved_model(
+            model, tmp_path / "1", signatures=["decode_step"]
+        )

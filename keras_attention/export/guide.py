@@ -156,7 +156,7 @@ def _arrays(facts: Facts) -> dict[str, str]:
         ),
         "grpc_inputs": "\n".join(
             f'request.inputs["{name}"].CopyFrom(\n'
-            f"    tf.make_tensor_proto({array.format('np')}))"
+            f"    tf.make_tensor_proto({array.format('tf')}.numpy()))"
             for name, array in arrays.items()
         ),
         "encode_inputs": ", ".join(

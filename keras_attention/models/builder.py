@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import keras
+
 from keras_attention import validation
 from keras_attention.choices import KINDS
 from keras_attention.choices import SHORT_NAMES
 from keras_attention.layers import AdditiveAttention
+from keras_attention.layers import AttentionOptions
 from keras_attention.layers import DotProductAttention
 from keras_attention.models.cnn_encoder import CNNEncoder
 from keras_attention.models.rnn_decoder import RNNDecoder
@@ -17,6 +20,7 @@ from keras_attention.models.transformer_encoder import TransformerEncoder
 RECURRENT = {"cell", "embedding_dim"}
 TRANSFORMER = {"num_heads", "feed_forward_units", "activation"}
 TRANSFORMER |= {"normalize_first", "flash_attention"}
+TRANSFORMER |= {"position", "attention_options"}
 ENCODER_OPTIONS = {
     "rnn": RECURRENT | {"bidirectional"},
     "cnn": {"kernel_size"},
@@ -52,6 +56,8 @@ def build_seq2seq(
     activation: Any = None,
     normalize_first: bool | None = None,
     flash_attention: bool | None = None,
+    position: Any = None,
+    attention_options: AttentionOptions | None = None,
     seed: int | None = None,
     dtype: Any = None,
 ) -> Seq2Seq:
@@ -90,6 +96,11 @@ def build_seq2seq(
         flash_attention: True keeps self-attention from ever building its
             score matrix, False makes it always do so; by default, and in
             cross-attention, the size decides (transformer parts).
+        position: `RotaryEmbedding()`, `LearnedPositionalEncoding(...)` or
+            another; by default sinusoids. The decoder gets a copy where the
+            encoder has it too (transformer parts).
+        attention_options: an `AttentionOptions`: a sliding window, grouped
+            heads and more (transformer parts).
         seed: integer seed of the dropouts.
         dtype: dtype or dtype policy of all parts, such as "mixed_bfloat16".
 
@@ -120,6 +131,8 @@ def build_seq2seq(
         "activation": activation,
         "normalize_first": normalize_first,
         "flash_attention": flash_attention,
+        "position": position,
+        "attention_options": attention_options,
     }
     options = {k: v for k, v in options.items() if v is not None}
     _check_used(kind, options, encoder_kind, decoder_kind)
@@ -135,6 +148,8 @@ def build_seq2seq(
     _check_widths(attention, encoder.output_width, units)
     if num_decoder_layers is None:
         num_decoder_layers = num_layers
+    if encoder_kind == "transformer":
+        options = _with_own_positions(options)
     decoder = _decoder(
         decoder_kind,
         _chosen(options, DECODER_OPTIONS[decoder_kind]),
@@ -177,6 +192,18 @@ def _decoder(kind, options, **common):
         query_state = {"luong": "current"}.get(kind, "previous")
         options |= {"attention": layer, "query_state": query_state}
     return RNNDecoder(name="decoder", **options, **common)
+
+
+def _with_own_positions(options):
+    """Returns the options with copies of what may hold weights."""
+    copies = {
+        name: keras.saving.deserialize_keras_object(
+            keras.saving.serialize_keras_object(options[name])
+        )
+        for name in ("position", "attention_options")
+        if name in options
+    }
+    return {**options, **copies}
 
 
 def _check_widths(attention, encoder_width, units):

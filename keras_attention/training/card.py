@@ -34,7 +34,7 @@ def card_of(
     """
     card = {
         "kind": settings.kind,
-        "options": settings.options,
+        "options": settings.options_for_json,
         "weights": model.count_params(),
         "source": described(data.source_vocabulary),
         "target": described(data.target_vocabulary),

@@ -17,7 +17,6 @@ from keras_attention.training import optimizers
 # Not among them: what only says where, how long and how loudly.
 SETTINGS = (
     "kind",
-    "options",
     "source_unit",
     "target_unit",
     "vocabulary_size",
@@ -81,6 +80,7 @@ def facts_of(settings, data) -> dict:
         "validation_pairs": data.held_out_digest,
         "vocabularies": _digest_of_vocabularies(vocabularies),
         **{name: getattr(settings, name) for name in SETTINGS},
+        "options": settings.options_for_json,
         "optimizer": optimizers.describe(settings.optimizer),
         "initial_model": _initial_model(settings.initial_folder),
         "search": repr(settings.search),

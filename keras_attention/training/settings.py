@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_attention import files
@@ -110,6 +111,12 @@ class TrainingSettings:
         return {name: getattr(self, name) for name in names}
 
     @property
+    def options_for_json(self) -> dict:
+        """The options of the model by name, objects as their configs."""
+        serialize = keras.saving.serialize_keras_object
+        return {n: _nameless(serialize(v)) for n, v in self.options.items()}
+
+    @property
     def has_own_optimizer(self) -> bool:
         """Whether the caller gave a whole optimizer, not a name."""
         return not isinstance(self.optimizer, str)
@@ -121,6 +128,18 @@ class TrainingSettings:
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)
+
+
+def _nameless(described):
+    """Returns a serialized object without the names that Keras counts up."""
+    if not isinstance(described, dict):
+        return described
+    is_layer = "trainable" in described
+    return {
+        name: _nameless(value)
+        for name, value in described.items()
+        if not (is_layer and name == "name")
+    }
 
 
 def _without_numpy(value):

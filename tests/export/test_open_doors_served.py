@@ -100,6 +100,22 @@ def test_the_guide_and_the_warm_up_speak_of_what_it_takes(case):
     assert records_file.stat().st_size > 0
 
 
+def test_the_grpc_client_of_the_guide_sends_what_the_signature_takes(case):
+    _, _, folder, _ = case
+    guide = (folder / "README.md").read_text(encoding="utf-8")
+    # All of the client but the connection.
+    client = guide[guide.index("import grpc") : guide.index("answer = service")]
+    lines = [x for x in client.splitlines() if not x.startswith(("cha", "ser"))]
+    names = {}
+    exec("\n".join(lines), names)
+    sent = {n: tf.make_ndarray(x) for n, x in names["request"].inputs.items()}
+    loaded = tf.saved_model.load(str(folder))
+    asked = next(
+        n for n in ("serving_default", "n_best") if n in loaded.signatures
+    )
+    loaded.signatures[asked](**{n: tf.constant(x) for n, x in sent.items()})
+
+
 def test_the_compiled_search_of_arrays_answers_alike():
     """Lengths are padded where a mask tells them; rows always."""
     model, inputs = model_of("masked frames"), CASES["masked frames"][1]

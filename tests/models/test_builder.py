@@ -58,6 +58,7 @@ WIRING = {
     ),
 }
 CHECKED_APART = {"max_length", "attention", "activation", "seed", "dtype"}
+CHECKED_APART |= {"position", "attention_options"}
 
 
 def test_every_option_has_a_test():
@@ -106,6 +107,38 @@ def test_options_reach_the_layers_inside():
             assert not block.normalize_first
             assert {layer.rate for layer in block.dropouts} == {0.37}
             assert block.compute_dtype == "bfloat16"
+
+
+@on_one_backend
+def test_positions_and_options_reach_both_parts_and_are_not_shared(tmp_path):
+    options = ka.layers.AttentionOptions(
+        num_key_value_heads=2, sliding_window=3
+    )
+    model = build(
+        position=ka.LearnedPositionalEncoding(19), attention_options=options
+    )
+    encoder, decoder = parts(model)
+    assert encoder.position is not decoder.position
+    for part in (encoder, decoder):
+        assert isinstance(part.position, ka.LearnedPositionalEncoding)
+        (block,) = part.blocks
+        assert block.self_attention.num_key_value_heads == 2
+        assert block.self_attention.sliding_window == 3
+    tables = [w for w in model.weights if tuple(w.shape) == (19, 12)]
+    assert len(tables) == 2
+    inputs = {"source": source_ids(), "target": TARGET}
+    expected = model(inputs)
+    model.save_folder(tmp_path / "model")
+    loaded = ka.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded(inputs), expected)
+
+
+@on_one_backend
+def test_position_is_for_transformer_parts():
+    decoder = build("rnn-transformer", position=ka.RotaryEmbedding()).decoder
+    assert isinstance(decoder.position, ka.RotaryEmbedding)
+    with pytest.raises(ValueError, match="`position` must not be set for"):
+        build("luong", position=ka.RotaryEmbedding())
 
 
 @on_one_backend

@@ -229,10 +229,24 @@ def test_other_data_or_settings_are_no_way_to_go_on(unfinished, changed, name):
         train(folder=unfinished / "model", **arguments)
 
 
+def test_options_that_are_objects_are_told_by_what_they_hold():
+    def told(position):
+        options = {
+            "position": position,
+            "attention_options": ka.layers.AttentionOptions(position=position),
+        }
+        made = TrainingSettings(pairs=PAIRS, folder="any", options=options)
+        return json.dumps(made.options_for_json)
+
+    # Keras names the second one otherwise, which changes nothing.
+    assert told(ka.RotaryEmbedding()) == told(ka.RotaryEmbedding())
+    assert told(ka.RotaryEmbedding()) != told(ka.RotaryEmbedding(31.0))
+
+
 def test_every_argument_is_a_setting_or_known_not_to_matter():
     arguments = set(inspect.signature(train).parameters)
     digested = {"pairs", "validation_pairs", "search", "initial_folder"}
-    digested |= {"optimizer"}
+    digested |= {"optimizer", "options"}
     free = {"folder", "columns", "max_minutes"}
     free |= {"checkpoint_every", "resume", "overwrite", "callbacks", "verbose"}
     assert arguments == {*SETTINGS} | digested | free

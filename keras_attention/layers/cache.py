@@ -16,6 +16,8 @@ from keras_attention import masks
 from keras_attention import validation
 from keras_attention.functional.step import OwnKeys
 from keras_attention.functional.step import attend_step
+from keras_attention.masks.ranges import Integer
+from keras_attention.masks.ranges import Tensor
 
 NAMES = ("key", "value")
 
@@ -95,15 +97,15 @@ class KeyValueCache:
 
     def step(
         self,
-        query,
-        key,
-        value,
+        query: Any,
+        key: Any,
+        value: Any,
         cache: dict,
         span: Span,
-        index,
+        index: Any,
         *,
         mask: masks.Mask | None = None,
-        ancestors=None,
+        ancestors: Any = None,
         **options,
     ) -> tuple:
         """Writes one position of each slot, and attends to all it then sees.
@@ -145,7 +147,7 @@ class KeyValueCache:
             weights = ops.take_along_axis(weights, order, axis=-1)
         return output, weights, cache
 
-    def span_of_step(self, cache: dict, index) -> Span:
+    def span_of_step(self, cache: dict, index: Any) -> Span:
         """Returns the span of one step at position `index`."""
         if not self.is_ring:
             return Span(0, index, masks.Causal(index))
@@ -155,7 +157,7 @@ class KeyValueCache:
         columns = ops.mod(place - first[..., None], length)  # (T,) or (B, T)
         return Span(first, length - 1, _written(first, length), columns)
 
-    def extend(self, key, value, cache: dict, index) -> tuple:
+    def extend(self, key: Any, value: Any, cache: dict, index: Any) -> tuple:
         """Writes several positions, and returns what they may see, in order.
 
         Args:
@@ -206,14 +208,14 @@ class KeyValueCache:
             return kept
         return None if new_positions is None else kept + new_positions
 
-    def reorder(self, cache: dict, parents) -> dict:
+    def reorder(self, cache: dict, parents: Any) -> dict:
         """Returns a cache whose slot k holds what `parents` (B, Q) held."""
         length = cache["key"].shape[0]
         ancestors = ops.repeat(parents[..., None], length, axis=-1)
         moved = {name: _history(cache[name], ancestors) for name in NAMES}
         return {**cache, **moved}
 
-    def check(self, cache, cache_index, inputs) -> None:
+    def check(self, cache: Any, cache_index: Any, inputs: Any) -> None:
         """Raises a ValueError unless `cache` fits, and has room for inputs."""
         if cache_index is None:
             raise validation.invalid(
@@ -308,7 +310,13 @@ class Shifted(masks.Mask):
     mask: masks.Mask
     first: Any
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         first = key_start + self.first
         inside = ops.maximum(first, 0)
         area = (query_start, query_length, inside, key_length)
@@ -319,7 +327,7 @@ class Shifted(masks.Mask):
             block = ops.take(block, index, axis=-1)
         return ops.logical_and(block, key >= 0)
 
-    def row(self, index):
+    def row(self, index: Integer) -> "Shifted":
         return Shifted(self.mask.row(index), self.first)
 
 
@@ -333,7 +341,13 @@ class AfterPadding(masks.Mask):
 
     padding: Any
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         key = key_start + ops.arange(key_length, dtype="int32")
         return key >= self.padding[:, None, None, None]  # (B, 1, 1, S)
 
@@ -364,7 +378,7 @@ def _in_rows(buffer):
     return ops.swapaxes(buffer[:, :, 0], 0, 1)
 
 
-def taken(tensor, place):
+def taken(tensor: Any, place: Any) -> Any:
     """Returns the entries `place` (S,) or (B, S) of (B, length, ...)."""
     if len(place.shape) == 1:
         return ops.take(tensor, place, axis=1)

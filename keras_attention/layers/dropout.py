@@ -1,6 +1,7 @@
 """Dropout with counter-based bits, for the residual paths of the blocks."""
 
 import zlib
+from typing import Any
 
 import keras
 from keras import ops
@@ -24,7 +25,7 @@ class Dropout(keras.layers.Dropout):
     TensorShape([2, 3])
     """
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Any, training: bool | None = False) -> Any:
         if not (training and self.rate > 0):
             return inputs
         if self.rate == 1:
@@ -38,7 +39,7 @@ class Dropout(keras.layers.Dropout):
         return inputs * dropout.apply(ops.ones(shape, dtype=inputs.dtype))
 
 
-def child_seed(seed, name):
+def child_seed(seed: int | None, name: str) -> int | None:
     """Returns the seed of a part: parts of one seed must not drop alike."""
     if seed is None:
         return None

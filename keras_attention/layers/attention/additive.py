@@ -1,5 +1,7 @@
 """Additive attention (Bahdanau)."""
 
+from typing import Any
+
 import keras
 from keras import backend
 from keras import ops
@@ -74,13 +76,13 @@ class AdditiveAttention(StatelessMechanism):
 
     def __init__(
         self,
-        units,
-        normalize=False,
-        dropout=0.0,
-        seed=None,
-        kernel_initializer="glorot_uniform",
-        kernel_regularizer=None,
-        kernel_constraint=None,
+        units: int,
+        normalize: bool = False,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        kernel_constraint: Any = None,
         **kwargs,
     ):
         super().__init__(dropout=dropout, seed=seed, **kwargs)
@@ -90,7 +92,12 @@ class AdditiveAttention(StatelessMechanism):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
 
-    def build(self, query_shape, value_shape, key_shape=None):
+    def build(
+        self,
+        query_shape: tuple,
+        value_shape: tuple,
+        key_shape: tuple | None = None,
+    ) -> None:
         key_shape = value_shape if key_shape is None else key_shape
         super().build(query_shape, value_shape, key_shape)
         self.query_kernel = self._add_kernel(
@@ -118,12 +125,12 @@ class AdditiveAttention(StatelessMechanism):
             constraint=self.kernel_constraint,
         )
 
-    def prepare(self, value, key=None, mask=None) -> dict:
+    def prepare(self, value: Any, key: Any = None, mask: Any = None) -> dict:
         key = value if key is None else key
         key = ops.matmul(key, self.key_kernel)  # (B, S, U)
         return self.memory_of(key, value, mask)
 
-    def attend_inputs(self, query, key) -> dict:
+    def attend_inputs(self, query: Any, key: Any) -> dict:
         # Not `matmul`: XLA cannot differentiate TensorFlow's in a loop.
         query = ops.einsum("btd,du->btu", query, self.query_kernel)
         dtype = backend.result_type(query.dtype, "float32")
@@ -134,7 +141,7 @@ class AdditiveAttention(StatelessMechanism):
             query = query + ops.cast(self.bias, query.dtype)
         return {"query": query, "key": key, "score": AdditiveScore(vector)}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "units": self.units,

@@ -10,6 +10,7 @@ key, N heads, H width of a head.
 
 import dataclasses
 import math
+from typing import Any
 
 from keras import ops
 
@@ -34,7 +35,12 @@ class AttentionAxes:
     num_heads: int
 
     @classmethod
-    def resolve(cls, attention_axes, rank, num_heads):
+    def resolve(
+        cls,
+        attention_axes: int | list | tuple | None,
+        rank: int,
+        num_heads: int,
+    ) -> "AttentionAxes":
         """Reads the argument `attention_axes` for inputs of this rank."""
         if attention_axes is None:
             return cls(tuple(range(1, rank - 1)), rank, num_heads)
@@ -51,16 +57,16 @@ class AttentionAxes:
         return cls(axes, rank, num_heads)
 
     @property
-    def free(self):
+    def free(self) -> tuple:
         """The axes that are neither batch, nor attended, nor width."""
         return tuple(x for x in range(1, self.rank - 1) if x not in self.axes)
 
     @property
-    def is_plain(self):
+    def is_plain(self) -> bool:
         """Whether inputs are (batch, length, width): nothing to fold."""
         return self.rank == 3
 
-    def check(self, query_shape, value_shape):
+    def check(self, query_shape: tuple, value_shape: tuple) -> None:
         """Raises a ValueError unless query and value go together."""
         received = (
             f"Received: query.shape={tuple(query_shape)}, "
@@ -79,7 +85,7 @@ class AttentionAxes:
                     f"{axis}, which is not attended over. {received}"
                 )
 
-    def check_plain(self, name):
+    def check_plain(self, name: str) -> None:
         """Raises a ValueError, for the argument `name`, where axes fold."""
         if not self.is_plain:
             raise ValueError(
@@ -87,7 +93,7 @@ class AttentionAxes:
                 f"width). Received: {self.rank} axes."
             )
 
-    def fold_inputs(self, query, value, key):
+    def fold_inputs(self, query: Any, value: Any, key: Any) -> tuple:
         """Returns query, value and key as (B*F, T, width).
 
         A tensor that is given twice comes back twice, not as two.
@@ -95,7 +101,7 @@ class AttentionAxes:
         folded = {id(x): self.fold(x, trailing=1) for x in (query, value, key)}
         return tuple(folded[id(x)] for x in (query, value, key))
 
-    def fold(self, tensor, trailing=0):
+    def fold(self, tensor: Any, trailing: int = 0) -> Any:
         """Returns (B*F, T, ...) from (B, axes..., ...).
 
         Args:
@@ -111,7 +117,7 @@ class AttentionAxes:
         shape = (math.prod(sizes[:rows]), math.prod(sizes[rows:end]))
         return ops.reshape(tensor, (*shape, *sizes[end:]))
 
-    def fold_mask(self, mask, query, key):
+    def fold_mask(self, mask: Any, query: Any, key: Any) -> Any:
         """Returns (B*F, N or 1, T, S) from a mask as Keras takes it.
 
         Its last axes are (T..., S...), and whatever stands before them is the
@@ -146,7 +152,7 @@ class AttentionAxes:
         rows, queries, keys = map(math.prod, sizes)
         return ops.reshape(mask, (rows, heads, queries, keys))
 
-    def unfold(self, tensor, query):
+    def unfold(self, tensor: Any, query: Any) -> Any:
         """Returns (B, axes..., ...) from (B*F, T, ...), as `query` has axes."""
         if self.is_plain:
             return tensor
@@ -157,14 +163,14 @@ class AttentionAxes:
         inverse = sorted(range(len(order)), key=order.__getitem__)
         return ops.transpose(tensor, inverse)
 
-    def unfold_scores(self, scores, query, key):
+    def unfold_scores(self, scores: Any, query: Any, key: Any) -> Any:
         """Returns (B, F..., N, T..., S...) from (B*F, N, T, S)."""
         if self.is_plain or scores is None:
             return scores
         shape = self.scores_shape(ops.shape(query), ops.shape(key))
         return ops.reshape(scores, shape)
 
-    def scores_shape(self, query_shape, key_shape):
+    def scores_shape(self, query_shape: tuple, key_shape: tuple) -> tuple:
         """Returns the shape of the scores that the layer gives back."""
         batch, queries, keys = self._sizes(query_shape, key_shape)
         return (*batch, self.num_heads, *queries, *keys)
@@ -188,7 +194,7 @@ class AttentionAxes:
         return tuple(next(unknown) if s is None else s for s in shape)
 
 
-def checked_axes(attention_axes):
+def checked_axes(attention_axes: Any) -> int | list | tuple | None:
     """Returns `attention_axes` as given, if it is of a type it can have."""
     is_integer = isinstance(attention_axes, int)
     if attention_axes is None or is_integer:

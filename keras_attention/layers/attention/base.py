@@ -1,5 +1,7 @@
 """What every attention layer shares: one call, its masks and its dropout."""
 
+from typing import Any
+
 import keras
 
 from keras_attention import validation
@@ -18,7 +20,7 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
 
     needs_value = True  # False where a sequence may attend to itself
 
-    def __init__(self, dropout=0.0, seed=None, **kwargs):
+    def __init__(self, dropout: float = 0.0, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.dropout = validation.check_rate("dropout", dropout)
@@ -49,7 +51,7 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
                 "`SelfAttention`, which takes one."
             )
 
-    def draw_seed(self, training: bool | None):
+    def draw_seed(self, training: bool | None) -> Any:
         """Returns the seed of this call's dropout, or None without one."""
         if not (self.dropout and training):
             return None
@@ -60,6 +62,6 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
         seed = self.draw_seed(training)
         return None if seed is None else Dropout(self.dropout, seed)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"dropout": self.dropout, "seed": self.seed}
         return {**super().get_config(), **config}

@@ -23,17 +23,17 @@ from keras_attention.masks.booleans import as_boolean
 
 
 def call(
-    attention,
-    query,
-    value,
-    key,
+    attention: Any,
+    query: Any,
+    value: Any,
+    key: Any,
     given: dict,
     cache: dict,
-    index,
+    index: Any,
     *,
-    use_causal_mask,
-    training,
-    return_attention_scores,
+    use_causal_mask: bool,
+    training: bool | None,
+    return_attention_scores: bool,
 ) -> tuple:
     """Writes the new positions and attends to all that the cache then holds.
 
@@ -147,7 +147,7 @@ def _counted_by(span, mask, length, seen):
 # --- the steps of a decoder ---------------------------------------------------
 
 
-def start(attention, batch_size, max_length, slots: int) -> dict:
+def start(attention: Any, batch_size: Any, max_length: Any, slots: int) -> dict:
     """Returns the state of a self-attention before the first step.
 
     Returns:
@@ -162,7 +162,13 @@ def start(attention, batch_size, max_length, slots: int) -> dict:
     return {**empty, **_joined_weights(attention)}
 
 
-def extend(attention, inputs, state: dict, index, inputs_mask=None) -> tuple:
+def extend(
+    attention: Any,
+    inputs: Any,
+    state: dict,
+    index: Any,
+    inputs_mask: Any = None,
+) -> tuple:
     """Writes several positions of one slot, and attends to those up to each.
 
     Args:
@@ -189,7 +195,12 @@ def extend(attention, inputs, state: dict, index, inputs_mask=None) -> tuple:
 
 
 def step(
-    attention, inputs, state: dict, index, ancestors=None, padding=None
+    attention: Any,
+    inputs: Any,
+    state: dict,
+    index: Any,
+    ancestors: Any = None,
+    padding: Any = None,
 ) -> tuple:
     """Writes position `index` of each slot and attends to those up to it.
 
@@ -229,7 +240,7 @@ def step(
     return attention.output_of(output, inputs), state
 
 
-def start_source(attention, encoded) -> dict:
+def start_source(attention: Any, encoded: Any) -> dict:
     """Returns `cross_key` and `cross_value`, each (B, K, S, H)."""
     key, value = attention.project_key_value(encoded)  # (B, S, K, H)
     return {
@@ -238,7 +249,9 @@ def start_source(attention, encoded) -> dict:
     }
 
 
-def step_source(attention, inputs, state: dict, source_mask) -> tuple:
+def step_source(
+    attention: Any, inputs: Any, state: dict, source_mask: Any
+) -> tuple:
     """Attends to the source, whose keys and values all slots share.
 
     Args:

@@ -1,5 +1,7 @@
 """The masks of a layer's call: each checked once, and joined into one."""
 
+from typing import Any
+
 from keras_attention import masks
 from keras_attention import validation
 from keras_attention.masks import packing
@@ -9,10 +11,10 @@ from keras_attention.masks.booleans import as_boolean
 def mask_for(
     scores_shape: tuple,
     *,
-    query_mask=None,
-    value_mask=None,
-    key_mask=None,
-    attention_mask=None,
+    query_mask: Any = None,
+    value_mask: Any = None,
+    key_mask: Any = None,
+    attention_mask: Any = None,
     use_causal_mask: bool = False,
 ) -> masks.Mask | None:
     """Returns the AND of all the masks of a layer's call, or None.
@@ -75,7 +77,7 @@ def _padding(kind, name, mask, shape):
     return kind(as_boolean(name, mask))
 
 
-def check_sequence_mask(name: str, mask, expected: tuple) -> None:
+def check_sequence_mask(name: str, mask: Any, expected: tuple) -> None:
     """Raises a ValueError unless the mask has the shape (batch, length)."""
     expected = tuple(expected)
     shape = validation.shape_of(mask)

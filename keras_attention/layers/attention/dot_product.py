@@ -1,6 +1,7 @@
 """Dot-product attention and its relatives (Luong, cosine, distance)."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -84,14 +85,14 @@ class DotProductAttention(StatelessMechanism):
 
     def __init__(
         self,
-        score="scaled",
-        use_scale=False,
-        scale=1.0,
-        dropout=0.0,
-        seed=None,
-        kernel_initializer="glorot_uniform",
-        kernel_regularizer=None,
-        kernel_constraint=None,
+        score: str = "scaled",
+        use_scale: bool = False,
+        scale: float = 1.0,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        kernel_constraint: Any = None,
         **kwargs,
     ):
         super().__init__(dropout=dropout, seed=seed, **kwargs)
@@ -102,7 +103,12 @@ class DotProductAttention(StatelessMechanism):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
 
-    def build(self, query_shape, value_shape, key_shape=None):
+    def build(
+        self,
+        query_shape: tuple,
+        value_shape: tuple,
+        key_shape: tuple | None = None,
+    ) -> None:
         key_shape = value_shape if key_shape is None else key_shape
         super().build(query_shape, value_shape, key_shape)
         if self.score_name == "general":
@@ -129,12 +135,12 @@ class DotProductAttention(StatelessMechanism):
                 autocast=False,
             )
 
-    def prepare(self, value, key=None, mask=None) -> dict:
+    def prepare(self, value: Any, key: Any = None, mask: Any = None) -> dict:
         key = value if key is None else key
         key = _unit(key) if self.score_name == "cosine" else key
         return self.memory_of(key, value, mask)
 
-    def attend_inputs(self, query, key) -> dict:
+    def attend_inputs(self, query: Any, key: Any) -> dict:
         bias, scale = None, self.scale
         if self.use_scale:
             scale = _at_least_float32(self.scale_weight)
@@ -158,7 +164,7 @@ class DotProductAttention(StatelessMechanism):
             "bias": bias,
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "score": self.score_name,

@@ -2,6 +2,7 @@
 
 import itertools
 import string
+from typing import Any
 
 import keras
 
@@ -10,7 +11,7 @@ from keras_attention.layers.initializers import cloned
 
 
 def projection(
-    attention,
+    attention: Any,
     name: str,
     input_width: tuple,
     output_axes: tuple,
@@ -53,7 +54,9 @@ def projection(
     return child
 
 
-def projection_equation(free_axes, bound_axes, output_axes):
+def projection_equation(
+    free_axes: int, bound_axes: int, output_axes: int
+) -> tuple[str, str]:
     """Returns the einsum equation of a projection and the axes of its bias.
 
     Example:
@@ -70,7 +73,7 @@ def projection_equation(free_axes, bound_axes, output_axes):
     return f"{free}{bound},{bound}{output}->{free}{output}", output
 
 
-def check_lengths(value_shape, key_shape):
+def check_lengths(value_shape: tuple, key_shape: tuple) -> None:
     if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
         raise ValueError(
             "The sizes of `value` and `key` between batch and width must be "
@@ -79,20 +82,20 @@ def check_lengths(value_shape, key_shape):
         )
 
 
-def one_or_all(*parts):
+def one_or_all(*parts: Any) -> Any:
     """Returns the parts that are not None, a single one without a tuple."""
     given = tuple(part for part in parts if part is not None)
     return given if len(given) > 1 else given[0]
 
 
-def checked_size(name, value, optional=False):
+def checked_size(name: str, value: Any, optional: bool = False) -> int | None:
     try:
         return validation.check_positive_integer(name, value, optional)
     except ValueError as error:  # "argument `name`" is Keras's wording
         raise ValueError(f"The argument {error}") from None
 
 
-def checked_groups(num_heads, num_key_value_heads):
+def checked_groups(num_heads: int, num_key_value_heads: Any) -> int:
     groups = validation.check_positive_integer(
         "num_key_value_heads", num_key_value_heads, optional=True
     )
@@ -103,7 +106,7 @@ def checked_groups(num_heads, num_key_value_heads):
     return groups or num_heads
 
 
-def checked_output_shape(output_shape):
+def checked_output_shape(output_shape: Any) -> tuple | None:
     if not output_shape:
         return None
     widths = output_shape

@@ -1,5 +1,7 @@
 """The protocol of attention that may remember what it attended to."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -103,11 +105,16 @@ class AttentionMechanism(AttentionLayer):
     TensorShape([1, 3, 11])
     """
 
-    def build(self, query_shape, value_shape, key_shape=None):
+    def build(
+        self,
+        query_shape: tuple,
+        value_shape: tuple,
+        key_shape: tuple | None = None,
+    ) -> None:
         check_sequence_shapes(query_shape, value_shape, key_shape)
         self.built = True
 
-    def prepare(self, value, key=None, mask=None):
+    def prepare(self, value: Any, key: Any = None, mask: Any = None) -> Any:
         """Returns the memory: what `attend` needs of the source.
 
         Args:
@@ -121,7 +128,7 @@ class AttentionMechanism(AttentionLayer):
         """
         raise TypeError(f"{type(self).__name__} does not define `prepare`.")
 
-    def initial_state(self, memory, slots: int = 1):
+    def initial_state(self, memory: Any, slots: int = 1) -> Any:
         """Returns the state before the first query; empty where there is none.
 
         Args:
@@ -135,13 +142,13 @@ class AttentionMechanism(AttentionLayer):
 
     def attend(
         self,
-        query,
-        memory,
-        state,
+        query: Any,
+        memory: Any,
+        state: Any,
         *,
-        positions=None,
+        positions: Any = None,
         mask: masks.Mask | None = None,
-        seed=None,
+        seed: Any = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> tuple:
@@ -165,7 +172,9 @@ class AttentionMechanism(AttentionLayer):
         """
         raise TypeError(f"{type(self).__name__} does not define `attend`.")
 
-    def joined_mask(self, memory: dict, mask=None) -> masks.Mask | None:
+    def joined_mask(
+        self, memory: dict, mask: masks.Mask | None = None
+    ) -> masks.Mask | None:
         """Returns the mask of the memory AND `mask`; None where all is seen.
 
         It goes into `functional.attend`; or its `dense(queries, key_length)`
@@ -178,17 +187,17 @@ class AttentionMechanism(AttentionLayer):
 
     def call(
         self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
-    ):
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
         # `build` has seen the shapes of the first call alone.
         check_sequence_shapes(query.shape, value.shape, key_shape_of(key))
         keys = value if key is None else key
@@ -232,22 +241,27 @@ class AttentionMechanism(AttentionLayer):
             self, query, memory, state, width, value.shape[1], **options
         )
 
-    def compute_output_shape(self, query_shape, value_shape, key_shape=None):
+    def compute_output_shape(
+        self,
+        query_shape: tuple,
+        value_shape: tuple,
+        key_shape: tuple | None = None,
+    ) -> tuple:
         return (*query_shape[:-1], value_shape[-1])
 
     def compute_output_spec(
         self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
-    ):
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
         check_sequence_shapes(query.shape, value.shape, key_shape_of(key))
         shape = self.compute_output_shape(query.shape, value.shape)
         output = keras.KerasTensor(shape, dtype=self.compute_dtype)
@@ -257,19 +271,21 @@ class AttentionMechanism(AttentionLayer):
         return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
 
 
-def key_shape_of(key):
+def key_shape_of(key: Any) -> Any:
     """Returns the shape of a key, None without one."""
     return None if key is None else key.shape
 
 
-def real_keys(key, *key_masks):
+def real_keys(key: Any, *key_masks: masks.Mask | None) -> Any:
     """Returns which keys are padding in none of the masks, (B, S), or None."""
     joined = masks.combine_masks(*key_masks)
     real = None if joined is None else joined.key_padding(ops.shape(key)[1])
     return None if real is None else ops.broadcast_to(real, ops.shape(key)[:2])
 
 
-def check_sequence_shapes(query_shape, value_shape, key_shape=None) -> None:
+def check_sequence_shapes(
+    query_shape: tuple, value_shape: tuple, key_shape: tuple | None = None
+) -> None:
     """Checks the three input shapes of a single-head layer.
 
     Raises:

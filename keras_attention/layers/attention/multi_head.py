@@ -1,5 +1,8 @@
 """Multi-head attention: Keras's layer, and more."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import keras
 
 from keras_attention import masks
@@ -115,29 +118,29 @@ class MultiHeadAttention(AttentionLayer):
 
     def __init__(
         self,
-        num_heads,
-        key_dim,
-        value_dim=None,
-        dropout=0.0,
-        use_bias=True,
-        output_shape=None,
-        attention_axes=None,
-        sliding_window=None,
-        flash_attention=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        use_gate=False,
-        seed=None,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        output_shape: int | list | tuple | None = None,
+        attention_axes: int | list | tuple | None = None,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        use_gate: bool = False,
+        seed: int | None = None,
         *,
-        num_key_value_heads=None,
-        logit_soft_cap=None,
-        use_sink=False,
-        position=None,
+        num_key_value_heads: int | None = None,
+        logit_soft_cap: float | None = None,
+        use_sink: bool = False,
+        position: Any = None,
         **kwargs,
     ):
         super().__init__(dropout=dropout, seed=seed, **kwargs)
@@ -175,7 +178,12 @@ class MultiHeadAttention(AttentionLayer):
         self.use_sink = use_sink
         self.position = checked_position(position)
 
-    def build(self, query_shape, value_shape, key_shape=None):
+    def build(
+        self,
+        query_shape: tuple,
+        value_shape: tuple,
+        key_shape: tuple | None = None,
+    ) -> None:
         key_shape = value_shape if key_shape is None else key_shape
         head_projections.check_lengths(value_shape, key_shape)
         self._axes = AttentionAxes.resolve(
@@ -214,20 +222,20 @@ class MultiHeadAttention(AttentionLayer):
 
     def call(
         self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
         *,
-        cache=None,
-        cache_index=None,
-    ):
+        cache: dict[str, Any] | None = None,
+        cache_index: Any = None,
+    ) -> Any:
         key = value if key is None else key
         axes = self._axes
         folded = axes.fold_inputs(query, value, key)
@@ -265,7 +273,9 @@ class MultiHeadAttention(AttentionLayer):
         heads = self.project_key_value(value, key)
         return self.attend_projected(query, *heads, mask, **options)
 
-    def positional_masks(self, use_causal_mask, offset=0):
+    def positional_masks(
+        self, use_causal_mask: bool, offset: Any = 0
+    ) -> Iterator[masks.Mask]:
         """Yields the masks that compare positions, for a query at `offset`."""
         if use_causal_mask:
             yield masks.Causal(offset)
@@ -273,7 +283,7 @@ class MultiHeadAttention(AttentionLayer):
             reach = self._sliding_window - 1
             yield masks.SlidingWindow(reach, reach, offset)
 
-    def project_key_value(self, value, key=None):
+    def project_key_value(self, value: Any, key: Any = None) -> tuple:
         """Returns the heads of key and value, in this order.
 
         Made once, they serve every call of `attend_projected`. Shapes:
@@ -285,13 +295,13 @@ class MultiHeadAttention(AttentionLayer):
 
     def attend_projected(
         self,
-        query,
-        key,
-        value,
-        mask=None,
-        training=None,
-        return_attention_scores=False,
-    ):
+        query: Any,
+        key: Any,
+        value: Any,
+        mask: Any = None,
+        training: bool | None = None,
+        return_attention_scores: bool = False,
+    ) -> tuple:
         """Attends to heads that `project_key_value` has already projected.
 
         Args:
@@ -311,20 +321,24 @@ class MultiHeadAttention(AttentionLayer):
         output, scores = self._compute_attention(*arguments, **self.bias())
         return self.output_of(output, query), scores
 
-    def rotate(self, query, key, query_offset=0, key_offset=0):
+    def rotate(
+        self, query: Any, key: Any, query_offset: Any = 0, key_offset: Any = 0
+    ) -> tuple:
         """Returns heads with their positions in them."""
         if self.position is None:
             return query, key
         return self.position.rotate(query, key, query_offset, key_offset)
 
-    def bias(self, query_offset=0, key_offset=0):
+    def bias(
+        self, query_offset: Any = 0, key_offset: Any = 0
+    ) -> dict[str, Any]:
         """Returns {"bias": the bias of positions}, or {} without one."""
         if self.position is None:
             return {}
         bias = self.position.bias(query_offset, key_offset)
         return {} if bias is None else {"bias": bias}
 
-    def output_of(self, heads, query):
+    def output_of(self, heads: Any, query: Any) -> Any:
         """Returns the output from heads (B, T, N, V), gated by `query`."""
         if self.use_gate:
             heads = heads * self._gate_dense(query)
@@ -357,7 +371,9 @@ class MultiHeadAttention(AttentionLayer):
         )
         return output if return_attention_scores else (output, None)
 
-    def check_scores_may_be_returned(self, return_attention_scores):
+    def check_scores_may_be_returned(
+        self, return_attention_scores: bool
+    ) -> None:
         """Raises a ValueError where scores are asked for and never built."""
         if self._flash_attention and return_attention_scores:
             raise ValueError(
@@ -368,12 +384,12 @@ class MultiHeadAttention(AttentionLayer):
             )
 
     @property
-    def overrides_attention(self):
+    def overrides_attention(self) -> bool:
         """Whether a subclass attends in a way of its own."""
         method = type(self)._compute_attention
         return method is not MultiHeadAttention._compute_attention
 
-    def score_options(self, training=False):
+    def score_options(self, training: bool | None = False) -> dict[str, Any]:
         """Returns what every implementation of `attend` is given."""
         return {
             "logit_soft_cap": self.logit_soft_cap,
@@ -382,7 +398,7 @@ class MultiHeadAttention(AttentionLayer):
         }
 
     @property
-    def cache_layout(self):
+    def cache_layout(self) -> KeyValueCache:
         """The `KeyValueCache` of this layer."""
         return KeyValueCache(
             self.num_key_value_heads,
@@ -393,7 +409,7 @@ class MultiHeadAttention(AttentionLayer):
             is_ring=bool(self.bias()),
         )
 
-    def make_cache(self, batch_size, max_length):
+    def make_cache(self, batch_size: Any, max_length: Any) -> dict[str, Any]:
         """Returns an empty cache for `max_length` positions.
 
         Returns:
@@ -403,7 +419,12 @@ class MultiHeadAttention(AttentionLayer):
         """
         return self.cache_layout.empty(batch_size, max_length)
 
-    def compute_output_shape(self, query_shape, value_shape, key_shape=None):
+    def compute_output_shape(
+        self,
+        query_shape: tuple,
+        value_shape: tuple,
+        key_shape: tuple | None = None,
+    ) -> tuple:
         if key_shape is not None:
             head_projections.check_lengths(value_shape, key_shape)
         widths = self._output_shape or tuple(query_shape[-1:])
@@ -411,20 +432,20 @@ class MultiHeadAttention(AttentionLayer):
 
     def compute_output_spec(
         self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
         *,
-        cache=None,
-        cache_index=None,
-    ):
+        cache: dict[str, Any] | None = None,
+        cache_index: Any = None,
+    ) -> Any:
         def spec(shape, dtype=self.compute_dtype):
             return keras.KerasTensor(shape, dtype=dtype)
 
@@ -442,22 +463,22 @@ class MultiHeadAttention(AttentionLayer):
         return one_or_all(output, scores, cache)
 
     @property
-    def query_dense(self):
+    def query_dense(self) -> keras.layers.EinsumDense:
         return self._query_dense
 
     @property
-    def key_dense(self):
+    def key_dense(self) -> keras.layers.EinsumDense:
         return self._key_dense
 
     @property
-    def value_dense(self):
+    def value_dense(self) -> keras.layers.EinsumDense:
         return self._value_dense
 
     @property
-    def output_dense(self):
+    def output_dense(self) -> keras.layers.EinsumDense:
         return self._output_dense
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "num_heads": self.num_heads,
@@ -484,5 +505,5 @@ class MultiHeadAttention(AttentionLayer):
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "MultiHeadAttention":
         return super().from_config(with_objects(config, "position"))

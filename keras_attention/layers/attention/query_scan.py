@@ -1,25 +1,29 @@
 """A whole target through a mechanism that knows only steps."""
 
 import dataclasses
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_attention.layers.recurrent.scan import scan
 from keras_attention.masks import Mask
+from keras_attention.masks.ranges import Integer
+from keras_attention.masks.ranges import Range
+from keras_attention.masks.ranges import Tensor
 
 
 def attend_in_turn(
-    mechanism,
-    query,
-    memory,
-    state,
+    mechanism: Any,
+    query: Any,
+    memory: Any,
+    state: Any,
     context_width: int,
     source_length: int | None,
     mask: Mask | None = None,
     return_attention_scores: bool = False,
     **options,
-):
+) -> tuple:
     """Attends with one query after the other, each with the state before it.
 
     Args:
@@ -74,20 +78,30 @@ class MaskFrom(Mask):
     mask: Mask
     index: object
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         return self.mask.block(
             self.index + query_start, query_length, key_start, key_length
         )
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         return self.mask.key_range(
             self.index + query_start, self.index + query_end, key_length
         )
 
-    def visible_range(self, query_start, query_end, key_length):
+    def visible_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         return self.mask.visible_range(
             self.index + query_start, self.index + query_end, key_length
         )
 
-    def row(self, index):
+    def row(self, index: Integer) -> "MaskFrom":
         return MaskFrom(self.mask.row(index), self.index)

@@ -1,5 +1,7 @@
 """Self-attention with one head."""
 
+from typing import Any
+
 import keras
 
 from keras_attention import validation
@@ -68,12 +70,12 @@ class SelfAttention(StatelessMechanism):
 
     def __init__(
         self,
-        units,
-        dropout=0.0,
-        seed=None,
-        kernel_initializer="glorot_uniform",
-        kernel_regularizer=None,
-        kernel_constraint=None,
+        units: int,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        kernel_constraint: Any = None,
         **kwargs,
     ):
         super().__init__(dropout=dropout, seed=seed, **kwargs)
@@ -82,7 +84,12 @@ class SelfAttention(StatelessMechanism):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
 
-    def build(self, query_shape, value_shape=None, key_shape=None):
+    def build(
+        self,
+        query_shape: tuple,
+        value_shape: tuple | None = None,
+        key_shape: tuple | None = None,
+    ) -> None:
         value_shape = query_shape if value_shape is None else value_shape
         key_shape = value_shape if key_shape is None else key_shape
         super().build(query_shape, value_shape, key_shape)
@@ -106,19 +113,19 @@ class SelfAttention(StatelessMechanism):
 
     def call(
         self,
-        query,
-        value=None,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
+        query: Any,
+        value: Any = None,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
         *,
-        mask=None,
-    ):
+        mask: Any = None,
+    ) -> Any:
         query_mask = query_mask if mask is None else mask
         if value is None:
             value = query
@@ -136,15 +143,17 @@ class SelfAttention(StatelessMechanism):
             use_causal_mask,
         )
 
-    def prepare(self, value, key=None, mask=None) -> dict:
+    def prepare(self, value: Any, key: Any = None, mask: Any = None) -> dict:
         key = self.key_dense(value if key is None else key)  # (B, S, U)
         return self.memory_of(key, value, mask)
 
-    def attend_inputs(self, query, key) -> dict:
+    def attend_inputs(self, query: Any, key: Any) -> dict:
         query = self.query_dense(query)  # (B, T, U)
         return {"query": query, "key": key, "score": DotProductScore()}
 
-    def attend(self, query, memory, state, **options):
+    def attend(
+        self, query: Any, memory: dict[str, Any], state: Any, **options
+    ) -> tuple:
         context, weights, state = super().attend(
             query, memory, state, **options
         )
@@ -154,32 +163,35 @@ class SelfAttention(StatelessMechanism):
         return context, weights, state
 
     def compute_output_shape(
-        self, query_shape, value_shape=None, key_shape=None
-    ):
+        self,
+        query_shape: tuple,
+        value_shape: tuple | None = None,
+        key_shape: tuple | None = None,
+    ) -> tuple:
         return (*query_shape[:-1], self.units)
 
     def compute_output_spec(
         self,
-        query,
-        value=None,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
+        query: Any,
+        value: Any = None,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
         *,
-        mask=None,
-    ):
+        mask: Any = None,
+    ) -> Any:
         return super().compute_output_spec(
             query,
             query if value is None else value,
             return_attention_scores=return_attention_scores,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "units": self.units,

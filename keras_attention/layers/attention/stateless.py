@@ -1,9 +1,11 @@
 """Mechanisms without a state: projections before `functional.attend`."""
 
 import dataclasses
+from typing import Any
 
 from keras import ops
 
+from keras_attention import masks
 from keras_attention.functional import Dropout
 from keras_attention.functional import attend
 from keras_attention.layers.attention.mechanism import AttentionMechanism
@@ -17,12 +19,12 @@ class StatelessMechanism(AttentionMechanism):
     `functional.attend`.
     """
 
-    def memory_of(self, key, value, mask=None) -> dict:
+    def memory_of(self, key: Any, value: Any, mask: Any = None) -> dict:
         """Returns the memory: projected keys, values and, if given, a mask."""
         memory = {"key": key, "value": value}
         return memory if mask is None else {**memory, "mask": mask}
 
-    def attend_inputs(self, query, key) -> dict:
+    def attend_inputs(self, query: Any, key: Any) -> dict:
         """Returns the arguments of `functional.attend` that make the score.
 
         Args:
@@ -37,16 +39,16 @@ class StatelessMechanism(AttentionMechanism):
 
     def attend(
         self,
-        query,
-        memory,
-        state,
+        query: Any,
+        memory: dict[str, Any],
+        state: Any,
         *,
-        positions=None,
-        mask=None,
-        seed=None,
-        return_attention_scores=False,
-        training=None,
-    ):
+        positions: Any = None,
+        mask: masks.Mask | None = None,
+        seed: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> tuple:
         inputs = self.attend_inputs(query, memory["key"])
         for name in ("query", "key"):
             inputs[name] = inputs[name][:, :, None]  # (B, ., 1, H)
@@ -86,7 +88,7 @@ class DropoutAt(Dropout):
         seed = super().with_seed_tensor().seed
         return DropoutAt(self.rate, seed, self.positions)
 
-    def bits(self, batch, head, query, key):
+    def bits(self, batch: Any, head: Any, query: Any, key: Any) -> Any:
         if self.positions is not None:
             query = ops.take(self.positions, ops.reshape(query, (-1,)), axis=1)
             query = query[:, None, :, None]  # (B or 1, 1, T, 1)

@@ -1,5 +1,7 @@
 """Learned positional encoding."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -45,7 +47,9 @@ class LearnedPositionalEncoding(keras.layers.Layer):
     TensorShape([2, 3, 5])
     """
 
-    def __init__(self, max_length: int, initializer="random_normal", **kwargs):
+    def __init__(
+        self, max_length: int, initializer: Any = "random_normal", **kwargs
+    ):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.max_length = validation.check_positive_integer(
@@ -53,7 +57,7 @@ class LearnedPositionalEncoding(keras.layers.Layer):
         )
         self.initializer = keras.initializers.get(initializer)
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: tuple) -> None:
         validation.check_sequence_shape("inputs", inputs_shape)
         self.embeddings = self.add_weight(
             name="embeddings",
@@ -62,7 +66,7 @@ class LearnedPositionalEncoding(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, inputs, start_index=0):
+    def call(self, inputs: Any, start_index: Any = 0) -> Any:
         length = ops.shape(inputs)[1]
         self._check_length(length, start_index)
         position = positions_from(start_index, length)
@@ -79,12 +83,14 @@ class LearnedPositionalEncoding(keras.layers.Layer):
                 f"{start_index}. Choose a larger `max_length`."
             )
 
-    def compute_output_spec(self, inputs, start_index=0):
+    def compute_output_spec(
+        self, inputs: Any, start_index: Any = 0
+    ) -> keras.KerasTensor:
         if inputs.shape[1] is not None:
             self._check_length(inputs.shape[1], start_index)
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {
             "max_length": self.max_length,
             "initializer": keras.initializers.serialize(self.initializer),

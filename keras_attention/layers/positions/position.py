@@ -1,8 +1,11 @@
 """The protocol of positions that act inside attention."""
 
+from typing import Any
+
 import keras
 
 from keras_attention import validation
+from keras_attention.functional import DistanceBias
 
 
 class AttentionPosition(keras.layers.Layer):
@@ -39,7 +42,9 @@ class AttentionPosition(keras.layers.Layer):
     TensorShape([3, 5, 7])
     """
 
-    def rotate(self, query, key, query_offset=0, key_offset=0):
+    def rotate(
+        self, query: Any, key: Any, query_offset: Any = 0, key_offset: Any = 0
+    ) -> tuple:
         """Returns query and key with their positions in them.
 
         Args:
@@ -52,7 +57,9 @@ class AttentionPosition(keras.layers.Layer):
         """
         return query, key
 
-    def bias(self, query_offset=0, key_offset=0):
+    def bias(
+        self, query_offset: Any = 0, key_offset: Any = 0
+    ) -> DistanceBias | None:
         """Returns what is added to the scores, or None.
 
         Args:
@@ -67,12 +74,12 @@ class AttentionPosition(keras.layers.Layer):
         return None
 
 
-def is_added(position) -> bool:
+def is_added(position: Any) -> bool:
     """Whether a position is added to embeddings, and is not for attention."""
     return position is not None and not hasattr(position, "rotate")
 
 
-def checked_position(position):
+def checked_position(position: Any) -> Any:
     """Returns `position` if it acts inside attention, or is None."""
     if is_added(position):
         raise validation.invalid(

@@ -1,5 +1,7 @@
 """Rotary position embedding."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -77,7 +79,7 @@ class RotaryEmbedding(AttentionPosition):
             raise validation.invalid("rotary_dim", "even", rotary_dim)
         self.interleaved = interleaved
 
-    def call(self, inputs, start_index=0):
+    def call(self, inputs: Any, start_index: Any = 0) -> Any:
         width = inputs.shape[-1]
         rotary_dim = self.rotary_dim or width
         if rotary_dim > width or rotary_dim % 2:
@@ -93,14 +95,18 @@ class RotaryEmbedding(AttentionPosition):
         )
         return positions.rotate(inputs, angle, self.interleaved)
 
-    def compute_output_spec(self, inputs, start_index=0):
+    def compute_output_spec(
+        self, inputs: Any, start_index: Any = 0
+    ) -> keras.KerasTensor:
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
-    def rotate(self, query, key, query_offset=0, key_offset=0):
+    def rotate(
+        self, query: Any, key: Any, query_offset: Any = 0, key_offset: Any = 0
+    ) -> tuple:
         # Past `__call__`, which would cast an offset that is a tensor.
         return self.call(query, query_offset), self.call(key, key_offset)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {
             "max_wavelength": self.max_wavelength,
             "rotary_dim": self.rotary_dim,

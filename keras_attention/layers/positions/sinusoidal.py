@@ -1,5 +1,7 @@
 """Sinusoidal positional encoding."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -48,25 +50,27 @@ class PositionalEncoding(keras.layers.Layer):
     TensorShape([2, 3, 5])
     """
 
-    def __init__(self, max_wavelength=10000.0, **kwargs):
+    def __init__(self, max_wavelength: float = 10000.0, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.max_wavelength = validation.check_positive_number(
             "max_wavelength", max_wavelength
         )
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: tuple) -> None:
         validation.check_sequence_shape("inputs", inputs_shape)
         self.built = True
 
-    def call(self, inputs, start_index=0):
+    def call(self, inputs: Any, start_index: Any = 0) -> Any:
         position = positions_from(start_index, ops.shape(inputs)[1])
         encoding = sinusoid(position, inputs.shape[2], self.max_wavelength)
         return inputs + ops.cast(encoding, inputs.dtype)
 
-    def compute_output_spec(self, inputs, start_index=0):
+    def compute_output_spec(
+        self, inputs: Any, start_index: Any = 0
+    ) -> keras.KerasTensor:
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"max_wavelength": self.max_wavelength}
         return {**super().get_config(), **config}

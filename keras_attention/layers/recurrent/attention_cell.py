@@ -1,5 +1,7 @@
 """One step of a recurrent network that attends."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -105,7 +107,7 @@ class AttentionCell(keras.layers.Layer):
         """The width of the outputs."""
         return self.units or recurrence.output_size(self.cell)
 
-    def build(self, inputs_shape, value_shape):
+    def build(self, inputs_shape: tuple, value_shape: tuple) -> None:
         batch, _, width = inputs_shape
         hidden = recurrence.output_size(self.cell)
         asked = ((batch, None, hidden), value_shape)
@@ -129,13 +131,13 @@ class AttentionCell(keras.layers.Layer):
 
     def call(
         self,
-        inputs,
-        value,
-        value_mask=None,
-        cell_state=None,
-        return_attention_scores=False,
-        training=None,
-    ):
+        inputs: Any,
+        value: Any,
+        value_mask: Any = None,
+        cell_state: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
         if value_mask is not None:
             check_sequence_mask("value_mask", value_mask, value.shape[:2])
             value_mask = as_boolean("value_mask", value_mask)
@@ -151,7 +153,9 @@ class AttentionCell(keras.layers.Layer):
         )
         return (outputs, weights) if return_attention_scores else outputs
 
-    def initial_state(self, memory, batch, slots: int = 1, cell_state=None):
+    def initial_state(
+        self, memory: Any, batch: Any, slots: int = 1, cell_state: Any = None
+    ) -> dict[str, Any]:
         """Returns the state before the first step.
 
         Args:
@@ -177,7 +181,7 @@ class AttentionCell(keras.layers.Layer):
             state["fed"] = ops.zeros(shape, dtype=self.compute_dtype)
         return state
 
-    def step(self, inputs, memory, state: dict, **options) -> tuple:
+    def step(self, inputs: Any, memory: Any, state: dict, **options) -> tuple:
         """Runs one step.
 
         Args:
@@ -251,8 +255,8 @@ class AttentionCell(keras.layers.Layer):
 
     def run(
         self,
-        inputs,
-        memory,
+        inputs: Any,
+        memory: Any,
         state: dict,
         source_length: int | None = None,
         return_attention_scores: bool = False,
@@ -344,18 +348,20 @@ class AttentionCell(keras.layers.Layer):
         options = {"return_attention_scores": True}
         return _float32(self._ask(query, memory, state, **options)[1])
 
-    def compute_output_shape(self, inputs_shape, value_shape):
+    def compute_output_shape(
+        self, inputs_shape: tuple, value_shape: tuple
+    ) -> tuple:
         return (*inputs_shape[:-1], self.output_width)
 
     def compute_output_spec(
         self,
-        inputs,
-        value,
-        value_mask=None,
-        cell_state=None,
-        return_attention_scores=False,
-        training=None,
-    ):
+        inputs: Any,
+        value: Any,
+        value_mask: Any = None,
+        cell_state: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
         shape = self.compute_output_shape(inputs.shape, value.shape)
         outputs = keras.KerasTensor(shape, dtype=self.compute_dtype)
         if not return_attention_scores:
@@ -363,7 +369,7 @@ class AttentionCell(keras.layers.Layer):
         shape = (*inputs.shape[:2], value.shape[1])
         return outputs, keras.KerasTensor(shape, dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "cell": serialize(self.cell),
@@ -375,7 +381,7 @@ class AttentionCell(keras.layers.Layer):
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "AttentionCell":
         deserialize = keras.saving.deserialize_keras_object
         parts = {x: deserialize(config[x]) for x in ("cell", "attention")}
         return cls(**{**config, **parts})
@@ -394,7 +400,7 @@ def check_order(query_state: str, input_feeding: bool) -> None:
         )
 
 
-def check_attention(attention) -> AttentionMechanism:
+def check_attention(attention: Any) -> AttentionMechanism:
     """Returns `attention` if it is a mechanism, else raises a ValueError."""
     if isinstance(attention, AttentionMechanism):
         return attention
@@ -406,7 +412,7 @@ def check_attention(attention) -> AttentionMechanism:
     )
 
 
-def check_cell(cell) -> keras.layers.Layer:
+def check_cell(cell: Any) -> keras.layers.Layer:
     """Returns `cell` if it is a Keras RNN cell, else raises a ValueError."""
     if recurrence.is_cell(cell):
         return cell

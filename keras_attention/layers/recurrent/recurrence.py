@@ -21,7 +21,7 @@ CELLS = {
 }
 
 
-def is_cell(candidate) -> bool:
+def is_cell(candidate: typing.Any) -> bool:
     """Whether it is a Keras layer that keeps to the protocol of RNN cells."""
     return (
         isinstance(candidate, keras.layers.Layer)
@@ -30,18 +30,23 @@ def is_cell(candidate) -> bool:
     )
 
 
-def state_sizes(cell) -> list[int]:
+def state_sizes(cell: keras.layers.Layer) -> list[int]:
     """Returns the width of each state of a cell, a stack's one by one."""
     return keras.tree.flatten(cell.state_size)
 
 
-def output_size(cell) -> int:
+def output_size(cell: keras.layers.Layer) -> int:
     """Returns the width of a cell's output."""
     size = getattr(cell, "output_size", None)
     return state_sizes(cell)[0] if size is None else size
 
 
-def first_states(cell, batch, slots: int = 1, given=None) -> list:
+def first_states(
+    cell: keras.layers.Layer,
+    batch: typing.Any,
+    slots: int = 1,
+    given: typing.Any = None,
+) -> list:
     """Returns the states of a cell before the first step, (B, K, .) each.
 
     Args:
@@ -75,7 +80,7 @@ def _own_states(cell, batch):
     return [ops.zeros((batch, size), dtype) for size in state_sizes(cell)]
 
 
-def first_output(cell, states: list):
+def first_output(cell: keras.layers.Layer, states: list) -> typing.Any:
     """Returns what stands for the output before the first step.
 
     In Keras's cells the first state is the output, of a stack that of its
@@ -89,7 +94,12 @@ def first_output(cell, states: list):
     return ops.zeros(shape, dtype=state.dtype)
 
 
-def run_cell(cell, inputs, states: list, training: bool | None = None):
+def run_cell(
+    cell: keras.layers.Layer,
+    inputs: typing.Any,
+    states: list,
+    training: bool | None = None,
+) -> tuple:
     """Runs a cell once.
 
     Args:
@@ -121,7 +131,12 @@ def run_cell(cell, inputs, states: list, training: bool | None = None):
     return ops.cast(output, inputs.dtype), new
 
 
-def run_cell_over(cell, inputs, states: list, training: bool | None = None):
+def run_cell_over(
+    cell: keras.layers.Layer,
+    inputs: typing.Any,
+    states: list,
+    training: bool | None = None,
+) -> typing.Any:
     """Runs a cell over a sequence.
 
     Args:
@@ -148,7 +163,10 @@ def run_cell_over(cell, inputs, states: list, training: bool | None = None):
 
 @contextlib.contextmanager
 def dropout_masks(
-    cell, batch, width: int, training: bool | None
+    cell: keras.layers.Layer,
+    batch: typing.Any,
+    width: int,
+    training: bool | None,
 ) -> typing.Iterator[None]:
     """Makes the dropout masks of a cell for the loop inside it.
 
@@ -185,7 +203,7 @@ def _parts(cell):
     return getattr(cell, "cells", None) or [cell]
 
 
-def ends_of(encoded, mask):
+def ends_of(encoded: typing.Any, mask: typing.Any) -> typing.Any:
     """Returns the first and the last real position, side by side (B, 2D).
 
     Args:
@@ -199,6 +217,6 @@ def ends_of(encoded, mask):
     return ops.concatenate([encoded[:, 0], last], axis=-1)
 
 
-def join_steps(steps):
+def join_steps(steps: typing.Any) -> typing.Any:
     """Joins steps: (T, B, 1, U) -> (B, T, U)."""
     return ops.swapaxes(steps[:, :, 0], 0, 1)

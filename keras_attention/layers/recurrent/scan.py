@@ -6,7 +6,12 @@ import keras
 from keras import ops
 
 
-def scan(step: typing.Callable, first, inputs, like) -> tuple:
+def scan(
+    step: typing.Callable,
+    first: typing.Any,
+    inputs: typing.Any,
+    like: typing.Any,
+) -> tuple:
     """Runs `step` along axis 0 of `inputs`; keeps the outputs, not the states.
 
     Args:

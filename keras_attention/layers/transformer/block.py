@@ -1,5 +1,7 @@
 """What the Transformer encoder and decoder blocks share."""
 
+from typing import Any
+
 import keras
 
 from keras_attention import validation
@@ -10,6 +12,7 @@ from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.dropout import child_seed
 from keras_attention.layers.mask_carrier import MaskCarrier
 from keras_attention.layers.positions.position import checked_position
+from keras_attention.layers.transformer.options import AttentionOptions
 from keras_attention.layers.transformer.options import joined_options
 from keras_attention.layers.transformer.options import objects_of
 from keras_attention.masks.booleans import as_boolean
@@ -39,18 +42,18 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
 
     def __init__(
         self,
-        num_heads,
-        feed_forward_units,
-        key_dim=None,
-        dropout=0.0,
-        activation="relu",
-        normalize_first=True,
-        layer_norm_epsilon=1e-6,
-        seed=None,
-        flash_attention=None,
+        num_heads: int,
+        feed_forward_units: int,
+        key_dim: int | None = None,
+        dropout: float = 0.0,
+        activation: Any = "relu",
+        normalize_first: bool = True,
+        layer_norm_epsilon: float = 1e-6,
+        seed: int | None = None,
+        flash_attention: bool | None = None,
         *,
-        position=None,
-        attention_options=None,
+        position: Any = None,
+        attention_options: AttentionOptions | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -110,7 +113,7 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         attention.build(query_shape, value_shape)
         return attention
 
-    def reorder(self, state, parents):
+    def reorder(self, state: dict[str, Any], parents: Any) -> dict[str, Any]:
         """Returns the state whose slot k holds what slot parents[:, k] held.
 
         Args:
@@ -119,7 +122,7 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         """
         return self.self_attention.cache_layout.reorder(state, parents)
 
-    def repeat(self, state, slots):
+    def repeat(self, state: dict[str, Any], slots: int) -> dict[str, Any]:
         """Returns the state of one slot as that of `slots` equal ones."""
         return self.self_attention.cache_layout.repeat(state, slots)
 
@@ -168,7 +171,7 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
     def _feed_forward(self, x):
         return self.output_dense(self.hidden_dense(x))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "num_heads": self.num_heads,
@@ -186,11 +189,16 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "TransformerBlock":
         return super().from_config(objects_of(config))
 
 
-def output_spec(layer, inputs, return_attention_scores, key_length):
+def output_spec(
+    layer: keras.layers.Layer,
+    inputs: Any,
+    return_attention_scores: bool,
+    key_length: int | None,
+) -> Any:
     """Returns what a block or a stack returns, as `keras.KerasTensor`s."""
     output = keras.KerasTensor(inputs.shape, dtype=layer.compute_dtype)
     if not return_attention_scores:

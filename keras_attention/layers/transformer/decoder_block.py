@@ -1,5 +1,7 @@
 """The Transformer decoder block."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -65,7 +67,7 @@ class TransformerDecoderBlock(TransformerBlock):
     TensorShape([3, 5, 14])
     """
 
-    def build(self, inputs_shape, encoded_shape):
+    def build(self, inputs_shape: tuple, encoded_shape: tuple) -> None:
         validation.check_sequence_shape("inputs", inputs_shape)
         validation.check_sequence_shape("encoded", encoded_shape)
         self.self_attention = self._build_attention(
@@ -87,13 +89,13 @@ class TransformerDecoderBlock(TransformerBlock):
 
     def call(
         self,
-        inputs,
-        encoded,
-        inputs_mask=None,
-        encoded_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
+        inputs: Any,
+        encoded: Any,
+        inputs_mask: Any = None,
+        encoded_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
         inputs, inputs_mask = self._without_padding(
             "inputs_mask", inputs, inputs_mask
         )
@@ -131,17 +133,19 @@ class TransformerDecoderBlock(TransformerBlock):
 
     def compute_output_spec(
         self,
-        inputs,
-        encoded,
-        inputs_mask=None,
-        encoded_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
+        inputs: Any,
+        encoded: Any,
+        inputs_mask: Any = None,
+        encoded_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
         length = encoded.shape[1]
         return output_spec(self, inputs, return_attention_scores, length)
 
-    def start(self, encoded, max_length, slots=1):
+    def start(
+        self, encoded: Any, max_length: Any, slots: int = 1
+    ) -> dict[str, Any]:
         """Returns what a step-by-step pass carries along.
 
         Args:
@@ -160,7 +164,14 @@ class TransformerDecoderBlock(TransformerBlock):
             **cached_call.start_source(self.cross_attention, encoded),
         }
 
-    def step(self, inputs, state, index, source_mask, ancestors=None):
+    def step(
+        self,
+        inputs: Any,
+        state: dict[str, Any],
+        index: Any,
+        source_mask: Any,
+        ancestors: Any = None,
+    ) -> tuple:
         """Runs one position of each slot.
 
         Args:

@@ -1,5 +1,7 @@
 """The Transformer encoder block."""
 
+from typing import Any
+
 import keras
 
 from keras_attention import validation
@@ -60,7 +62,7 @@ class TransformerEncoderBlock(TransformerBlock):
     TensorShape([3, 5, 14])
     """
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: tuple) -> None:
         validation.check_sequence_shape("inputs", inputs_shape)
         self.self_attention = self._build_attention(
             "self_attention",
@@ -74,13 +76,13 @@ class TransformerEncoderBlock(TransformerBlock):
 
     def call(
         self,
-        inputs,
-        inputs_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
-    ):
+        inputs: Any,
+        inputs_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
         scores = None
         inputs, inputs_mask = self._without_padding(
             "inputs_mask", inputs, inputs_mask
@@ -108,17 +110,19 @@ class TransformerEncoderBlock(TransformerBlock):
 
     def compute_output_spec(
         self,
-        inputs,
-        inputs_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
-    ):
+        inputs: Any,
+        inputs_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
         length = inputs.shape[1]
         return output_spec(self, inputs, return_attention_scores, length)
 
-    def start(self, batch_size, max_length, slots=1):
+    def start(
+        self, batch_size: Any, max_length: Any, slots: int = 1
+    ) -> dict[str, Any]:
         """Returns what a step-by-step pass carries along.
 
         Args:
@@ -133,7 +137,13 @@ class TransformerEncoderBlock(TransformerBlock):
             self.self_attention, batch_size, max_length, slots
         )
 
-    def extend(self, inputs, state, index, inputs_mask=None):
+    def extend(
+        self,
+        inputs: Any,
+        state: dict[str, Any],
+        index: Any,
+        inputs_mask: Any = None,
+    ) -> tuple:
         """Runs several positions of one slot, as `use_causal_mask` in a call.
 
         Args:
@@ -161,7 +171,14 @@ class TransformerEncoderBlock(TransformerBlock):
         x = self._residual(1, x, self._feed_forward, training=False)
         return x, state
 
-    def step(self, inputs, state, index, ancestors=None, padding=None):
+    def step(
+        self,
+        inputs: Any,
+        state: dict[str, Any],
+        index: Any,
+        ancestors: Any = None,
+        padding: Any = None,
+    ) -> tuple:
         """Runs one position of each slot, as `use_causal_mask` in a call.
 
         Args:

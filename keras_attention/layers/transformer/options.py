@@ -71,17 +71,21 @@ class AttentionOptions:
             del options[name]
         return options
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = self.of_self_attention()
         position = keras.saving.serialize_keras_object(self.position)
         return {**config, "position": position}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "AttentionOptions":
         return cls(**objects_of(config))
 
 
-def joined_options(attention_options, flash_attention, position):
+def joined_options(
+    attention_options: AttentionOptions | None,
+    flash_attention: bool | None,
+    position: Any,
+) -> AttentionOptions:
     """Returns the options with the two that have keywords of their own.
 
     Raises:

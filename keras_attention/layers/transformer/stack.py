@@ -1,5 +1,7 @@
 """A stack of Transformer blocks."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -14,6 +16,7 @@ from keras_attention.layers.transformer.decoder_block import (
 from keras_attention.layers.transformer.encoder_block import (
     TransformerEncoderBlock,
 )
+from keras_attention.layers.transformer.options import AttentionOptions
 from keras_attention.layers.transformer.options import joined_options
 from keras_attention.layers.transformer.options import objects_of
 
@@ -88,14 +91,14 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         feed_forward_units: int | None = None,
         key_dim: int | None = None,
         dropout: float = 0.0,
-        activation="relu",
+        activation: Any = "relu",
         normalize_first: bool = True,
         layer_norm_epsilon: float = 1e-6,
         seed: int | None = None,
         *,
         cross_attention: bool = False,
-        position=None,
-        attention_options=None,
+        position: Any = None,
+        attention_options: AttentionOptions | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -124,7 +127,9 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
     def _position_inside(self):
         return None if is_added(self.position) else self.position
 
-    def build(self, inputs_shape, encoded_shape=None):
+    def build(
+        self, inputs_shape: tuple, encoded_shape: tuple | None = None
+    ) -> None:
         shapes = [inputs_shape]
         block_class = TransformerEncoderBlock
         if self.cross_attention:
@@ -164,15 +169,15 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
 
     def call(
         self,
-        inputs,
-        encoded=None,
-        inputs_mask=None,
-        encoded_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
-    ):
+        inputs: Any,
+        encoded: Any = None,
+        inputs_mask: Any = None,
+        encoded_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
         if self.cross_attention and attention_mask is not None:
             raise validation.invalid(
                 "attention_mask",
@@ -189,7 +194,7 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
             self.enter(inputs), encoded, return_attention_scores, **options
         )
 
-    def enter(self, inputs, start_index=0):
+    def enter(self, inputs: Any, start_index: Any = 0) -> Any:
         """Returns the inputs with positions, where positions are added.
 
         Args:
@@ -202,8 +207,12 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         return self.position(inputs, start_index=start_index)
 
     def run(
-        self, inputs, encoded=None, return_attention_scores=False, **options
-    ):
+        self,
+        inputs: Any,
+        encoded: Any = None,
+        return_attention_scores: bool = False,
+        **options,
+    ) -> Any:
         """Runs the blocks on what `enter` returned.
 
         So a caller may have a dropout of its own between the two. Arguments
@@ -222,20 +231,27 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
 
     def compute_output_spec(
         self,
-        inputs,
-        encoded=None,
-        inputs_mask=None,
-        encoded_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
-    ):
+        inputs: Any,
+        encoded: Any = None,
+        inputs_mask: Any = None,
+        encoded_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
         source = inputs if encoded is None else encoded
         length = source.shape[1]
         return output_spec(self, inputs, return_attention_scores, length)
 
-    def start(self, max_length, slots=1, *, encoded=None, batch_size=None):
+    def start(
+        self,
+        max_length: Any,
+        slots: int = 1,
+        *,
+        encoded: Any = None,
+        batch_size: Any = None,
+    ) -> list[dict[str, Any]]:
         """Returns the state before the first step, one dict per block.
 
         Args:
@@ -249,7 +265,13 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         first = batch_size if encoded is None else encoded
         return [block.start(first, max_length, slots) for block in self.blocks]
 
-    def extend(self, inputs, state, index=0, inputs_mask=None):
+    def extend(
+        self,
+        inputs: Any,
+        state: list[dict[str, Any]],
+        index: Any = 0,
+        inputs_mask: Any = None,
+    ) -> tuple:
         """Runs several positions at once, and keeps their keys and values.
 
         Without cross-attention only.
@@ -272,13 +294,13 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
 
     def step(
         self,
-        inputs,
-        state,
-        index,
-        source_mask=None,
-        ancestors=None,
-        padding=None,
-    ):
+        inputs: Any,
+        state: list[dict[str, Any]],
+        index: Any,
+        source_mask: Any = None,
+        ancestors: Any = None,
+        padding: Any = None,
+    ) -> tuple:
         """Runs one position of each slot.
 
         Args:
@@ -315,14 +337,18 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
             new_state.append(block_state)
         return self._normalize(x), new_state, weights[0] if weights else None
 
-    def reorder(self, state, parents):
+    def reorder(
+        self, state: list[dict[str, Any]], parents: Any
+    ) -> list[dict[str, Any]]:
         """Returns the state whose slot k holds what parents[:, k] held."""
         return [
             block.reorder(block_state, parents)
             for block, block_state in zip(self.blocks, state, strict=True)
         ]
 
-    def repeat(self, state, slots):
+    def repeat(
+        self, state: list[dict[str, Any]], slots: int
+    ) -> list[dict[str, Any]]:
         """Returns the state of one slot as that of `slots` equal ones."""
         return [
             block.repeat(block_state, slots)
@@ -332,7 +358,7 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
     def _normalize(self, x):
         return x if self.normalization is None else self.normalization(x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "num_layers": self.num_layers,
@@ -351,5 +377,5 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "TransformerStack":
         return super().from_config(objects_of(config))

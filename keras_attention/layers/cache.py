@@ -201,7 +201,7 @@ class KeyValueCache:
         repeated = {n: ops.repeat(cache[n], slots, axis=2) for n in NAMES}
         return {**cache, **repeated}
 
-    def seen(self, cache: dict, new_positions: int | None) -> int:
+    def seen(self, cache: dict, new_positions: int | None) -> int | None:
         """Returns how many keys the weights of a call are of."""
         kept = cache["key"].shape[0]
         if not self.is_ring or new_positions == 1:

@@ -76,7 +76,7 @@ class MaskFrom(Mask):
     """
 
     mask: Mask
-    index: object
+    index: Integer
 
     def block(
         self,

@@ -82,7 +82,7 @@ class DropoutAt(Dropout):
             1, 2, ...
     """
 
-    positions: object = None
+    positions: Any = None
 
     def with_seed_tensor(self) -> "DropoutAt":
         seed = super().with_seed_tensor().seed

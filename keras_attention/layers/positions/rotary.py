@@ -37,7 +37,7 @@ class RotaryEmbedding(AttentionPosition):
         **kwargs: `name`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: float tensor (batch, length, num_heads, width), a head.
+        inputs: float tensor (batch, length, num_heads, width).
         start_index: position of the first entry, an integer, a scalar tensor
             or one integer per row (batch,).
 

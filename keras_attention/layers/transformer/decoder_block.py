@@ -151,7 +151,8 @@ class TransformerDecoderBlock(TransformerBlock):
         Args:
             encoded: (batch, source_length, encoded_width), finite at padding
                 too.
-            max_length: integer, the number of positions to make room for.
+            max_length: the number of positions to make room for, an integer
+                or a scalar tensor.
             slots: integer, how many sequences share one source (beams).
 
         Returns:

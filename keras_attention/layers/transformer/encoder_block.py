@@ -127,7 +127,8 @@ class TransformerEncoderBlock(TransformerBlock):
 
         Args:
             batch_size: number of rows.
-            max_length: integer, the number of positions to make room for.
+            max_length: the number of positions to make room for, an integer
+                or a scalar tensor.
             slots: integer, how many sequences a row has (beams).
 
         Returns:

@@ -18,6 +18,9 @@ import pathlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import BinaryIO
 
 from keras_attention import validation
 
@@ -34,7 +37,7 @@ NOT_SUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.ENOLCK)
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def whole_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Opens a file for writing bytes; it appears at `path` when it is whole.
 
     Args:
@@ -66,14 +69,16 @@ def whole_file(path):
     _sync_folder(path.parent)
 
 
-def write_text(path, text):
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file in UTF-8 that is whole or absent."""
     with whole_file(path) as file:
         file.write(text.encode("utf-8"))
 
 
 @contextlib.contextmanager
-def whole_folder(folder, marker_files, overwrite):
+def whole_folder(
+    folder: str | os.PathLike, marker_files: Sequence[str], overwrite: bool
+) -> Iterator[pathlib.Path]:
     """Makes a folder that appears at `folder` when it is whole.
 
     Replacing an earlier folder is one atomic exchange where the system can
@@ -104,7 +109,9 @@ def whole_folder(folder, marker_files, overwrite):
     _sync_folder(folder.parent)
 
 
-def check_free(folder, overwrite, marker_files):
+def check_free(
+    folder: str | os.PathLike, overwrite: bool, marker_files: Sequence[str]
+) -> None:
     """Checks that `whole_folder` with these arguments may write.
 
     Raises:
@@ -139,12 +146,12 @@ def check_free(folder, overwrite, marker_files):
         )
 
 
-def resolved(path):
+def resolved(path: str | os.PathLike) -> pathlib.Path:
     """Returns the absolute path, symbolic links followed."""
     return pathlib.Path(os.path.realpath(path))
 
 
-def remove_folder(folder):
+def remove_folder(folder: str | os.PathLike) -> None:
     """Deletes a folder; a crash leaves all of it at `folder` or nothing."""
     folder = pathlib.Path(folder)
     with _temporary_folder(folder) as temporary:
@@ -152,7 +159,7 @@ def remove_folder(folder):
         _sync_folder(folder.parent)
 
 
-def recover(path):
+def recover(path: str | os.PathLike) -> None:
     """Cleans up what killed processes left behind when they wrote `path`.
 
     Temporary folders are removed. If nothing is at `path` because a process
@@ -203,7 +210,7 @@ class Lock:
     True
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         while True:
             self._file = open(path, "ab")
             try:
@@ -216,7 +223,7 @@ class Lock:
             # The holder before us has deleted the file: lock the next one.
             self._file.close()
 
-    def close(self):
+    def close(self) -> None:
         """Releases the lock."""
         self._file.close()
 

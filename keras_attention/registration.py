@@ -16,7 +16,7 @@ PACKAGE = __name__.partition(".")[0]
 MODULES = (f"{PACKAGE}.layers", f"{PACKAGE}.models")
 
 
-def register():
+def register() -> None:
     """Registers the classes with Keras, now or right after its import."""
     if _keras_is_imported():
         _import_modules()

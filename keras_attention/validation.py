@@ -6,19 +6,26 @@ where it helps says how to mend it.
 
 import math
 import numbers
+from collections.abc import Collection
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 SCORE_AXES = "(batch, num_heads, query_length, key_length)"
 
 
-def invalid(name, expected, received, fix=""):
+def invalid(
+    name: str, expected: Any, received: Any, fix: str = ""
+) -> ValueError:
     """Returns the `ValueError` for one bad argument, ready to raise."""
     message = f"`{name}` must be {expected}. Received: {name}={received}."
     return ValueError(f"{message} {fix}".rstrip())
 
 
-def check_positive_integer(name, value, optional=False):
+def check_positive_integer(
+    name: str, value: Any, optional: bool = False
+) -> int | None:
     """Returns `value`, a positive integer (or an allowed None), as an int."""
     if optional and value is None:
         return None
@@ -28,7 +35,7 @@ def check_positive_integer(name, value, optional=False):
     return int(value)
 
 
-def check_rate(name, value):
+def check_rate(name: str, value: Any) -> float:
     """Returns `value`, a dropout rate with 0 <= rate < 1, as a float."""
     if not is_number(value):
         raise invalid(name, "a number in [0, 1)", repr(value))
@@ -37,7 +44,9 @@ def check_rate(name, value):
     return float(value)
 
 
-def check_positive_number(name, value, optional=False):
+def check_positive_number(
+    name: str, value: Any, optional: bool = False
+) -> float | None:
     """Returns `value`, above zero (or an allowed None), as a float."""
     if optional and value is None:
         return None
@@ -47,25 +56,25 @@ def check_positive_number(name, value, optional=False):
     return float(value)
 
 
-def check_number(name, value):
+def check_number(name: str, value: Any) -> float:
     """Returns `value`, a real number of any sign, as a float."""
     if not is_number(value) or math.isnan(value):
         raise invalid(name, "a number", repr(value))
     return float(value)
 
 
-def is_integer(value):
+def is_integer(value: Any) -> bool:
     """Whether `value` is a Python or NumPy integer; bool is not."""
     # bool is an int in Python, and True as a size is always a slip.
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def is_number(value):
+def is_number(value: Any) -> bool:
     """Whether `value` is a Python or NumPy real number; bool is not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def check_choice(name, value, choices):
+def check_choice(name: str, value: Any, choices: Collection) -> Any:
     """Returns `value` if it is one of `choices`."""
     if value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
@@ -73,12 +82,12 @@ def check_choice(name, value, choices):
     return value
 
 
-def shape_of(value):
+def shape_of(value: Any) -> tuple:
     """Returns the shape of a tensor, symbolic or not, or of nested lists."""
     return tuple(value.shape if hasattr(value, "shape") else np.shape(value))
 
 
-def check_rank(name, tensor, rank, meaning):
+def check_rank(name: str, tensor: Any, rank: int, meaning: str) -> None:
     """Checks that `tensor` has `rank` axes; `meaning` names them."""
     if len(shape_of(tensor)) != rank:
         raise ValueError(
@@ -87,7 +96,7 @@ def check_rank(name, tensor, rank, meaning):
         )
 
 
-def check_sequence_shape(name, shape):
+def check_sequence_shape(name: str, shape: tuple) -> None:
     """Checks that `shape` is that of a batch of sequences of vectors."""
     if len(shape) != 3:
         raise ValueError(
@@ -96,7 +105,14 @@ def check_sequence_shape(name, shape):
         )
 
 
-def check_broadcasts(name, shape, target, meaning, fix="", received=None):
+def check_broadcasts(
+    name: str,
+    shape: Iterable,
+    target: Iterable,
+    meaning: str,
+    fix: str = "",
+    received: tuple | None = None,
+) -> None:
     """Checks that `shape` broadcasts to `target`; None sizes fit anything.
 
     `received` is the shape to show, where `shape` has been aligned.
@@ -116,7 +132,7 @@ def check_broadcasts(name, shape, target, meaning, fix="", received=None):
         raise ValueError(f"{message} {fix}".rstrip())
 
 
-def check_divisor(name, value, of_name, of_value):
+def check_divisor(name: str, value: Any, of_name: str, of_value: int) -> int:
     """Returns `value` if it is a positive integer that divides `of_value`."""
     value = check_positive_integer(name, value)
     if of_value % value:

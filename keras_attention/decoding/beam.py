@@ -48,7 +48,7 @@ class Candidates(NamedTuple):
     parents: Any  # (B, C), the slots extended
     tokens: Any  # (B, C)
 
-    def best(self, count):
+    def best(self, count: int) -> "Candidates":
         return Candidates(*(field[:, :count] for field in self))
 
 
@@ -62,10 +62,10 @@ class BeamSearch:
     row_seeds: Any = None
 
     @property
-    def width(self):
+    def width(self) -> int:
         return self.search.width
 
-    def begin(self):
+    def begin(self) -> Beams:
         """Returns the beams before the first step: one live, none finished."""
         batch, source_length = ops.shape(self.source_mask)
         shape = (batch, self.width)
@@ -83,11 +83,13 @@ class BeamSearch:
             running=ops.ones((batch,), dtype="bool"),
         )
 
-    def running(self, beams):
+    def running(self, beams: Beams) -> Any:
         """Returns which rows may still find something better, boolean."""
         return beams.running
 
-    def advance(self, beams, log_probabilities, alignment, index):
+    def advance(
+        self, beams: Beams, log_probabilities: Any, alignment: Any, index: Any
+    ) -> tuple[Beams, Any]:
         """Extends the live beams by a token.
 
         Returns the beams and the parents (B, K), the slots they extend.
@@ -108,7 +110,7 @@ class BeamSearch:
         )
         return extended, live.parents
 
-    def results(self, beams):
+    def results(self, beams: Beams) -> tuple[Any, Any, Any, Any]:
         """Returns tokens, scores, lengths and the slots gone through.
 
         Live beams take the places that no finished hypothesis fills. A row

@@ -40,12 +40,12 @@ class Chains:
     row_seeds: Any
 
     @property
-    def width(self):
+    def width(self) -> int:
         if isinstance(self.search, Sample):
             return self.search.num_samples
         return 1
 
-    def begin(self):
+    def begin(self) -> Growing:
         """Returns the chains before the first step."""
         batch = ops.shape(self.source_mask)[0]
         shape = (batch, self.width)
@@ -58,11 +58,17 @@ class Chains:
             running=ops.ones(shape, dtype="bool"),
         )
 
-    def running(self, chains):
+    def running(self, chains: Growing) -> Any:
         """Returns which slots still grow, boolean."""
         return chains.running
 
-    def advance(self, chains, log_probabilities, alignment, index):
+    def advance(
+        self,
+        chains: Growing,
+        log_probabilities: Any,
+        alignment: Any,
+        index: Any,
+    ) -> tuple[Growing, None]:
         """Appends a token to each running chain; the others are frozen.
 
         Returns the chains and the parents, None as no slot moves.
@@ -87,7 +93,7 @@ class Chains:
         )
         return grown, None
 
-    def results(self, chains):
+    def results(self, chains: Growing) -> tuple[Any, Any, Any, Any]:
         """Returns tokens, scores, lengths and the slots gone through."""
         return (
             chains.tokens,

@@ -14,6 +14,7 @@ length of the prefix.
 """
 
 import dataclasses
+from typing import Any
 
 from keras import ops
 
@@ -132,7 +133,7 @@ class RepetitionPenalty:
         )
 
 
-def fit_prefix(prefix, source_mask, max_length):
+def fit_prefix(prefix: Any, source_mask: Any, max_length: int) -> Any:
     """Returns (B, P) `prefix` as (B, T): padded, or cut where it is longer."""
     shape = (ops.shape(source_mask)[0], max_length)
     free = ops.full(shape, PAD, dtype="int32")
@@ -141,7 +142,12 @@ def fit_prefix(prefix, source_mask, max_length):
     return ops.reshape(prefix[:, :max_length], shape)  # (B, T)
 
 
-def force_prefix(log_probabilities, model_log_probabilities, prefix, index):
+def force_prefix(
+    log_probabilities: Any,
+    model_log_probabilities: Any,
+    prefix: Any,
+    index: Any,
+) -> Any:
     """Leaves nothing but the token of `prefix` where it has one.
 
     Args:

@@ -30,15 +30,15 @@ class Decoded(NamedTuple):
 
 
 def decode(
-    decoder,
-    encoded,
-    source_mask,
-    search,
-    max_length,
+    decoder: Any,
+    encoded: Any,
+    source_mask: Any,
+    search: Search,
+    max_length: int,
     *,
-    prefix=None,
-    row_seeds=None,
-):
+    prefix: Any = None,
+    row_seeds: Any = None,
+) -> Decoded:
     """Searches for target sequences with any decoder of the step protocol.
 
     The loop has buffers of fixed size and ends as soon as every row is done.

@@ -1,13 +1,17 @@
 """Drawing tokens: temperature, the filters, and the draw itself."""
 
 import math
+from typing import Any
 
 from keras import ops
 
+from keras_attention.decoding.search import Sample
 from keras_attention.functional.dropout import random_uniform
 
 
-def draw(search, log_probabilities, row_seeds, index):
+def draw(
+    search: Sample, log_probabilities: Any, row_seeds: Any, index: Any
+) -> Any:
     """Draws one token for each row and sample.
 
     Args:
@@ -35,7 +39,7 @@ def draw(search, log_probabilities, row_seeds, index):
     return most_probable(logits + gumbel)[0]
 
 
-def most_probable(logits):
+def most_probable(logits: Any) -> tuple[Any, Any]:
     """Returns the first of the largest on the last axis, and its value."""
     # Two reductions that a compiler vectorises; `argmax` it does not.
     size = logits.shape[-1]
@@ -45,14 +49,14 @@ def most_probable(logits):
     return ops.minimum(ops.min(places, axis=-1), size - 1), best[..., 0]
 
 
-def keep_top_k(logits, top_k):
+def keep_top_k(logits: Any, top_k: int | None) -> Any:
     """Returns logits with all but the `top_k` largest at -inf."""
     if top_k is None or top_k >= logits.shape[-1]:
         return logits
     return _keep_from(logits, ops.top_k(logits, top_k)[0][..., -1:])
 
 
-def keep_top_p(logits, top_p):
+def keep_top_p(logits: Any, top_p: float | None) -> Any:
     """Returns logits with all but the head that holds `top_p` at -inf."""
     if top_p is None or top_p == 1:
         return logits
@@ -65,7 +69,7 @@ def keep_top_p(logits, top_p):
     return _keep_from(logits, ops.min(kept, axis=-1, keepdims=True))
 
 
-def keep_min_p(logits, min_p):
+def keep_min_p(logits: Any, min_p: float | None) -> Any:
     """Returns logits with those below `min_p` of the best one at -inf."""
     if min_p is None:
         return logits

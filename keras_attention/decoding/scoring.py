@@ -1,11 +1,13 @@
 """How hypotheses are scored, and how to score sequences that are given."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_attention.special_ids import PAD_ID as PAD
 
 
-def token_log_probabilities(logits, tokens):
+def token_log_probabilities(logits: Any, tokens: Any) -> Any:
     """Returns the log probability of each given token.
 
     Args:
@@ -24,7 +26,7 @@ def token_log_probabilities(logits, tokens):
     return ops.where(tokens == PAD, 0.0, log_probabilities)
 
 
-def score_tokens(logits, tokens, length_penalty=0.0):
+def score_tokens(logits: Any, tokens: Any, length_penalty: float = 0.0) -> Any:
     """Returns the score that `Beam` gives to each of these sequences.
 
     The sum of log probabilities over ((5 + n) / 6)^length_penalty, where n
@@ -53,13 +55,15 @@ def score_tokens(logits, tokens, length_penalty=0.0):
     return total / length_divisor(lengths, length_penalty)
 
 
-def length_divisor(lengths, length_penalty):
+def length_divisor(lengths: Any, length_penalty: float) -> Any:
     """Returns ((5 + n) / 6)^length_penalty (Wu et al. 2016, equation 14)."""
     lengths = ops.cast(lengths, "float32")
     return ops.power((5.0 + lengths) / 6.0, float(length_penalty))
 
 
-def coverage_reward(coverage, source_mask, coverage_penalty):
+def coverage_reward(
+    coverage: Any, source_mask: Any, coverage_penalty: float
+) -> Any:
     """Returns coverage_penalty * sum_s log(min(coverage_s, 1)), at most 0.
 
     Args:

@@ -4,12 +4,14 @@ B is the batch, K the beam slots, J any number of chosen slots, T the maximum
 length, S the source length.
 """
 
+from typing import Any
+
 from keras import ops
 
 GROUP = 64  # entries of which `largest` first looks at the best alone
 
 
-def gather_slots(tensor, parents):
+def gather_slots(tensor: Any, parents: Any) -> Any:
     """Picks beam slots, each row its own.
 
     This is what a decoder's `reorder` does to state that must move.
@@ -38,7 +40,7 @@ def gather_slots(tensor, parents):
     return ops.take(flat, rows + ops.cast(parents, "int32"), axis=0)
 
 
-def largest(values, count):
+def largest(values: Any, count: int) -> tuple[Any, Any]:
     """Returns the `count` largest of each row (B, M), and where they are.
 
     What `ops.top_k` returns, the first of equals first. XLA sorts the whole
@@ -66,32 +68,32 @@ def largest(values, count):
     return best, group * GROUP + places % GROUP
 
 
-def write_at(buffer, values, index):
+def write_at(buffer: Any, values: Any, index: Any) -> Any:
     """Returns (B, K, T) `buffer` with (B, K) `values` at position `index`."""
     positions = ops.arange(buffer.shape[-1], dtype="int32")
     return ops.where(positions == index, values[..., None], buffer)
 
 
-def no_alignment(source_mask, max_length, width):
+def no_alignment(source_mask: Any, max_length: int, width: int) -> Any:
     """Returns the empty (B, T, K, S) buffer of alignments."""
     batch, source_length = ops.shape(source_mask)
     shape = (batch, max_length, width, source_length)
     return ops.zeros(shape, dtype="float32")
 
 
-def write_alignment(buffer, alignment, index):
+def write_alignment(buffer: Any, alignment: Any, index: Any) -> Any:
     """Returns (B, T, K, S) `buffer` with (B, K, S) written at `index`."""
     positions = ops.arange(buffer.shape[1], dtype="int32")[:, None, None]
     return ops.where(positions == index, alignment[:, None], buffer)
 
 
-def own_slots(batch, width, max_length):
+def own_slots(batch: Any, width: int, max_length: int) -> Any:
     """Returns the (B, K, T) ancestors of slots that descend from themselves."""
     slots = ops.arange(width, dtype="int32")[:, None]
     return ops.broadcast_to(slots, (batch, width, max_length))
 
 
-def descend(ancestors, parents, index):
+def descend(ancestors: Any, parents: Any, index: Any) -> Any:
     """Returns the ancestors, for step `index` + 1, of the slots' children.
 
     Child k of parent p has p's history up to `index`, and itself after that.
@@ -102,7 +104,7 @@ def descend(ancestors, parents, index):
     return ops.where(past, gather_slots(ancestors, parents), own)
 
 
-def follow(alignments, paths, lengths):
+def follow(alignments: Any, paths: Any, lengths: Any) -> Any:
     """Collects each hypothesis's alignment from the slots it went through.
 
     Args:

@@ -25,11 +25,13 @@ Letters as in `blockwise/grid.py`, U units.
 """
 
 import dataclasses
+from typing import Any
 
 from keras import ops
 
 from keras_attention.functional import compiling
 from keras_attention.functional.custom_gradient import first_order_only
+from keras_attention.masks import Mask
 from keras_attention.masks import ranges
 
 # Measured: under XLA on a CPU, groups of eight take four times as long, and of
@@ -57,14 +59,16 @@ class AdditiveKernel:
     is_small: object
     group: int
 
-    def scores(self, query, key, vector):
+    def scores(self, query: Any, key: Any, vector: Any) -> Any:
         """Returns (P, K, R, J) from query (P, K, R, U) and key (P, K, J, U)."""
         folded = self._fold(query, key, vector)
         scores = _scores(*folded, self.is_small)  # (P * N, I, J)
         shape = (*ops.shape(query)[:3], ops.shape(key)[2])
         return ops.reshape(scores, shape)
 
-    def gradients(self, query, key, vector, scores_gradient):
+    def gradients(
+        self, query: Any, key: Any, vector: Any, scores_gradient: Any
+    ) -> tuple[Any, Any, Any]:
         """Returns the gradients of query, key and vector."""
         folded = self._fold(query, key, vector)
         rows, keys = ops.shape(folded[0])[:2], ops.shape(key)[2]
@@ -94,7 +98,7 @@ class AdditiveKernel:
         )
 
 
-def scores(query, key, vector, mask=None):
+def scores(query: Any, key: Any, vector: Any, mask: Mask | None = None) -> Any:
     """Returns the scores of all pairs, (B, N, T, S).
 
     Args:
@@ -152,7 +156,7 @@ def _unfold(gradient, tensor, heads):
     return ops.transpose(ops.sum(gradient, axis=2), (0, 2, 1, 3))
 
 
-def is_small(query, key, mask=None):
+def is_small(query: Any, key: Any, mask: Mask | None = None) -> Any:
     """True if no pre-activation is too large for its exponential.
 
     Args:

@@ -8,6 +8,8 @@ Letters in the shape comments, here and everywhere below:
                     S key length      K key/value heads   V value_dim
 """
 
+from typing import Any
+
 from keras import ops
 
 from keras_attention import masks
@@ -18,6 +20,9 @@ from keras_attention.functional import scores as score_functions
 from keras_attention.functional.blockwise import attend_blockwise
 from keras_attention.functional.by_length import attend_by_length
 from keras_attention.functional.dense import attend_dense
+from keras_attention.functional.dropout import Dropout
+from keras_attention.functional.scores import AdditiveScore
+from keras_attention.functional.scores import DotProductScore
 
 # Above this many (query, key) pairs "auto" is blockwise: about where the two
 # take the same time on a CPU.
@@ -27,18 +32,18 @@ IMPLEMENTATIONS = ("auto", "dense", "blockwise")
 
 def attend(
     *,
-    query,
-    key,
-    value,
-    score=score_functions.DotProductScore(),  # noqa: B008 (frozen)
-    mask=None,
-    bias=None,
-    logit_soft_cap=None,
-    sink=None,
-    dropout=None,
-    return_weights=False,
-    implementation="auto",
-):
+    query: Any,
+    key: Any,
+    value: Any,
+    score: DotProductScore | AdditiveScore = score_functions.DotProductScore(),  # noqa: B008 (frozen)
+    mask: Any = None,
+    bias: Any = None,
+    logit_soft_cap: float | None = None,
+    sink: Any = None,
+    dropout: Dropout | None = None,
+    return_weights: bool = False,
+    implementation: str = "auto",
+) -> Any:
     """Attends to `value` where `query` matches `key`.
 
     For each head and each query t (Vaswani et al. 2017, equation 1):

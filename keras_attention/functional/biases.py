@@ -5,14 +5,17 @@ on the distance between query and key never becomes a score matrix.
 """
 
 import dataclasses
+from typing import Any
 
 from keras import ops
 
 from keras_attention import validation
 from keras_attention.masks import ranges
+from keras_attention.masks.ranges import Integer
+from keras_attention.masks.ranges import Tensor
 
 
-def soft_cap(scores, cap):
+def soft_cap(scores: Any, cap: float | None) -> Any:
     """Returns cap * tanh(scores / cap): scores held inside (-cap, cap).
 
     From Gemma 2 (arXiv 2408.00118). None leaves the scores as they are.
@@ -31,7 +34,14 @@ class TensorBias:
 
     tensor: object
 
-    def block(self, query_start, query_length, key_start, key_length, row=None):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+        row: Integer | None = None,
+    ) -> Tensor:
         """Returns the bias of a block, which broadcasts to (B, N, T, S).
 
         With `row`, of that row of the batch alone.
@@ -43,7 +53,7 @@ class TensorBias:
         lengths = (1, None, query_length, key_length)[-rank:]
         return ranges.window(self.tensor, starts, lengths)
 
-    def check(self, target):
+    def check(self, target: tuple) -> None:
         """Raises a ValueError unless the tensor broadcasts to `target`."""
         validation.check_broadcasts(
             "bias", self.tensor.shape, target, validation.SCORE_AXES
@@ -76,7 +86,13 @@ class DistanceBias:
             "values", self.values, 2, "(num_heads, num_distances)"
         )
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         """Returns the bias of a block, shape (num_heads, T, S)."""
         rows = ranges.maximum(query_length, 1)
         distances = rows + key_length - 1
@@ -93,12 +109,12 @@ class DistanceBias:
         values = ops.reshape(values, (heads, rows, distances))
         return values[:, :query_length, rows - 1 :]  # (N, T, S)
 
-    def index(self, distance):
+    def index(self, distance: Any) -> Tensor:
         """Returns where these distances are in `values`."""
         last = ops.shape(self.values)[1] - 1
         return ops.clip(distance + self.zero, 0, last)
 
-    def check(self, target):
+    def check(self, target: tuple) -> None:
         """Raises a ValueError unless there is one vector for each head."""
         validation.check_broadcasts(
             "bias.values",
@@ -108,7 +124,7 @@ class DistanceBias:
         )
 
 
-def as_bias(bias):
+def as_bias(bias: Any) -> TensorBias | DistanceBias | None:
     """Returns `bias` as an object with `block`: a tensor is wrapped."""
     if bias is None or isinstance(bias, (TensorBias, DistanceBias)):
         return bias

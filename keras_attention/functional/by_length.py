@@ -15,16 +15,22 @@ from typing import Any
 from keras import ops
 
 from keras_attention.functional import compiling
+from keras_attention.functional.additive import AdditiveKernel
+from keras_attention.functional.biases import DistanceBias
+from keras_attention.functional.biases import TensorBias
 from keras_attention.functional.blockwise import attention as wing
 from keras_attention.functional.blockwise.backward import backward
 from keras_attention.functional.blockwise.forward import forward
 from keras_attention.functional.blockwise.grid import Grid
 from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.dense import attend_dense
+from keras_attention.functional.dropout import Dropout
+from keras_attention.functional.kernels import DotProductKernel
 from keras_attention.functional.kernels import multiply
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
+from keras_attention.masks import Mask
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,7 +53,7 @@ class Question:
     logit_soft_cap: float | None
     dropout: Any
 
-    def score(self, inputs: Inputs):
+    def score(self, inputs: Inputs) -> DotProductScore | AdditiveScore:
         """Returns the score of a query that has been scaled before."""
         if inputs.vector is None:
             return DotProductScore(scale=1.0)
@@ -66,25 +72,25 @@ class Question:
             dropout=self.dropout,
         )
 
-    def kernel(self, inputs: Inputs):
+    def kernel(self, inputs: Inputs) -> DotProductKernel | AdditiveKernel:
         """Returns what computes scores and their gradients."""
         score = self.score(inputs)
         return score.kernel(inputs.query, inputs.key, self.mask)
 
 
 def attend_by_length(
-    query,
-    key,
-    value,
-    score,
-    mask,
-    bias,
-    logit_soft_cap,
-    sink,
-    dropout,
+    query: Any,
+    key: Any,
+    value: Any,
+    score: DotProductScore | AdditiveScore,
+    mask: Mask | None,
+    bias: TensorBias | DistanceBias | None,
+    logit_soft_cap: float | None,
+    sink: Any,
+    dropout: Dropout | None,
     *,
     largest_dense: int,
-):
+) -> Any:
     """Returns the output of attention, (B, T, N, V); arguments of `attend`.
 
     Args:

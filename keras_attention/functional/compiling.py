@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 from keras import backend
@@ -25,7 +26,7 @@ _is_forward_only = contextvars.ContextVar("is_forward_only", default=False)
 
 
 @contextlib.contextmanager
-def portable():
+def portable() -> Iterator[None]:
     """Within it, no kernel is compiled by itself.
 
     On TensorFlow, outside XLA, kernels whose many small steps only pay when
@@ -52,7 +53,7 @@ def is_portable() -> bool:
 
 
 @contextlib.contextmanager
-def forward_only():
+def forward_only() -> Iterator[None]:
     """Within it, no gradient is written by hand, and none may be taken.
 
     Whoever loads a SavedModel is warned of each such gradient in its graphs.

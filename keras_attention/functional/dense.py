@@ -3,15 +3,31 @@
 Letters as in `attention.py`.
 """
 
+from typing import Any
+
 from keras import ops
 
+from keras_attention.functional.biases import DistanceBias
+from keras_attention.functional.biases import TensorBias
+from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.precision import at_least_float32
+from keras_attention.functional.scores import AdditiveScore
+from keras_attention.functional.scores import DotProductScore
 from keras_attention.functional.softmax import attention_weights
+from keras_attention.masks import Mask
 
 
 def attend_dense(
-    query, key, value, score, mask, bias, logit_soft_cap, sink, dropout
-):
+    query: Any,
+    key: Any,
+    value: Any,
+    score: DotProductScore | AdditiveScore,
+    mask: Mask | None,
+    bias: TensorBias | DistanceBias | None,
+    logit_soft_cap: float | None,
+    sink: Any,
+    dropout: Dropout | None,
+) -> tuple[Any, Any]:
     output_dtype = query.dtype
     # The product itself must be in float32: in float16 it overflows before
     # any scale could help.

@@ -8,6 +8,8 @@ would have drawn there, in eager, graph, XLA and JAX alike. The hash is the
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -49,14 +51,14 @@ class Dropout:
         rate = validation.check_rate("rate", self.rate)
         object.__setattr__(self, "rate", rate)
 
-    def with_seed_tensor(self):
+    def with_seed_tensor(self) -> "Dropout":
         """Returns the same dropout, whose seed is a tensor.
 
         A program is compiled once for all seeds, not once for each.
         """
         return Dropout(self.rate, _seed_words(self.seed))
 
-    def keep(self, shape, starts=None):
+    def keep(self, shape: tuple, starts: Sequence | None = None) -> Any:
         """Returns the boolean keep bits of a block of the score matrix.
 
         Args:
@@ -67,16 +69,16 @@ class Dropout:
         starts = starts or (0,) * len(shape)
         return self.keep_at(*coordinates(shape, starts))
 
-    def keep_at(self, *indices):
+    def keep_at(self, *indices: Any) -> Any:
         """Returns the keep bits at these coordinates, as in `random_bits`."""
         threshold = min(round(self.rate * 2**32), 2**32 - 1)
         return ops.greater_equal(self.bits(*indices), _constant(threshold))
 
-    def bits(self, *indices):
+    def bits(self, *indices: Any) -> Any:
         """Returns the uint32 bits at these coordinates, whatever the rate."""
         return random_bits(self.seed, *indices)
 
-    def apply(self, tensor):
+    def apply(self, tensor: Any) -> Any:
         """Returns `tensor` with entries dropped and the others scaled up."""
         if not self.rate:
             return tensor
@@ -92,7 +94,7 @@ class Dropout:
 
         return ops.custom_gradient(run)(tensor)
 
-    def apply_at(self, tensor, *indices):
+    def apply_at(self, tensor: Any, *indices: Any) -> Any:
         """Returns what `apply` returns at other places than the first.
 
         It has no gradient of its own.
@@ -150,7 +152,7 @@ def _unknown_sizes(position, shape):
 _drop_traced = compiling.traced_once(_unknown_sizes)(_drop)
 
 
-def coordinates(shape, starts):
+def coordinates(shape: tuple, starts: Sequence) -> list:
     """Returns one index tensor per axis, each shaped to broadcast."""
     rank = len(shape)
     indices = []
@@ -161,7 +163,7 @@ def coordinates(shape, starts):
     return indices
 
 
-def random_bits(seed, *indices):
+def random_bits(seed: Any, *indices: Any) -> Any:
     """Returns uint32 bits that depend on the seed and the indices alone.
 
     Args:
@@ -179,7 +181,7 @@ def random_bits(seed, *indices):
     return state
 
 
-def random_uniform(seed, *indices):
+def random_uniform(seed: Any, *indices: Any) -> Any:
     """Returns float32 numbers in (0, 1), drawn as `random_bits` are."""
     bits = ops.right_shift(random_bits(seed, *indices), _constant(9))
     # 23 bits, centred in their cell, so that neither 0 nor 1 comes out.

@@ -5,6 +5,7 @@ these two methods. Letters as in `blockwise/grid.py`.
 """
 
 import dataclasses
+from typing import Any
 
 from keras import ops
 
@@ -13,18 +14,25 @@ from keras import ops
 class DotProductKernel:
     """Scores q . k of queries that have been scaled before."""
 
-    def scores(self, query, key, vector):
+    def scores(self, query: Any, key: Any, vector: Any) -> Any:
         """Returns (P, K, R, J) from query (P, K, R, H), key (P, K, J, H)."""
         return multiply(query, key, transpose_right=True)
 
-    def gradients(self, query, key, vector, scores_gradient):
+    def gradients(
+        self, query: Any, key: Any, vector: Any, scores_gradient: Any
+    ) -> tuple[Any, Any, None]:
         """Returns the gradients of query and key; None for the vector."""
         query_gradient = multiply(scores_gradient, key)  # (P, K, R, H)
         key_gradient = multiply(scores_gradient, query, transpose_left=True)
         return query_gradient, key_gradient, None
 
 
-def multiply(left, right, transpose_left=False, transpose_right=False):
+def multiply(
+    left: Any,
+    right: Any,
+    transpose_left: bool = False,
+    transpose_right: bool = False,
+) -> Any:
     """Returns the products of matrices (P, K, A, B) and (P, K, B, C).
 
     As matrices of one batch axis, and transposed next to the product: XLA on

@@ -5,10 +5,14 @@ the gradient of whatever made the padding.
 """
 
 import dataclasses
+from typing import Any
 
 from keras import ops
 
 from keras_attention.masks import Mask
+from keras_attention.masks.ranges import Integer
+from keras_attention.masks.ranges import Range
+from keras_attention.masks.ranges import Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,19 +26,29 @@ class Zeroed(Mask):
 
     mask: Mask
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         return self.mask.block(query_start, query_length, key_start, key_length)
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         return self.mask.key_range(query_start, query_end, key_length)
 
-    def visible_range(self, query_start, query_end, key_length):
+    def visible_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         return self.mask.visible_range(query_start, query_end, key_length)
 
-    def row(self, index):
+    def row(self, index: Integer) -> "Zeroed":
         return Zeroed(self.mask.row(index))
 
-    def check(self, target):
+    def check(self, target: tuple) -> None:
         """Nothing is left to check."""
 
 
@@ -43,7 +57,7 @@ def zeroed(mask: Mask | None) -> Zeroed | None:
     return None if mask is None else Zeroed(mask)
 
 
-def zero_padding(mask: Mask | None, query, key, value) -> tuple:
+def zero_padding(mask: Mask | None, query: Any, key: Any, value: Any) -> tuple:
     """Returns query, key and value with zeros where the mask says padding.
 
     Args:
@@ -66,7 +80,7 @@ def zero_padding(mask: Mask | None, query, key, value) -> tuple:
     )
 
 
-def keep(tensor, real):
+def keep(tensor: Any, real: Any) -> Any:
     """Returns `tensor` with zeros where `real` is False; None keeps all.
 
     Args:

@@ -3,13 +3,15 @@
 Letters: B batch, T length, N heads, H width, R rotary_dim.
 """
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from keras_attention.functional.precision import at_least_float32
 
 
-def positions_from(start_index, length):
+def positions_from(start_index: Any, length: Any) -> Any:
     """Returns the positions start_index, start_index + 1, ... of a sequence.
 
     Args:
@@ -26,7 +28,7 @@ def positions_from(start_index, length):
     return start + ops.arange(length, dtype="int32")  # (T,) or (B, T)
 
 
-def sinusoid(position, width, max_wavelength=10000.0):
+def sinusoid(position: Any, width: int, max_wavelength: float = 10000.0) -> Any:
     """Returns the sinusoids of Vaswani et al. 2017, 3.5.
 
         PE(p, 2i)     = sin(p / max_wavelength^(2i / width))
@@ -46,7 +48,9 @@ def sinusoid(position, width, max_wavelength=10000.0):
     return ops.where(column % 2 == 0, ops.sin(angle), ops.cos(angle))
 
 
-def rotary_angles(position, rotary_dim, max_wavelength=10000.0):
+def rotary_angles(
+    position: Any, rotary_dim: int, max_wavelength: float = 10000.0
+) -> Any:
     """Returns the angles p / max_wavelength^(2i / rotary_dim).
 
     The theta_i of RoFormer (arXiv 2104.09864, 3.2.2), times the position.
@@ -63,7 +67,7 @@ def rotary_angles(position, rotary_dim, max_wavelength=10000.0):
     return _angles(position, exponent, max_wavelength)
 
 
-def rotate(heads, angle, interleaved=False):
+def rotate(heads: Any, angle: Any, interleaved: bool = False) -> Any:
     """Rotates pairs of features by an angle (RoFormer, equation 34).
 
         (x, y) -> (x cos a - y sin a, x sin a + y cos a)

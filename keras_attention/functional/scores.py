@@ -6,12 +6,14 @@ G = N / K query heads that share one of them, H key_dim.
 
 import dataclasses
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import additive
 from keras_attention.functional import kernels
+from keras_attention.masks import Mask
 
 # Above this many (query, key, unit) triples the additive score is computed
 # without the units axis. Measured; see benchmarks/additive.py.
@@ -38,14 +40,16 @@ class DotProductScore:
             scale = validation.check_number("scale", self.scale)
             object.__setattr__(self, "scale", scale)
 
-    def kernel(self, query, key, mask=None):
+    def kernel(
+        self, query: Any, key: Any, mask: Mask | None = None
+    ) -> kernels.DotProductKernel:
         """Returns what computes the scores of a block of the scaled query."""
         return kernels.DotProductKernel()
 
-    def check(self, query_shape):
+    def check(self, query_shape: tuple) -> None:
         """Nothing to check: the kernel has no weights."""
 
-    def scores(self, query, key, mask=None):
+    def scores(self, query: Any, key: Any, mask: Mask | None = None) -> Any:
         """Returns (B, N, T, S) from query (B, T, N, H) and key (B, S, K, H).
 
         The query is scaled before the product, which is T*H multiplications
@@ -58,7 +62,7 @@ class DotProductScore:
         scores = ops.einsum("btkgh,bskh->bkgts", query, key)
         return merge_groups(scores)
 
-    def scale_query(self, query):
+    def scale_query(self, query: Any) -> Any:
         """Returns the query times the scale."""
         scale = self.scale
         if scale is None:
@@ -82,7 +86,7 @@ class AdditiveScore:
 
     vector: object
 
-    def check(self, query_shape):
+    def check(self, query_shape: tuple) -> None:
         """Raises a ValueError unless the vector fits query and heads."""
         heads, units = query_shape[2], query_shape[3]
         validation.check_broadcasts(
@@ -92,17 +96,19 @@ class AdditiveScore:
             "(num_heads, units)",
         )
 
-    def kernel(self, query, key, mask=None):
+    def kernel(
+        self, query: Any, key: Any, mask: Mask | None = None
+    ) -> additive.AdditiveKernel:
         """Returns what computes the scores of a block."""
         group = query.shape[2] // key.shape[2]
         is_small = additive.is_small(query, key, mask)
         return additive.AdditiveKernel(is_small, group)
 
-    def scale_query(self, query):
+    def scale_query(self, query: Any) -> Any:
         """Returns the query: there is nothing to scale."""
         return query
 
-    def scores(self, query, key, mask=None):
+    def scores(self, query: Any, key: Any, mask: Mask | None = None) -> Any:
         """Returns (B, N, T, S) from query (B, T, N, U) and key (B, S, K, U).
 
         The formula as it stands builds (B, T, S, N, U), so it serves small
@@ -132,7 +138,7 @@ def _pairs(query, key):
     return queries * keys * query.shape[3]
 
 
-def group_heads(tensor, num_key_value_heads):
+def group_heads(tensor: Any, num_key_value_heads: int) -> Any:
     """Splits (B, T, N, H) into (B, T, K, G, H)."""
     batch, length = ops.shape(tensor)[:2]
     heads, width = tensor.shape[2:]
@@ -142,7 +148,7 @@ def group_heads(tensor, num_key_value_heads):
     )
 
 
-def merge_groups(scores):
+def merge_groups(scores: Any) -> Any:
     """Joins (B, K, G, T, S) into (B, N, T, S)."""
     batch, _, _, queries, keys = ops.shape(scores)
     heads = scores.shape[1] * scores.shape[2]

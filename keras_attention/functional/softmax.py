@@ -4,6 +4,8 @@ Every implementation that has the scores of a query at hand shares this. The
 blockwise one, which never has all of them, shares the parts.
 """
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
@@ -11,8 +13,13 @@ from keras_attention.functional import biases
 
 
 def attention_weights(
-    scores, *, visible=None, bias=None, logit_soft_cap=None, sink=None
-):
+    scores: Any,
+    *,
+    visible: Any = None,
+    bias: Any = None,
+    logit_soft_cap: float | None = None,
+    sink: Any = None,
+) -> Any:
     """Returns the weights of these scores.
 
     Args:
@@ -40,7 +47,7 @@ def attention_weights(
     return masked_softmax(scores, visible, sink)
 
 
-def masked_softmax(scores, visible=None, sink=None):
+def masked_softmax(scores: Any, visible: Any = None, sink: Any = None) -> Any:
     """Softmax over the last axis, zero where `visible` is False.
 
     Args:

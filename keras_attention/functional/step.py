@@ -9,11 +9,15 @@ positions, S source positions, N heads, K key/value heads, G = N / K, H
 key_dim, V value_dim.
 """
 
+from typing import Any
+
 from keras import ops
 
 from keras_attention import masks
 from keras_attention.functional import biases
+from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.precision import at_least_float32
+from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 from keras_attention.functional.softmax import attention_weights
 
@@ -23,18 +27,18 @@ PARTS = 8
 
 def attend_step(
     *,
-    query,
-    key,
-    value,
-    layout,
-    score=DotProductScore(),  # noqa: B008 (frozen)
-    mask=None,
-    bias=None,
-    logit_soft_cap=None,
-    sink=None,
-    dropout=None,
-    columns=None,
-):
+    query: Any,
+    key: Any,
+    value: Any,
+    layout: "OwnKeys | SharedKeys",
+    score: DotProductScore | AdditiveScore = DotProductScore(),  # noqa: B008 (frozen)
+    mask: Any = None,
+    bias: Any = None,
+    logit_soft_cap: float | None = None,
+    sink: Any = None,
+    dropout: Dropout | None = None,
+    columns: Any = None,
+) -> tuple[Any, Any]:
     """Returns what `attend` does for one position of each slot.
 
     Args:
@@ -94,10 +98,12 @@ class OwnKeys:
     writes one block of memory.
     """
 
-    def length(self, key):
+    def length(self, key: Any) -> Any:
         return ops.shape(key)[0]
 
-    def scores(self, score, query, key):
+    def scores(
+        self, score: DotProductScore | AdditiveScore, query: Any, key: Any
+    ) -> Any:
         """Returns (B, N, Q, T)."""
         query, key = _side_by_side(score.scale_query(query)[None], key)
         if score.vector is None:
@@ -111,7 +117,7 @@ class OwnKeys:
             scores = ops.reshape(scores, (*ops.shape(scores)[:3], heads))
         return ops.transpose(scores, (1, 3, 2, 0))
 
-    def weighted_values(self, weights, value):
+    def weighted_values(self, weights: Any, value: Any) -> Any:
         """Returns (B, Q, N, V)."""
         weights = ops.transpose(weights, (3, 0, 2, 1))  # (T, B, Q, N)
         weights, value = _side_by_side(weights[..., None], value)
@@ -122,7 +128,7 @@ class OwnKeys:
             output = ops.reshape(output, shape)
         return output
 
-    def keep(self, tensor, live):
+    def keep(self, tensor: Any, live: Any) -> Any:
         """Returns `tensor` with zeros where `live` (B, 1, 1, T) is False."""
         live = ops.transpose(live, (3, 0, 1, 2))[..., None]  # (T, B, 1, 1, 1)
         return ops.where(live, tensor, ops.zeros((), tensor.dtype))
@@ -134,10 +140,12 @@ class SharedKeys:
     They lie as a matrix product wants them, so no step moves them.
     """
 
-    def length(self, key):
+    def length(self, key: Any) -> Any:
         return ops.shape(key)[2]
 
-    def scores(self, score, query, key):
+    def scores(
+        self, score: DotProductScore | AdditiveScore, query: Any, key: Any
+    ) -> Any:
         """Returns (B, N, Q, S)."""
         batch, slots, heads, width = ops.shape(query)
         kv_heads, length = key.shape[1], ops.shape(key)[2]
@@ -154,7 +162,7 @@ class SharedKeys:
             scores = ops.sum(pairs * vector[..., None, None, :], axis=-1)
         return ops.reshape(scores, (batch, heads, slots, length))
 
-    def weighted_values(self, weights, value):
+    def weighted_values(self, weights: Any, value: Any) -> Any:
         """Returns (B, Q, N, V)."""
         batch, heads, slots, length = ops.shape(weights)
         kv_heads, width = value.shape[1], value.shape[3]
@@ -163,7 +171,7 @@ class SharedKeys:
         output = ops.reshape(output, (batch, heads, slots, width))
         return ops.swapaxes(output, 1, 2)
 
-    def keep(self, tensor, live):
+    def keep(self, tensor: Any, live: Any) -> Any:
         """Returns `tensor` with zeros where `live` (B, 1, 1, S) is False."""
         live = ops.swapaxes(live, 2, 3)  # (B, 1, S, 1)
         return ops.where(live, tensor, ops.zeros((), tensor.dtype))

@@ -8,6 +8,9 @@ from keras import ops
 from keras_attention.masks import ranges
 from keras_attention.masks.array import as_mask
 from keras_attention.masks.base import Mask
+from keras_attention.masks.ranges import Integer
+from keras_attention.masks.ranges import Range
+from keras_attention.masks.ranges import Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -16,30 +19,40 @@ class And(Mask):
 
     masks: tuple[Mask, ...]
 
-    def row(self, index):
+    def row(self, index: Integer) -> "And":
         return And(tuple(mask.row(index) for mask in self.masks))
 
-    def key_padding(self, key_length):
+    def key_padding(self, key_length: Integer) -> Tensor | None:
         return _all(mask.key_padding(key_length) for mask in self.masks)
 
-    def query_padding(self, query_length):
+    def query_padding(self, query_length: Integer) -> Tensor | None:
         return _all(mask.query_padding(query_length) for mask in self.masks)
 
-    def check(self, target):
+    def check(self, target: tuple) -> None:
         for mask in self.masks:
             mask.check(target)
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         area = (query_start, query_length, key_start, key_length)
         return _all(mask.block(*area) for mask in self.masks)
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         return ranges.intersection(
             mask.key_range(query_start, query_end, key_length)
             for mask in self.masks
         )
 
-    def visible_range(self, query_start, query_end, key_length):
+    def visible_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         return ranges.intersection(
             mask.visible_range(query_start, query_end, key_length)
             for mask in self.masks
@@ -52,14 +65,20 @@ class Or(Mask):
 
     masks: tuple[Mask, ...]
 
-    def row(self, index):
+    def row(self, index: Integer) -> "Or":
         return Or(tuple(mask.row(index) for mask in self.masks))
 
-    def check(self, target):
+    def check(self, target: tuple) -> None:
         for mask in self.masks:
             mask.check(target)
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         area = (query_start, query_length, key_start, key_length)
         blocks = [mask.block(*area) for mask in self.masks]
         result = blocks[0]
@@ -67,7 +86,9 @@ class Or(Mask):
             result = ops.logical_or(result, block)
         return result
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         area = (query_start, query_end, key_length)
         first, last = self.masks[0].key_range(*area)
         for mask in self.masks[1:]:

@@ -1,6 +1,7 @@
 """The mask that is written out, entry by entry."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from keras import ops
@@ -40,20 +41,26 @@ class Array(Mask):
                 f"Received: mask.shape={validation.shape_of(self.mask)}."
             )
 
-    def broadcast_shapes(self):
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         shape = validation.shape_of(self.mask)
         if len(shape) == 3:
             shape = (shape[0], 1, *shape[1:])  # (B, 1, T, S)
         return (("mask", shape),)
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         return _array_block(
             self.mask,
             (None, None, query_start, key_start),
             (None, None, query_length, key_length),
         )
 
-    def row(self, index):
+    def row(self, index: Integer) -> Mask:
         return _ArrayRow(self.mask, index)
 
 

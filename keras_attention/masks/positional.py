@@ -1,6 +1,7 @@
 """Masks that compare positions: they cost no memory at any length."""
 
 import dataclasses
+from collections.abc import Iterable
 
 from keras import ops
 
@@ -9,6 +10,7 @@ from keras_attention.masks import ranges
 from keras_attention.masks.algebra import Or
 from keras_attention.masks.base import Mask
 from keras_attention.masks.ranges import Integer
+from keras_attention.masks.ranges import Range
 from keras_attention.masks.ranges import Tensor
 from keras_attention.masks.rows import Lengths
 
@@ -34,23 +36,33 @@ class Causal(Mask):
     offset: Integer | Tensor = 0
     tensor_fields = ("offset",)  # see functional/compiling.py
 
-    def broadcast_shapes(self):
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         return _offset_shapes(self.offset)
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         query, key = ranges.positions(
             query_start, query_length, key_start, key_length
         )
         return ops.less_equal(key, query + ranges.per_row(self.offset))
 
-    def row(self, index):
+    def row(self, index: Integer) -> "Causal":
         return Causal(ranges.row(self.offset, index))
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         last = query_end + ranges.largest(self.offset)
         return 0, ranges.minimum(key_length, last)
 
-    def visible_range(self, query_start, query_end, key_length):
+    def visible_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         last = query_start + ranges.smallest(self.offset) + 1
         return 0, ranges.minimum(key_length, last)
 
@@ -93,10 +105,16 @@ class SlidingWindow(Mask):
                 )
             object.__setattr__(self, name, int(size))
 
-    def broadcast_shapes(self):
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         return _offset_shapes(self.offset)
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         query, key = ranges.positions(
             query_start, query_length, key_start, key_length
         )
@@ -108,11 +126,13 @@ class SlidingWindow(Mask):
             result = ops.logical_and(result, distance <= self.right)
         return result
 
-    def row(self, index):
+    def row(self, index: Integer) -> "SlidingWindow":
         offset = ranges.row(self.offset, index)
         return SlidingWindow(self.left, self.right, offset)
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         first, last = 0, key_length
         if self.left is not None:
             first = query_start + ranges.smallest(self.offset) - self.left
@@ -122,7 +142,9 @@ class SlidingWindow(Mask):
             last = ranges.minimum(key_length, last)
         return first, last
 
-    def visible_range(self, query_start, query_end, key_length):
+    def visible_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         first, last = 0, key_length
         if self.left is not None:
             first = query_end - 1 + ranges.largest(self.offset) - self.left
@@ -154,7 +176,7 @@ class PrefixLM(Mask):
             "prefix_lengths", self.prefix_lengths, 1, "(batch,)"
         )
 
-    def broadcast_shapes(self):
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         (rows,) = validation.shape_of(self.prefix_lengths)
         prefix = ("prefix_lengths", (rows, 1, 1, 1))
         return (prefix, *_offset_shapes(self.offset))
@@ -162,21 +184,31 @@ class PrefixLM(Mask):
     def _parts(self):
         return Or((Causal(self.offset), Lengths(self.prefix_lengths)))
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         return self._parts().block(
             query_start, query_length, key_start, key_length
         )
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         return self._parts().key_range(query_start, query_end, key_length)
 
-    def row(self, index):
+    def row(self, index: Integer) -> "PrefixLM":
         return PrefixLM(
             ranges.row(self.prefix_lengths, index),
             ranges.row(self.offset, index),
         )
 
-    def visible_range(self, query_start, query_end, key_length):
+    def visible_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         # Both parts start at key 0, so the longer one covers the other.
         causal, prefix = self._parts().masks
         area = (query_start, query_end, key_length)

@@ -1,6 +1,7 @@
 """Masks that each row of the batch brings along: lengths, padding, segments."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 from keras import ops
@@ -9,6 +10,8 @@ from keras_attention import validation
 from keras_attention.masks import ranges
 from keras_attention.masks.base import Mask
 from keras_attention.masks.booleans import as_boolean
+from keras_attention.masks.ranges import Integer
+from keras_attention.masks.ranges import Range
 from keras_attention.masks.ranges import Tensor
 
 
@@ -30,25 +33,35 @@ class Lengths(Mask):
     def __post_init__(self):
         validation.check_rank("lengths", self.lengths, 1, "(batch,)")
 
-    def broadcast_shapes(self):
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         (batch,) = validation.shape_of(self.lengths)
         return (("lengths", (batch, 1, 1, 1)),)
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         key = key_start + ops.arange(key_length, dtype="int32")  # (S,)
         visible = ops.less(key, ranges.per_row(self.lengths))  # (B, 1, 1, S)
         return visible
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         return 0, ranges.minimum(key_length, ranges.largest(self.lengths))
 
-    def visible_range(self, query_start, query_end, key_length):
+    def visible_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         return 0, ranges.minimum(key_length, ranges.smallest(self.lengths))
 
-    def row(self, index):
+    def row(self, index: Integer) -> "Lengths":
         return Lengths(ranges.row(self.lengths, index))
 
-    def key_padding(self, key_length):
+    def key_padding(self, key_length: Integer) -> Tensor:
         return self.block(0, 1, 0, key_length)[:, 0, 0, :]  # (B, S)
 
 
@@ -74,24 +87,32 @@ class Padding(Mask):
             "key_mask", self.key_mask, 2, "(batch, key_length)"
         )
 
-    def broadcast_shapes(self):
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         batch, key_length = validation.shape_of(self.key_mask)
         return (("key_mask", (batch, 1, 1, key_length)),)
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         key_mask = ops.convert_to_tensor(self.key_mask)
         visible = ranges.window(
             key_mask, (None, key_start), (None, key_length)
         )  # (B, S)
         return visible[:, None, None, :]
 
-    def row(self, index):
+    def row(self, index: Integer) -> "Padding":
         return Padding(ranges.row(self.key_mask, index))
 
-    def key_padding(self, key_length):
+    def key_padding(self, key_length: Integer) -> Tensor:
         return ops.convert_to_tensor(self.key_mask)
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         is_real = ops.any(ops.convert_to_tensor(self.key_mask), axis=0)  # (S,)
         return ranges.span_of(is_real, key_length)
 
@@ -117,26 +138,34 @@ class QueryPadding(Mask):
             "query_mask", self.query_mask, 2, "(batch, query_length)"
         )
 
-    def broadcast_shapes(self):
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         batch, query_length = validation.shape_of(self.query_mask)
         return (("query_mask", (batch, 1, query_length, 1)),)
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         query_mask = ops.convert_to_tensor(self.query_mask)
         real = ranges.window(
             query_mask, (None, query_start), (None, query_length)
         )  # (B, T)
         return real[:, None, :, None]
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         query_mask = ops.convert_to_tensor(self.query_mask)
         real = ranges.between(query_mask, query_start, query_end)
         return 0, ops.where(ops.any(real), key_length, 0)
 
-    def row(self, index):
+    def row(self, index: Integer) -> "QueryPadding":
         return QueryPadding(ranges.row(self.query_mask, index))
 
-    def query_padding(self, query_length):
+    def query_padding(self, query_length: Integer) -> Tensor:
         return ops.convert_to_tensor(self.query_mask)
 
 
@@ -173,7 +202,7 @@ class Segments(Mask):
             ops.convert_to_tensor(key_ids, dtype="int32"),
         )
 
-    def broadcast_shapes(self):
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         query_ids, key_ids = self._ids()
         batch, query_length = query_ids.shape
         yield "query_ids", (batch, 1, query_length, 1)
@@ -181,7 +210,13 @@ class Segments(Mask):
         name = "query_ids" if self.key_ids is None else "key_ids"
         yield name, (batch, 1, 1, key_length)
 
-    def block(self, query_start, query_length, key_start, key_length):
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+    ) -> Tensor:
         query_ids, key_ids = self._ids()
         query_ids = ranges.window(
             query_ids, (None, query_start), (None, query_length)
@@ -191,13 +226,15 @@ class Segments(Mask):
         )  # (B, S)
         return ops.equal(query_ids[:, None, :, None], key_ids[:, None, None, :])
 
-    def row(self, index):
+    def row(self, index: Integer) -> "Segments":
         query_ids, key_ids = self._ids()
         return Segments(
             ranges.row(query_ids, index), ranges.row(key_ids, index)
         )
 
-    def key_range(self, query_start, query_end, key_length):
+    def key_range(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> Range:
         # Keys whose segment lies between the lowest and the highest segment
         # of these queries: exact when segments are numbered in order.
         query_ids, key_ids = self._ids()

@@ -8,8 +8,10 @@ is too long ends in an ellipsis.
 import functools
 import itertools
 import textwrap
+import types
 import unicodedata
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +38,9 @@ CHINESE_FONTS = (
 )
 
 
-def labels_of(shape, source_tokens, target_tokens):
+def labels_of(
+    shape: tuple, source_tokens: Any, target_tokens: Any
+) -> tuple[list[str] | None, list[str] | None]:
     """Returns the labels of columns and rows as drawable str, or None."""
     target_length, source_length = shape
     labels = (
@@ -78,7 +82,7 @@ def _warn_without_font(*sides):
             return
 
 
-def title_of(text, columns):
+def title_of(text: str, columns: float) -> str:
     """Returns a drawable title, at most three lines of about `columns`."""
     letters = _drawable_letters(text)
     if letters == ["␣"]:
@@ -95,7 +99,7 @@ def title_of(text, columns):
     )
 
 
-def num_columns(text):
+def num_columns(text: str) -> int:
     """Returns about how wide a text is, in letters of the Latin alphabet."""
     return sum(map(_num_columns_of_letter, text))
 
@@ -137,7 +141,7 @@ def _as_text(token):
     return str(token)
 
 
-def text_style():
+def text_style() -> dict[str, Any]:
     """Returns the keyword arguments of every text in a picture."""
     return {"fontfamily": list(_font_families()), "parse_math": False}
 
@@ -163,7 +167,7 @@ def _known_characters():
     return frozenset().union(*(font.get_charmap() for font in fonts))
 
 
-def import_matplotlib():
+def import_matplotlib() -> types.ModuleType:
     """Imports matplotlib, or says how to get it."""
     try:
         import matplotlib

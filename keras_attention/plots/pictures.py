@@ -5,6 +5,8 @@ to the caller: no window, no pyplot, nothing to close. matplotlib is imported
 when the first picture is drawn.
 """
 
+from typing import Any
+
 import numpy as np
 
 from keras_attention import validation
@@ -16,8 +18,12 @@ INCHES_PER_TITLE_COLUMN = 0.12
 
 
 def plot_alignment(
-    weights, source_tokens=None, target_tokens=None, title=None, axes=None
-):
+    weights: Any,
+    source_tokens: Any = None,
+    target_tokens: Any = None,
+    title: str | None = None,
+    axes: Any = None,
+) -> Any:
     """Draws one alignment: which source token each target token looked at.
 
     Any text can be a label. Control characters, and characters that no
@@ -67,8 +73,12 @@ def plot_alignment(
 
 
 def plot_heads(
-    weights, source_tokens=None, target_tokens=None, title=None, columns=4
-):
+    weights: Any,
+    source_tokens: Any = None,
+    target_tokens: Any = None,
+    title: str | None = None,
+    columns: int = 4,
+) -> Any:
     """Draws the alignments of all heads side by side, in one colour scale.
 
     Args:
@@ -119,7 +129,7 @@ def plot_heads(
     return figure
 
 
-def plot_mask(mask, title=None, axes=None):
+def plot_mask(mask: Any, title: str | None = None, axes: Any = None) -> Any:
     """Draws a mask: a filled cell is a key that the query may attend to.
 
     Args:

@@ -2,13 +2,16 @@
 
 import os
 import pathlib
+from typing import Any
 
 from keras_attention import files
 from keras_attention import validation
 from keras_attention.choices import PICTURE_SUFFIXES
 
 
-def save_figure(figure, path, dpi=150):
+def save_figure(
+    figure: Any, path: str | pathlib.Path, dpi: float = 150
+) -> pathlib.Path:
     """Writes a figure as PNG, PDF or SVG, as the end of its name says.
 
     A crash leaves the old file or the new one.
@@ -39,7 +42,7 @@ def save_figure(figure, path, dpi=150):
     return path
 
 
-def check_path(path):
+def check_path(path: str | pathlib.Path) -> pathlib.Path:
     """Checks the name of a picture, before any time is spent on drawing it.
 
     Args:

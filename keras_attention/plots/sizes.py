@@ -5,6 +5,7 @@ smaller than the text, only every second, third ... position has a label.
 """
 
 import math
+from typing import Any
 
 from keras_attention.plots import labels
 
@@ -25,7 +26,9 @@ SMALL_LINE, SMALL_SIZE = 0.12, 7
 ROOM_FOR_TWO_LETTERS = 0.22
 
 
-def new_figure(name, shape, tokens, rows=1, columns=1):
+def new_figure(
+    name: str, shape: tuple, tokens: tuple, rows: int = 1, columns: int = 1
+) -> Any:
     """Returns an empty figure with room for a grid of labelled panels.
 
     Args:
@@ -58,7 +61,7 @@ def new_figure(name, shape, tokens, rows=1, columns=1):
     return Figure(figsize=sides, layout="constrained")
 
 
-def label_positions(axis, tokens, cell):
+def label_positions(axis: Any, tokens: list[str], cell: float) -> None:
     """Writes labels at an axis, as many as there is room for.
 
     Args:
@@ -81,7 +84,7 @@ def label_positions(axis, tokens, cell):
                 label.set_rotation(90)
 
 
-def cell_inches(axes, shape):
+def cell_inches(axes: Any, shape: tuple) -> tuple[float, float]:
     """Returns about how high and wide a cell is on axes in use, in inches."""
     box = axes.get_window_extent()
     dpi = axes.figure.dpi

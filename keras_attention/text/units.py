@@ -8,6 +8,9 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -26,7 +29,7 @@ WORD = (
 )
 
 
-def split(texts, unit):
+def split(texts: tf.Tensor, unit: str) -> tf.RaggedTensor:
     """Cuts texts `(batch,)` into a ragged `(batch, tokens)` of strings."""
     if unit == "characters":
         return tf.strings.unicode_split(texts, "UTF-8", errors="replace")
@@ -41,13 +44,13 @@ def split(texts, unit):
     return tf.ragged.boolean_mask(pieces, pieces != "")
 
 
-def with_space(token, unit):
+def with_space(token: str, unit: str) -> str:
     """Returns the token with the space that joins it to a text before it."""
     closes = unit == "words" and token in CLOSING_PUNCTUATION
     return token if unit == "characters" or closes else f" {token}"
 
 
-def count_tokens(texts, unit):
+def count_tokens(texts: Iterable[str | bytes], unit: str) -> Counter[str]:
     """Counts the tokens of an iterable of texts, a batch at a time."""
     if isinstance(texts, (str, bytes)):
         raise ValueError(
@@ -61,14 +64,14 @@ def count_tokens(texts, unit):
     return counts
 
 
-def count_pieces(pieces):
+def count_pieces(pieces: tf.RaggedTensor) -> Counter[str]:
     """Counts the tokens of the ragged result of `split`."""
     found, _, times = tf.unique_with_counts(pieces.flat_values)
     tokens = (token.decode("utf-8") for token in found.numpy())
     return Counter(dict(zip(tokens, times.numpy().tolist(), strict=True)))
 
 
-def check_tokens(tokens, unit):
+def check_tokens(tokens: Sequence[str], unit: str) -> None:
     """Checks that each token is what its unit makes of it.
 
     Any other token would be found in no text.
@@ -82,7 +85,7 @@ def check_tokens(tokens, unit):
             )
 
 
-def as_text_tensor(texts):
+def as_text_tensor(texts: Any) -> tf.Tensor:
     """Returns `texts` as a string tensor `(batch,)`."""
     if not tf.is_tensor(texts):
         if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
@@ -99,7 +102,7 @@ def as_text_tensor(texts):
     return texts
 
 
-def as_bytes(text):
+def as_bytes(text: str | bytes) -> bytes:
     """Returns a str or bytes as bytes, UTF-8 if it can be."""
     if isinstance(text, bytes):
         return text

@@ -4,6 +4,9 @@ import json
 import pathlib
 import warnings
 from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -59,7 +62,9 @@ class Vocabulary(tf.Module):
     [b'L OW']
     """
 
-    def __init__(self, tokens, unit="characters"):
+    def __init__(
+        self, tokens: list[str] | tuple[str, ...], unit: str = "characters"
+    ):
         validation.check_choice("unit", unit, units.UNITS)
         tokens = _check_tokens(tokens, unit)
         super().__init__()
@@ -78,7 +83,13 @@ class Vocabulary(tf.Module):
         self._pieces = tf.constant([units.with_space(t, unit) for t in tokens])
 
     @classmethod
-    def build(cls, texts, unit="characters", max_size=None, min_count=1):
+    def build(
+        cls,
+        texts: Iterable[str | bytes],
+        unit: str = "characters",
+        max_size: int | None = None,
+        min_count: int = 1,
+    ) -> "Vocabulary":
         """Counts the tokens of `texts` and keeps the frequent ones.
 
         Tokens are ordered by falling frequency, then by code points, so the
@@ -103,7 +114,13 @@ class Vocabulary(tf.Module):
         return cls.from_counts(counts, unit, max_size, min_count)
 
     @classmethod
-    def from_counts(cls, counts, unit="characters", max_size=None, min_count=1):
+    def from_counts(
+        cls,
+        counts: Mapping[str, int],
+        unit: str = "characters",
+        max_size: int | None = None,
+        min_count: int = 1,
+    ) -> "Vocabulary":
         """Keeps the frequent tokens among those that were counted.
 
         Args:
@@ -138,7 +155,7 @@ class Vocabulary(tf.Module):
         return cls(tokens[:max_size], unit=unit)
 
     @property
-    def tokens(self):
+    def tokens(self) -> list[str]:
         """The tokens in the order of their ids, a new list of str."""
         return list(self._tokens)
 
@@ -152,7 +169,7 @@ class Vocabulary(tf.Module):
         # A lookup table cannot be pickled or copied; its tokens can.
         return Vocabulary.from_dict, (self.to_dict(),)
 
-    def encode(self, texts, max_length=None):
+    def encode(self, texts: Any, max_length: int | None = None) -> tf.Tensor:
         """Cuts texts into tokens and looks up their ids.
 
         Args:
@@ -184,7 +201,7 @@ class Vocabulary(tf.Module):
         ends = tf.one_hot(ids.row_lengths(), length, dtype=tf.int32)  # (B, L)
         return dense + ends * EOS_ID
 
-    def encode_ragged(self, texts):
+    def encode_ragged(self, texts: Any) -> tf.RaggedTensor:
         """Returns the ids of `encode` without padding.
 
         Args:
@@ -198,7 +215,7 @@ class Vocabulary(tf.Module):
         ids = tf.ragged.map_flat_values(self._table.lookup, pieces)
         return tf.concat([ids, tf.fill([ids.nrows(), 1], EOS_ID)], axis=1)
 
-    def decode(self, ids):
+    def decode(self, ids: Any) -> tf.Tensor:
         """Joins the tokens of each row, up to its first `<eos>`.
 
         Args:
@@ -225,7 +242,7 @@ class Vocabulary(tf.Module):
             return texts
         return tf.strings.regex_replace(texts, "^ ", "")
 
-    def token_strings(self, ids):
+    def token_strings(self, ids: Any) -> tf.Tensor:
         """Names each id, special tokens included: labels for a picture.
 
         Args:
@@ -240,13 +257,13 @@ class Vocabulary(tf.Module):
         """
         return tf.gather(self._names, self._as_known_ids(ids))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns what `from_dict` needs, ready for JSON."""
         entries = {"version": FILE_VERSION, "unit": self.unit}
         return {**entries, "tokens": self.tokens}
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: dict[str, Any]) -> "Vocabulary":
         """Makes the vocabulary that `to_dict` described.
 
         Raises:
@@ -263,13 +280,13 @@ class Vocabulary(tf.Module):
             raise validation.invalid("version", FILE_VERSION, version, fix)
         return cls(data["tokens"], unit=data["unit"])
 
-    def save(self, path):
+    def save(self, path: str | pathlib.Path) -> None:
         """Writes a JSON file. A crash leaves the old file or the new one."""
         text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
         files.write_text(path, text)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | pathlib.Path) -> "Vocabulary":
         """Reads a file written by `save`.
 
         Raises:

@@ -3,21 +3,31 @@
 import contextlib
 import contextvars
 from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 from keras import backend
 from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import compiling
+from keras_attention.functional.biases import DistanceBias
+from keras_attention.functional.biases import TensorBias
 from keras_attention.functional.blockwise import bias_gradients
 from keras_attention.functional.blockwise.backward import backward
+from keras_attention.functional.blockwise.bias_gradients import DistanceBlocks
+from keras_attention.functional.blockwise.bias_gradients import TensorBlocks
 from keras_attention.functional.blockwise.forward import forward
 from keras_attention.functional.blockwise.grid import BATCH
 from keras_attention.functional.blockwise.grid import TILES
 from keras_attention.functional.blockwise.grid import Grid
 from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.custom_gradient import first_order_only
+from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.precision import at_least_float32
+from keras_attention.functional.scores import AdditiveScore
+from keras_attention.functional.scores import DotProductScore
+from keras_attention.masks import Mask
 
 # (queries, keys) of a block. Measured on two cores; see
 # benchmarks/attention.py.
@@ -37,7 +47,7 @@ _backward_compiled = compiling.separately_compiled(backward)
 
 
 @contextlib.contextmanager
-def schedule(name: str):
+def schedule(name: str) -> Iterator[None]:
     """Within it, blockwise attention visits its blocks in this order.
 
     Args:
@@ -85,17 +95,17 @@ def _is_on_accelerator(tf):
 
 
 def attend_blockwise(
-    query,
-    key,
-    value,
-    score,
-    mask=None,
-    bias=None,
-    logit_soft_cap=None,
-    sink=None,
-    dropout=None,
+    query: Any,
+    key: Any,
+    value: Any,
+    score: DotProductScore | AdditiveScore,
+    mask: Mask | None = None,
+    bias: TensorBias | DistanceBias | None = None,
+    logit_soft_cap: float | None = None,
+    sink: Any = None,
+    dropout: Dropout | None = None,
     block_sizes: tuple[int, int] = BLOCK_SIZES,
-):
+) -> Any:
     """Returns the output of attention, (B, T, N, V); arguments of `attend`.
 
     Args:
@@ -123,7 +133,14 @@ def attend_blockwise(
     return ops.cast(output, query.dtype)
 
 
-def inputs_of(query, key, value, score, bias, sink):
+def inputs_of(
+    query: Any,
+    key: Any,
+    value: Any,
+    score: DotProductScore | AdditiveScore,
+    bias: TensorBias | DistanceBias | None,
+    sink: Any,
+) -> tuple[Inputs, TensorBlocks | DistanceBlocks | None]:
     """Returns the `Inputs` of a call of `attend`, and how to read its bias."""
     bias, bias_tensor = bias_gradients.part(bias, query.shape[2])
     vector = score.vector
@@ -141,8 +158,8 @@ def inputs_of(query, key, value, score, bias, sink):
 
 
 def differentiable(
-    forward: Callable, backward: Callable, inputs: Inputs, question
-):
+    forward: Callable, backward: Callable, inputs: Inputs, question: Any
+) -> Any:
     """Returns the output of attention, with a gradient written by hand.
 
     Args:

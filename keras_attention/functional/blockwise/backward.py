@@ -8,6 +8,8 @@ the output of output * doutput (Dao et al. 2022, appendix B.2):
 Letters as in `grid.py`.
 """
 
+from typing import Any
+
 from keras import ops
 
 from keras_attention.functional import compiling
@@ -20,7 +22,13 @@ from keras_attention.functional.blockwise.scores import drop
 from keras_attention.functional.kernels import multiply
 
 
-def backward(inputs: Inputs, grid: Grid, output, statistics, output_gradient):
+def backward(
+    inputs: Inputs,
+    grid: Grid,
+    output: Any,
+    statistics: Any,
+    output_gradient: Any,
+) -> Inputs:
     """Returns the gradients of `inputs`, as `Inputs`.
 
     Args:

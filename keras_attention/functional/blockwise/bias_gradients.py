@@ -14,9 +14,13 @@ from keras import ops
 from keras_attention.functional.biases import DistanceBias
 from keras_attention.functional.biases import TensorBias
 from keras_attention.functional.blockwise import buffers
+from keras_attention.functional.blockwise.grid import Grid
+from keras_attention.functional.blockwise.grid import Place
 
 
-def part(bias, heads: int):
+def part(
+    bias: TensorBias | DistanceBias | None, heads: int
+) -> "tuple[TensorBlocks | DistanceBlocks | None, Any]":
     """Returns how to read a bias, and its tensor; None, None for None."""
     if bias is None:
         return None, None
@@ -35,15 +39,15 @@ def part(bias, heads: int):
 class TensorBlocks:
     """A tensor of four axes, any of them of size 1."""
 
-    def block(self, tensor, area: tuple, row):
+    def block(self, tensor: Any, area: tuple, row: Any) -> Any:
         """Returns the bias of a block, (1 or N, 1 or I, 1 or J)."""
         return TensorBias(tensor).block(*area, row=row)[0]
 
-    def whole(self, tensor):
+    def whole(self, tensor: Any) -> TensorBias:
         """Returns the bias as an object of `biases`."""
         return TensorBias(tensor)
 
-    def sum_whole(self, tensor, gradient):
+    def sum_whole(self, tensor: Any, gradient: Any) -> Any:
         """Returns the gradient of the tensor from that of all scores."""
         for axis in range(4):
             if tensor.shape[axis] == 1:
@@ -53,7 +57,7 @@ class TensorBlocks:
                 gradient = _without_padding(gradient, axis, size)
         return gradient
 
-    def zeros(self, grid, tensor, dtype):
+    def zeros(self, grid: Grid, tensor: Any, dtype: Any) -> Any:
         """Returns the buffer that `add` adds to."""
         _, heads, queries, keys = tensor.shape
         shape = (
@@ -64,7 +68,9 @@ class TensorBlocks:
         rows, query_blocks, key_blocks = _counts(grid, tensor)
         return grid.zeros(rows * query_blocks * key_blocks, shape, dtype)
 
-    def add(self, grid, tensor, sums, place, gradient):
+    def add(
+        self, grid: Grid, tensor: Any, sums: Any, place: Place, gradient: Any
+    ) -> Any:
         """Adds the gradient (P, N, I, J) of the block of each tile."""
         index = ops.zeros_like(place.row)
         positions = place.row, place.query_block, place.key_block
@@ -76,7 +82,7 @@ class TensorBlocks:
         gradient = ops.sum(gradient, axis=shared, keepdims=True)
         return buffers.add(sums, index, gradient)
 
-    def join(self, grid, tensor, sums):
+    def join(self, grid: Grid, tensor: Any, sums: Any) -> Any:
         """Returns the gradient of the tensor."""
         _, heads, queries, keys = sums.shape
         rows, query_blocks, key_blocks = _counts(grid, tensor)
@@ -118,27 +124,29 @@ class DistanceBlocks:
     zero: Any
     tensor_fields = ("zero",)
 
-    def block(self, values, area: tuple, row):
+    def block(self, values: Any, area: tuple, row: Any) -> Any:
         """Returns the bias of a block, (N, I, J)."""
         return self.whole(values).block(*area)
 
-    def whole(self, values):
+    def whole(self, values: Any) -> DistanceBias:
         """Returns the bias as an object of `biases`."""
         return DistanceBias(values, self.zero)
 
-    def sum_whole(self, values, gradient):
+    def sum_whole(self, values: Any, gradient: Any) -> Any:
         """Returns the gradient of the values from that of all scores."""
         queries = ops.shape(gradient)[2]
         gradient = ops.sum(gradient, axis=0, keepdims=True)  # (1, N, T, S)
         sums = _diagonal_sums(gradient)  # (1, N, T + S - 1)
         return self._sum_to_values(values, sums, 1 - queries)
 
-    def zeros(self, grid, values, dtype):
+    def zeros(self, grid: Grid, values: Any, dtype: Any) -> Any:
         """Returns a buffer with a vector for each shift between blocks."""
         shape = (values.shape[0], grid.query_block + grid.key_block - 1)
         return grid.zeros(_shifts(grid), shape, dtype)
 
-    def add(self, grid, values, sums, place, gradient):
+    def add(
+        self, grid: Grid, values: Any, sums: Any, place: Place, gradient: Any
+    ) -> Any:
         """Adds the gradient (P, N, I, J) of the block of each tile."""
         step = _step(grid)
         from_end = grid.query_blocks - 1 - place.query_block
@@ -146,7 +154,7 @@ class DistanceBlocks:
         index = index + from_end * (grid.query_block // step)
         return buffers.add(sums, index, _diagonal_sums(gradient))
 
-    def join(self, grid, values, sums):
+    def join(self, grid: Grid, values: Any, sums: Any) -> Any:
         """Returns the gradient of the values, (N, distances)."""
         shift = ops.arange(_shifts(grid), dtype="int32") * _step(grid)
         lowest = 1 - grid.query_blocks * grid.query_block

@@ -6,11 +6,13 @@ XLA operation on TensorFlow and could not be served. Where many blocks are
 added at once, and on other backends, they are a tensor.
 """
 
+from typing import Any
+
 from keras import backend
 from keras import ops
 
 
-def zeros(count, shape: tuple, dtype, is_written_singly: bool):
+def zeros(count: Any, shape: tuple, dtype: Any, is_written_singly: bool) -> Any:
     """Returns a buffer of `count` blocks of zeros, each of static `shape`."""
     blocks = ops.zeros((count, *shape), dtype=dtype)
     if not (is_written_singly and backend.backend() == "tensorflow"):
@@ -23,14 +25,14 @@ def zeros(count, shape: tuple, dtype, is_written_singly: bool):
     return array.unstack(blocks)
 
 
-def write(buffer, index, block):
+def write(buffer: Any, index: Any, block: Any) -> Any:
     """Returns the buffer with `block` at `index`."""
     if backend.backend() == "tensorflow":
         return buffer.write(index, block)
     return buffer.at[index].set(block)
 
 
-def add(buffer, index, blocks):
+def add(buffer: Any, index: Any, blocks: Any) -> Any:
     """Returns the buffer with `blocks`, (P, ...), added at `index`.
 
     `index` is (P,), and may name a block more than once; or it is one
@@ -46,6 +48,6 @@ def add(buffer, index, blocks):
     return tf.tensor_scatter_nd_add(buffer, index[:, None], blocks)
 
 
-def stack(buffer):
+def stack(buffer: Any) -> Any:
     """Returns all blocks as one tensor (count, *shape)."""
     return buffer.stack() if hasattr(buffer, "stack") else buffer

@@ -4,6 +4,8 @@ Each tile keeps the running maximum, sum and output of its softmax (Milakov
 and Gimelshein 2018; Dao et al. 2022, algorithm 1). Letters as in `grid.py`.
 """
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
@@ -16,7 +18,7 @@ from keras_attention.functional.blockwise.scores import drop
 from keras_attention.functional.kernels import multiply
 
 
-def forward(inputs: Inputs, grid: Grid):
+def forward(inputs: Inputs, grid: Grid) -> tuple[Any, Any]:
     """Returns the output (B, T, N, V), and the softmax statistics.
 
     Those are the row maximum and the row sum of exp(score - maximum), side by

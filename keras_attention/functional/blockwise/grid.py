@@ -83,7 +83,7 @@ class Grid:
     dropout: Any = None
 
     @classmethod
-    def of(cls, inputs: Inputs, block_sizes: tuple, **rest):
+    def of(cls, inputs: Inputs, block_sizes: tuple, **rest: Any) -> "Grid":
         """Returns the grid of `inputs`, in blocks of at most these sizes."""
         batch, query_length = ops.shape(inputs.query)[:2]
         lengths = query_length, ops.shape(inputs.key)[1]
@@ -95,22 +95,22 @@ class Grid:
         return cls(batch, *lengths, *heads, *blocks, **rest)
 
     @property
-    def query_blocks(self):
+    def query_blocks(self) -> Any:
         return num_blocks(self.query_length, self.query_block)
 
     @property
-    def key_blocks(self):
+    def key_blocks(self) -> Any:
         return num_blocks(self.key_length, self.key_block)
 
     @property
-    def num_tiles(self):
+    def num_tiles(self) -> Any:
         return self.batch * self.query_blocks
 
     @property
     def group(self) -> int:
         return self.num_heads // self.key_heads
 
-    def cut_queries(self, tensor):
+    def cut_queries(self, tensor: Any) -> Any:
         """Cuts (B, T, N, X) into (tiles, K, R, X), padded with zeros."""
         blocks = self.query_blocks
         tensor = _pad(tensor, blocks * self.query_block - self.query_length)
@@ -120,7 +120,7 @@ class Grid:
         rows = self.group * self.query_block
         return ops.reshape(tensor, (-1, self.key_heads, rows, width))
 
-    def join_queries(self, blocks):
+    def join_queries(self, blocks: Any) -> Any:
         """Joins (tiles, K, R, X) into (B, T, N, X); `cut_queries` backwards."""
         width = blocks.shape[3]
         shape = (self.batch, self.query_blocks, self.key_heads, self.group)
@@ -130,42 +130,42 @@ class Grid:
         shape = (self.batch, length, self.num_heads, width)
         return ops.reshape(blocks, shape)[:, : self.query_length]
 
-    def cut_keys(self, tensor):
+    def cut_keys(self, tensor: Any) -> Any:
         """Cuts (B, S, K, X) into (B * blocks, K, J, X), padded with zeros."""
         blocks = self.key_blocks
         tensor = _pad(tensor, blocks * self.key_block - self.key_length)
         shape = (-1, self.key_block, *tensor.shape[2:])
         return ops.transpose(ops.reshape(tensor, shape), (0, 2, 1, 3))
 
-    def join_keys(self, blocks):
+    def join_keys(self, blocks: Any) -> Any:
         """Joins (B * blocks, K, J, X) into (B, S, K, X)."""
         length = self.key_blocks * self.key_block
         shape = (self.batch, length, self.key_heads, blocks.shape[3])
         joined = ops.reshape(ops.transpose(blocks, (0, 2, 1, 3)), shape)
         return joined[:, : self.key_length]
 
-    def take(self, blocks, index):
+    def take(self, blocks: Any, index: Any) -> Any:
         """Returns the block of each tile, (P, ...), in at least float32."""
         if self.schedule == BATCH:
             return at_least_float32(ops.take(blocks, index, axis=0))
         block = ops.slice(blocks, (index, 0, 0, 0), (1, *blocks.shape[1:]))
         return at_least_float32(block)
 
-    def take_queries(self, blocks, place: Place):
+    def take_queries(self, blocks: Any, place: Place) -> Any:
         """Returns the block of queries of each tile, (P, K, R, X)."""
         if self.schedule == BATCH:
             return at_least_float32(blocks)  # all of them are under way
         return self.take(blocks, place.tile)
 
-    def take_keys(self, blocks, place: Place):
+    def take_keys(self, blocks: Any, place: Place) -> Any:
         """Returns the block of keys that each tile visits, (P, K, J, X)."""
         return self.take(blocks, self.key_index(place))
 
-    def key_index(self, place: Place):
+    def key_index(self, place: Place) -> Any:
         """Returns which of the blocks of `cut_keys` each tile visits."""
         return place.row * self.key_blocks + place.key_block
 
-    def fold(self, block):
+    def fold(self, block: Any) -> Any:
         """Folds (P, 1 or N, 1 or I, X) so that it broadcasts to (P, K, R, X).
 
         Query heads that share a key head lie one below the other.
@@ -180,16 +180,18 @@ class Grid:
         rows = self.group * self.query_block
         return ops.reshape(block, (-1, self.key_heads, rows, width))
 
-    def unfold(self, block):
+    def unfold(self, block: Any) -> Any:
         """Returns (P, N, I, X) from (P, K, R, X)."""
         shape = (-1, self.num_heads, self.query_block, block.shape[3])
         return ops.reshape(block, shape) if self.group > 1 else block
 
-    def per_row(self, sink):
+    def per_row(self, sink: Any) -> Any:
         """Returns a number per head, (N,), as (1, K, R or 1, 1)."""
         return self.fold(ops.reshape(sink, (1, -1, 1, 1)))
 
-    def visit_tiles(self, visit: Callable, widths: tuple, dtype, sums: dict):
+    def visit_tiles(
+        self, visit: Callable, widths: tuple, dtype: Any, sums: dict
+    ) -> tuple[tuple, dict]:
         """Calls `visit(place, sums)` until each tile was visited.
 
         Args:
@@ -223,7 +225,7 @@ class Grid:
         )
         return tuple(map(buffers.stack, results)), sums
 
-    def visit_keys(self, visit: Callable, place: Place, state: tuple):
+    def visit_keys(self, visit: Callable, place: Place, state: tuple) -> list:
         """Calls `state = visit(place, *state)` for each block of keys seen."""
         first, last = self._visible_blocks(place)
         count = last - first
@@ -247,17 +249,17 @@ class Grid:
         )
         return state
 
-    def for_each(self, function: Callable, *indices):
+    def for_each(self, function: Callable, *indices: Any) -> Any:
         """Returns `function` of the indices of each tile, stacked: (P, ...)."""
         if self.schedule == TILES:
             return function(*indices)[None]
         return ops.vectorized_map(lambda each: function(*each), indices)
 
-    def zeros(self, count, shape: tuple, dtype):
+    def zeros(self, count: Any, shape: tuple, dtype: Any) -> Any:
         """Returns a buffer of `count` blocks of zeros, to be added to."""
         return buffers.zeros(count, shape, dtype, self.schedule == TILES)
 
-    def queries(self, query_block):
+    def queries(self, query_block: Any) -> ranges.Range:
         """Returns the (first, last) query of a block."""
         start = query_block * self.query_block
         end = ranges.minimum(start + self.query_block, self.query_length)
@@ -284,7 +286,7 @@ class Grid:
         return ops.vectorized_map(lambda each: of_one(*each), indices)
 
 
-def num_blocks(length, size: int):
+def num_blocks(length: Any, size: int) -> Any:
     """Returns how many blocks hold a sequence: one, if it is empty."""
     return ranges.maximum(-(-length // size), 1)
 

@@ -3,6 +3,8 @@
 Letters as in `grid.py`.
 """
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
@@ -14,7 +16,9 @@ from keras_attention.functional.blockwise.grid import Place
 from keras_attention.masks import ranges
 
 
-def block_scores(grid: Grid, inputs: Inputs, query, key, place: Place):
+def block_scores(
+    grid: Grid, inputs: Inputs, query: Any, key: Any, place: Place
+) -> tuple[Any, Any]:
     """Returns the scores, and those before the bias, both (P, K, R, J).
 
     What is hidden is minus infinity in the first.
@@ -34,7 +38,7 @@ def block_scores(grid: Grid, inputs: Inputs, query, key, place: Place):
     return _hide(grid, scores, place), capped
 
 
-def drop(grid: Grid, weights, place: Place):
+def drop(grid: Grid, weights: Any, place: Place) -> Any:
     """Returns the weights (P, K, R, J) after dropout."""
     if grid.dropout is None:
         return weights

@@ -1,5 +1,6 @@
 """What the commands do, but for `generate`: see `generation`."""
 
+import argparse
 import contextlib
 import json
 import pathlib
@@ -21,7 +22,7 @@ from keras_attention.cli.terminal import standard_input
 from keras_attention.cli.values import STANDARD_INPUT
 
 
-def train(options):
+def train(options: argparse.Namespace) -> None:
     """Trains a model."""
     with (
         _files(options.pairs) as pairs,
@@ -43,7 +44,7 @@ def train(options):
         )
 
 
-def evaluate(options):
+def evaluate(options: argparse.Namespace) -> None:
     """Prints the rates of errors on pairs."""
     model = load(options.folder)
     from keras_attention import files
@@ -72,7 +73,7 @@ def evaluate(options):
     print(json.dumps(rates, indent=2))
 
 
-def export(options):
+def export(options: argparse.Namespace) -> None:
     """Writes a SavedModel."""
     model = load(options.folder)
     from keras_attention import export as exporting
@@ -95,7 +96,7 @@ def export(options):
         print(f"Wrote {shown(str(folder))}; {guide} says how to serve it.")
 
 
-def plot(options):
+def plot(options: argparse.Namespace) -> None:
     """Draws an alignment."""
     model = load(options.folder)
     from keras_attention import plots

@@ -1,5 +1,7 @@
 """The options of `generate`."""
 
+from typing import Any
+
 from keras_attention.cli import values
 from keras_attention.cli.shared_options import add_command
 from keras_attention.cli.shared_options import add_folder
@@ -13,7 +15,7 @@ characters are shown as Python writes them (\\x1b); files and pipes get the text
 unchanged, except that line ends in it are escaped."""
 
 
-def add_generate(commands):
+def add_generate(commands: Any) -> None:
     parser = add_command(
         commands,
         "generate",

@@ -1,8 +1,12 @@
 """`generate`: lines in, answers out, each printed at once."""
 
+import argparse
 import contextlib
+import io
 import math
 import sys
+from collections.abc import Callable
+from collections.abc import Iterator
 
 from keras_attention.cli.models import answers
 from keras_attention.cli.models import load
@@ -16,7 +20,7 @@ BYTES_AT_ONCE = 1 << 16
 PROMPT = "> "
 
 
-def generate(options):
+def generate(options: argparse.Namespace) -> None:
     """Prints the target of each line."""
     model = load(options.folder)
     constraints = ()
@@ -36,7 +40,9 @@ def generate(options):
             sys.stdout.flush()
 
 
-def batches_of_lines(file, prompt=None):
+def batches_of_lines(
+    file: io.BufferedIOBase, prompt: Callable[[], None] | None = None
+) -> Iterator[list[bytes]]:
     """Yields lists of lines: those that have come, without waiting for more.
 
     Args:

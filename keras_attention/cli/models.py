@@ -1,5 +1,10 @@
 """Loading a model and asking it, for all commands."""
 
+import argparse
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
+
 from keras_attention.cli.shared_options import BEAM
 from keras_attention.cli.startup import import_tensorflow
 
@@ -8,7 +13,7 @@ TEXTS_AT_ONCE = 1024
 SEEDS = 2**31  # 32 bits with a sign
 
 
-def load(folder):
+def load(folder: str) -> Any:
     """Loads the model of a folder.
 
     Raises:
@@ -35,13 +40,13 @@ def load(folder):
     return model
 
 
-def given(options, names):
+def given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """Returns the options of these names that are given, as a dict."""
     values = {name: getattr(options, name) for name in names}
     return {name: v for name, v in values.items() if v is not None}
 
 
-def search_of(options, constraints=()):
+def search_of(options: argparse.Namespace, constraints: tuple = ()) -> Any:
     """Returns the search object that the options ask for."""
     import keras_attention as ka
 
@@ -64,7 +69,13 @@ def search_of(options, constraints=()):
     )
 
 
-def answers(model, texts, search, options, first=0):
+def answers(
+    model: Any,
+    texts: list[str] | list[bytes],
+    search: Any,
+    options: argparse.Namespace,
+    first: int = 0,
+) -> Iterator[tuple]:
     """Yields (texts, scores, alignments) of each text, best first.
 
     Args:

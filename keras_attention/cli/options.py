@@ -19,7 +19,7 @@ A file of pairs has one pair a line: source, tab, target, in UTF-8. Names in
 unpacked; - is standard input."""
 
 
-def make_parser():
+def make_parser() -> Parser:
     """Returns the parser of the whole command line."""
     parser = Parser(
         prog=PROGRAM,

@@ -4,6 +4,8 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from keras_attention.cli.terminal import Complaints
 
@@ -14,7 +16,13 @@ USER_ERRORS = (ValueError, OSError, ImportError, MemoryError, RuntimeError)
 OUT_OF_MEMORY = "ResourceExhaustedError"  # of TensorFlow
 
 
-def exit_status_of(work, program, *, if_interrupted=None, quiet=False):
+def exit_status_of(
+    work: Callable[[], Any],
+    program: str,
+    *,
+    if_interrupted: str | None = None,
+    quiet: bool | None = False,
+) -> int:
     """Runs a function and returns the exit status.
 
     Args:

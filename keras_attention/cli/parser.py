@@ -4,6 +4,10 @@ import argparse
 import difflib
 import re
 import sys
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+from typing import NoReturn
 
 from keras_attention.cli.terminal import escaped
 
@@ -15,7 +19,7 @@ class Parser(argparse.ArgumentParser):
         **options: those of `argparse.ArgumentParser`.
     """
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any):
         super().__init__(
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -24,7 +28,15 @@ class Parser(argparse.ArgumentParser):
         self._option_names = ["-h", "--help"]
         self._commands = {}
 
-    def add_option(self, name, *, default=None, group=None, help, **options):  # noqa: A002
+    def add_option(
+        self,
+        name: str,
+        *,
+        default: Any = None,
+        group: Any = None,
+        help: str,  # noqa: A002
+        **options: Any,
+    ) -> None:
         """Adds `--name`; its help ends with the default.
 
         Args:
@@ -43,7 +55,7 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("default", None)
         (group or self).add_argument(name, help=help, **options)
 
-    def add_commands(self):
+    def add_commands(self) -> Any:
         """Returns where to add the parsers of commands."""
         commands = self.add_subparsers(
             required=True, metavar="COMMAND", title="commands"
@@ -51,12 +63,14 @@ class Parser(argparse.ArgumentParser):
         self._commands = commands.choices
         return commands
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
         args = sys.argv[1:] if args is None else list(args)
         self._check_words(args)
         return super().parse_known_args(args, namespace)
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         """Ends the program with one line and status 2."""
         message = escaped(" ".join(message.split()))
         end = "" if message.endswith(("?", ".")) else "."
@@ -81,7 +95,7 @@ class Parser(argparse.ArgumentParser):
                 return
 
 
-def with_hint(word, names):
+def with_hint(word: str, names: Iterable[str]) -> str:
     """Returns the word in quotes, and a question if it is near a name.
 
     >>> with_hint("trian", ["train", "export"])

@@ -1,6 +1,7 @@
 """What every target of a search begins with."""
 
 import dataclasses
+from typing import Any
 
 from keras import ops
 
@@ -32,7 +33,9 @@ class BeginWith:
         return force_prefix(log_probabilities, log_probabilities, prefix, index)
 
 
-def prefix_of(text, model, max_length=None):
+def prefix_of(
+    text: str, model: Any, max_length: int | None = None
+) -> BeginWith:
     """Returns the `BeginWith` of a text.
 
     Raises:

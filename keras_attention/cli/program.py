@@ -1,10 +1,12 @@
 """The program `keras-attention`: reads its arguments, runs one command."""
 
+from collections.abc import Sequence
+
 from keras_attention.cli.options import make_parser
 from keras_attention.cli.outcome import exit_status_of
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:

@@ -1,15 +1,26 @@
 """Options that several commands have."""
 
+import argparse
 import importlib
+from collections.abc import Callable
+from typing import Any
 
 from keras_attention.cli import values
+from keras_attention.cli.parser import Parser
 from keras_attention.cli.values import integer
 from keras_attention.cli.values import number
 
 BEAM = 4
 
 
-def add_command(commands, name, module, summary, check=None, epilog=None):
+def add_command(
+    commands: Any,
+    name: str,
+    module: str,
+    summary: str,
+    check: Callable[[argparse.Namespace], None] | None = None,
+    epilog: str | None = None,
+) -> Parser:
     """Adds a command, which the function of its name in a module runs.
 
     Args:
@@ -47,7 +58,7 @@ def add_command(commands, name, module, summary, check=None, epilog=None):
     return parser
 
 
-def add_folder(parser):
+def add_folder(parser: Parser) -> None:
     parser.add_argument(
         "folder",
         type=values.model_folder,
@@ -56,7 +67,7 @@ def add_folder(parser):
     )
 
 
-def add_columns(parser, group=None):
+def add_columns(parser: Parser, group: Any = None) -> None:
     parser.add_option(
         "--columns",
         type=values.columns,
@@ -68,7 +79,7 @@ def add_columns(parser, group=None):
     )
 
 
-def add_search(parser):
+def add_search(parser: Parser) -> Any:
     group = parser.add_argument_group("search")
     parser.add_option(
         "--beam",

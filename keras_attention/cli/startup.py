@@ -10,7 +10,7 @@ LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 ALL, NOTHING = "0", "3"
 
 
-def import_tensorflow():
+def import_tensorflow() -> None:
     """Imports Keras and TensorFlow, which takes seconds, and silences them.
 
     A level in TF_CPP_MIN_LOG_LEVEL is kept, and 0 shows everything.

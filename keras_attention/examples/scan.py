@@ -17,6 +17,8 @@ import pathlib
 import random
 import sys
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 from keras_attention.choices import CELLS
 from keras_attention.choices import KINDS
@@ -55,7 +57,7 @@ PUBLISHED = {
 }
 
 
-def interpret(command):
+def interpret(command: str) -> str:
     """Returns the actions that a command means, as one string.
 
     Example:
@@ -89,7 +91,7 @@ def _actions(words):
     return turn + act
 
 
-def all_commands():
+def all_commands() -> list[str]:
     """Returns the 20,910 commands of the language."""
     wheres = [*DIRECTIONS]
     wheres += [" ".join(w) for w in itertools.product(MANNERS, DIRECTIONS)]
@@ -100,12 +102,14 @@ def all_commands():
     return phrases + [" ".join(parts) for parts in joined]
 
 
-def all_pairs():
+def all_pairs() -> list[tuple[str, str]]:
     """Returns the 20,910 pairs (command, actions)."""
     return [(command, interpret(command)) for command in all_commands()]
 
 
-def split_pairs(split, seed=0):
+def split_pairs(
+    split: str, seed: int = 0
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Returns the training pairs and the test pairs of a split.
 
     Args:
@@ -139,7 +143,12 @@ def split_pairs(split, seed=0):
     return train, [pair for pair in test if pair[0] != alone]
 
 
-def train_and_measure(train, test, folder, **options):
+def train_and_measure(
+    train: list[tuple[str, str]],
+    test: list[tuple[str, str]],
+    folder: str | pathlib.Path,
+    **options: Any,
+) -> tuple[Any, float]:
     """Trains a model and returns it with its share of exact matches.
 
     Args:
@@ -167,7 +176,13 @@ def train_and_measure(train, test, folder, **options):
     return model, training.exact_match(list(targets), list(found.texts[:, 0]))
 
 
-def run(split, models, output, test_pairs, **options):
+def run(
+    split: str,
+    models: Sequence[str],
+    output: str | pathlib.Path,
+    test_pairs: int | None,
+    **options: Any,
+) -> dict[str, float]:
     """Trains each kind of model on a split and prints a table."""
     train, test = split_pairs(split, options["seed"])
     test = test[:test_pairs]
@@ -186,7 +201,7 @@ def run(split, models, output, test_pairs, **options):
     return rates
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the example from the command line; returns the exit status."""
     options = vars(_parser().parse_args(arguments))
     given = {name: v for name, v in options.items() if v is not None}

@@ -9,9 +9,10 @@ imported in that process, so this file imports nothing of the package.
 
 import json
 import sys
+from typing import Any
 
 
-def main(folder):
+def main(folder: str) -> None:
     requests = json.load(sys.stdin)
     for name in ("keras", "keras_attention"):
         sys.modules[name] = None  # from here on its import fails
@@ -22,7 +23,9 @@ def main(folder):
     json.dump(answers, sys.stdout)
 
 
-def ask(tf, loaded, signature, inputs):
+def ask(
+    tf: Any, loaded: Any, signature: str, inputs: dict[str, Any]
+) -> dict[str, Any]:
     """Returns the answer of one signature as nested lists."""
     function = loaded.signatures[signature]
     _, specs = function.structured_input_signature

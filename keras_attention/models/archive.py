@@ -5,6 +5,7 @@ saved, and of the weights. Keras writes them uncompressed.
 """
 
 import io
+import pathlib
 import shutil
 import typing
 import zipfile
@@ -32,7 +33,7 @@ class Contents(typing.NamedTuple):
     weights: io.BytesIO  # an HDF5 file
 
 
-def read_archive(path):
+def read_archive(path: str | pathlib.Path) -> Contents:
     """Reads a `.keras` file in bounds, checksums compared.
 
     Args:
@@ -58,7 +59,7 @@ def read_archive(path):
         return Contents(config, _read(archive, weights, limit))
 
 
-def bound_of(stored_bytes):
+def bound_of(stored_bytes: int) -> int:
     """Returns how many bytes `stored_bytes` may unpack to."""
     return max(FREE_BYTES, MAX_RATIO * stored_bytes)
 

@@ -1,5 +1,7 @@
 """The convolutional encoder."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -69,7 +71,7 @@ class CNNEncoder(Encoder):
         if kernel_size % 2 == 0:
             raise validation.invalid("kernel_size", "odd", kernel_size)
 
-    def build(self, source_shape):
+    def build(self, source_shape: tuple) -> None:
         super().build(source_shape)
         self.positions = PositionalEncoding(dtype=self.dtype_policy)
         self.convolutions, self.dropouts = [], []
@@ -85,7 +87,7 @@ class CNNEncoder(Encoder):
             self.convolutions.append(convolution)
             self.dropouts.append(self._dropout_layer(f"dropout_{number}"))
 
-    def call(self, source, training=None):
+    def call(self, source: Any, training: bool | None = None) -> Any:
         real = self.compute_mask(source)[..., None]  # (B, S, 1)
         x = self.positions(self.embedding(source))
         x = self.embedding_dropout(x, training=training)
@@ -98,7 +100,7 @@ class CNNEncoder(Encoder):
             x = (x + values) * 0.5**0.5
         return x
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {
             "units": self.units,
             "num_layers": self.num_layers,

@@ -31,7 +31,10 @@ WAY_OUT = (
 )
 
 
-def check_config(config, custom_objects=None):
+def check_config(
+    config: dict[str, typing.Any],
+    custom_objects: dict[str, typing.Any] | None = None,
+) -> dict[str, typing.Any]:
     """Checks that a configuration holds known classes alone.
 
     Known are classes that are registered in this process, as those of this

@@ -11,6 +11,8 @@ The state is a nest of tensors of fixed size, passed in and out. Letters in
 the shape comments: B batch, K beams, T target length, S source length.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -67,7 +69,7 @@ class Decoder(keras.layers.Layer):
         self.tie_embeddings = tie_embeddings
         self.seed = seed
 
-    def build(self, target_shape, encoded_shape):
+    def build(self, target_shape: tuple, encoded_shape: tuple) -> None:
         if len(target_shape) != 2 or len(encoded_shape) != 3:
             raise ValueError(
                 "`target` must have shape (batch, target_length) and "
@@ -103,7 +105,7 @@ class Decoder(keras.layers.Layer):
             self.logit_dense.build((*target_shape, self.output_width))
         self.built = True
 
-    def logits(self, outputs):
+    def logits(self, outputs: Any) -> Any:
         """Returns float32 logits (..., vocabulary_size)."""
         outputs = ops.cast(outputs, "float32")
         if not self.tie_embeddings:
@@ -111,7 +113,7 @@ class Decoder(keras.layers.Layer):
         table = ops.cast(self.embedding.embeddings, "float32")
         return ops.matmul(outputs, ops.transpose(table)) + self.logit_bias
 
-    def compute_mask(self, target, previous_mask=None):
+    def compute_mask(self, target: Any, previous_mask: Any = None) -> Any:
         """Marks the logits that predict something: (batch, target_length).
 
         After EOS nothing comes, so a target that was shifted whole, EOS and
@@ -121,17 +123,19 @@ class Decoder(keras.layers.Layer):
             ops.not_equal(target, PAD_ID), ops.not_equal(target, EOS_ID)
         )
 
-    def compute_output_shape(self, target_shape, encoded_shape):
+    def compute_output_shape(
+        self, target_shape: tuple, encoded_shape: tuple
+    ) -> tuple:
         return (*target_shape, self.vocabulary_size)
 
     def compute_output_spec(
         self,
-        target,
-        encoded,
-        encoded_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
+        target: Any,
+        encoded: Any,
+        encoded_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
         shape = self.compute_output_shape(target.shape, encoded.shape)
         logits = keras.KerasTensor(shape, dtype="float32")
         if not return_attention_scores:
@@ -147,7 +151,7 @@ class Decoder(keras.layers.Layer):
             name=name,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {
             "vocabulary_size": self.vocabulary_size,
             "dropout": self.dropout,
@@ -157,7 +161,7 @@ class Decoder(keras.layers.Layer):
         return {**super().get_config(), **config}
 
 
-def source_mask_of(encoded, encoded_mask):
+def source_mask_of(encoded: Any, encoded_mask: Any) -> Any:
     """Returns `encoded_mask` as a boolean (B, S); None means all are real."""
     if encoded_mask is None:
         return ops.ones(ops.shape(encoded)[:2], dtype="bool")

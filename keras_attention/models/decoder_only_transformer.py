@@ -1,5 +1,6 @@
 """The decoder-only Transformer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -108,7 +109,7 @@ class DecoderOnlyTransformer(Decoder):
         self.position = position
         self.attention_options = attention_options
 
-    def build(self, target_shape):
+    def build(self, target_shape: tuple) -> None:
         if len(target_shape) != 2:
             raise validation.invalid(
                 "target",
@@ -134,7 +135,7 @@ class DecoderOnlyTransformer(Decoder):
         )
         self.stack.build((*target_shape, self.units))
 
-    def call(self, target, training=None):
+    def call(self, target: Any, training: bool | None = None) -> Any:
         x = self.stack.enter(self._embed(target))
         x = self.embedding_dropout(x, training=training)
         output = self.stack.run(
@@ -145,14 +146,18 @@ class DecoderOnlyTransformer(Decoder):
         )
         return self.logits(output)
 
-    def compute_output_shape(self, target_shape):
+    def compute_output_shape(self, target_shape: tuple) -> tuple:
         return (*target_shape, self.vocabulary_size)
 
-    def compute_output_spec(self, target, training=None):
+    def compute_output_spec(
+        self, target: Any, training: bool | None = None
+    ) -> Any:
         shape = self.compute_output_shape(target.shape)
         return keras.KerasTensor(shape, dtype="float32")
 
-    def start(self, prompt, prompt_mask, max_length, beams=1):
+    def start(
+        self, prompt: Any, prompt_mask: Any, max_length: int, beams: int = 1
+    ) -> dict[str, Any]:
         """Reads the prompts in one pass, and returns the state after them.
 
         Args:
@@ -172,7 +177,13 @@ class DecoderOnlyTransformer(Decoder):
         blocks = self.stack.repeat(blocks, beams)
         return {"blocks": blocks, "prompt_mask": prompt_mask}
 
-    def step(self, tokens, state, index, ancestors=None):
+    def step(
+        self,
+        tokens: Any,
+        state: dict[str, Any],
+        index: Any,
+        ancestors: Any = None,
+    ) -> tuple[Any, dict[str, Any], None]:
         """Runs a position of each beam, the `index`-th after the prompt.
 
         Args:
@@ -196,7 +207,9 @@ class DecoderOnlyTransformer(Decoder):
         )
         return self.logits(x), {**state, "blocks": blocks}, None
 
-    def start_rows(self, prompt, prompt_mask, max_length):
+    def start_rows(
+        self, prompt: Any, prompt_mask: Any, max_length: int
+    ) -> dict[str, Any]:
         """Reads the prompts; then each row goes on at a position of its own.
 
         So a server may join rows that are at different steps: in every tensor
@@ -223,7 +236,9 @@ class DecoderOnlyTransformer(Decoder):
             **rows_of_blocks(blocks),
         }
 
-    def step_rows(self, tokens, state):
+    def step_rows(
+        self, tokens: Any, state: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
         """Runs one position of each row.
 
         Args:
@@ -240,14 +255,14 @@ class DecoderOnlyTransformer(Decoder):
         state = {"position": position + 1, **rows_of_blocks(blocks)}
         return self.logits(x[:, 0]), state
 
-    def reorder(self, state, parents):
+    def reorder(self, state: dict[str, Any], parents: Any) -> dict[str, Any]:
         """Returns the state, since `step` finds histories by the ancestors."""
         return state
 
     def _embed(self, tokens):
         return self.embedding(tokens) * self.units**0.5
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "units": self.units,
@@ -262,11 +277,11 @@ class DecoderOnlyTransformer(Decoder):
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "DecoderOnlyTransformer":
         return super().from_config(objects_of(config))
 
 
-def rows_of_blocks(blocks):
+def rows_of_blocks(blocks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns caches of one slot by name, each (batch, positions, ...)."""
     return {
         f"{name}_{number}": ops.swapaxes(block[name][:, :, 0], 0, 1)
@@ -275,7 +290,7 @@ def rows_of_blocks(blocks):
     }
 
 
-def blocks_of_rows(rows):
+def blocks_of_rows(rows: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the caches that `rows_of_blocks` named."""
     count = sum(name.startswith("key_") for name in rows)
     return [

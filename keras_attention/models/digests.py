@@ -1,11 +1,12 @@
 """Digests tell whether files of a model folder were saved together."""
 
 import hashlib
+import pathlib
 
 CHUNK = 2**20
 
 
-def digest_of(path):
+def digest_of(path: pathlib.Path) -> str | None:
     """Returns the SHA-256 of a file in hexadecimal; None if there is none."""
     if not path.is_file():
         return None
@@ -16,7 +17,7 @@ def digest_of(path):
     return digest.hexdigest()
 
 
-def check_digest(path, recorded):
+def check_digest(path: pathlib.Path, recorded: str | None) -> None:
     """Checks that a file is the one that was saved.
 
     Args:

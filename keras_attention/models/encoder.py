@@ -4,6 +4,8 @@ Encoders differ in how positions exchange information and in nothing else, so
 any of them can stand before any decoder.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -42,7 +44,7 @@ class Encoder(keras.layers.Layer):
         self.dropout = validation.check_rate("dropout", dropout)
         self.seed = seed
 
-    def build(self, source_shape):
+    def build(self, source_shape: tuple) -> None:
         if len(source_shape) != 2:
             raise ValueError(
                 "`source` must have shape (batch, source_length). "
@@ -58,13 +60,15 @@ class Encoder(keras.layers.Layer):
         self.embedding_dropout = self._dropout_layer("embedding_dropout")
         self.built = True
 
-    def compute_mask(self, source, previous_mask=None):
+    def compute_mask(self, source: Any, previous_mask: Any = None) -> Any:
         return ops.not_equal(source, 0)  # (B, S)
 
-    def compute_output_shape(self, source_shape):
+    def compute_output_shape(self, source_shape: tuple) -> tuple:
         return (*source_shape, self.output_width)
 
-    def compute_output_spec(self, source, training=None):
+    def compute_output_spec(
+        self, source: Any, training: bool | None = None
+    ) -> Any:
         shape = self.compute_output_shape(source.shape)
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
 
@@ -76,7 +80,7 @@ class Encoder(keras.layers.Layer):
             name=name,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {
             "vocabulary_size": self.vocabulary_size,
             "dropout": self.dropout,

@@ -1,12 +1,14 @@
 """Weights that are NaN or infinite: found before anything is saved."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from keras_attention import validation
 
 
-def non_finite_weight(model):
+def non_finite_weight(model: Any) -> str | None:
     """Returns the path of the first weight with a NaN or an infinity.
 
     Args:
@@ -26,7 +28,7 @@ def non_finite_weight(model):
     return None
 
 
-def check_finite(model, action):
+def check_finite(model: Any, action: str) -> None:
     """Checks that all weights are finite.
 
     Args:

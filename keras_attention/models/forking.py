@@ -13,7 +13,7 @@ import keras
 _tensorflow = {"runs": False, "lost its threads": False}
 
 
-def check_tensorflow():
+def check_tensorflow() -> None:
     """Must be called before a model runs TensorFlow.
 
     Raises:

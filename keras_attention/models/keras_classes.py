@@ -80,7 +80,7 @@ OPERATION_MODULES = frozenset(
 )
 
 
-def allowed_class(module, name):
+def allowed_class(module: str | None, name: str) -> type | None:
     """Returns the Keras class of this name if configs may hold it, or None.
 
     Args:
@@ -103,7 +103,7 @@ def allowed_class(module, name):
     return found if _is_class(found, object) else None
 
 
-def allowed_function(module, name):
+def allowed_function(module: str | None, name: str) -> bool:
     """Returns whether configs may hold the Keras function of this name.
 
     Args:

@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import math
+import pathlib
+from typing import Any
 
 import keras
 
@@ -14,7 +16,9 @@ from keras_attention.models.weights_file import check_weights
 FREE_NUMBERS = 2**24
 
 
-def check_model_file(path, custom_objects=None):
+def check_model_file(
+    path: str | pathlib.Path, custom_objects: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Checks that loading a `.keras` file reads and runs nothing else.
 
     Args:

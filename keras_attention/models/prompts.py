@@ -104,7 +104,9 @@ class AfterPrompt:
     def __init__(self, decoder: Any):
         self.decoder = decoder
 
-    def start(self, prompt, source_mask, max_length, beams=1):
+    def start(
+        self, prompt: Any, source_mask: Any, max_length: int, beams: int = 1
+    ) -> dict[str, Any]:
         """Reads all but the last id of `aligned` prompts."""
         before, last = prompt[:, :-1], prompt[:, -1][:, None]
         state = self.decoder.start(
@@ -112,7 +114,13 @@ class AfterPrompt:
         )
         return {"decoder": state, "last": last}
 
-    def step(self, tokens, state, index, ancestors=None):
+    def step(
+        self,
+        tokens: Any,
+        state: dict[str, Any],
+        index: Any,
+        ancestors: Any = None,
+    ) -> tuple[Any, dict[str, Any], Any]:
         """Runs a step, the first of which reads the last id of the prompt."""
         tokens = ops.where(index == 0, state["last"], tokens)  # (B, K)
         logits, inner, _ = self.decoder.step(
@@ -121,7 +129,7 @@ class AfterPrompt:
         alignment = ops.zeros((*ops.shape(tokens), 0), dtype="float32")
         return logits, {**state, "decoder": inner}, alignment
 
-    def reorder(self, state, parents):
+    def reorder(self, state: dict[str, Any], parents: Any) -> dict[str, Any]:
         """Returns the state after each beam took the place of a parent."""
         inner = self.decoder.reorder(state["decoder"], parents)
         return {"decoder": inner, "last": state["last"]}

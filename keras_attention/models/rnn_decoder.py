@@ -1,5 +1,7 @@
 """The recurrent decoder with attention."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +9,7 @@ from keras_attention import validation
 from keras_attention.decoding import gather_slots
 from keras_attention.functional import padding
 from keras_attention.layers import AttentionCell
+from keras_attention.layers import AttentionMechanism
 from keras_attention.layers.recurrent import recurrence
 from keras_attention.layers.recurrent.attention_cell import check_cell
 from keras_attention.layers.recurrent.attention_cell import check_order
@@ -95,18 +98,18 @@ class RNNDecoder(Decoder):
 
     def __init__(
         self,
-        vocabulary_size,
-        units,
-        attention=None,
-        embedding_dim=None,
-        num_layers=1,
-        cell="lstm",
-        query_state="previous",
-        input_feeding=True,
-        dropout=0.0,
-        tie_embeddings=False,
-        seed=None,
-        use_bridge=True,
+        vocabulary_size: int,
+        units: int,
+        attention: AttentionMechanism | None = None,
+        embedding_dim: int | None = None,
+        num_layers: int = 1,
+        cell: str | keras.layers.Layer = "lstm",
+        query_state: str = "previous",
+        input_feeding: bool = True,
+        dropout: float = 0.0,
+        tie_embeddings: bool = False,
+        seed: int | None = None,
+        use_bridge: bool = True,
         **kwargs,
     ):
         super().__init__(
@@ -174,7 +177,7 @@ class RNNDecoder(Decoder):
             )
         return self.cell
 
-    def build(self, target_shape, encoded_shape):
+    def build(self, target_shape: tuple, encoded_shape: tuple) -> None:
         super().build(target_shape, encoded_shape)
         batch, _, encoded_width = encoded_shape
         if self.attention is not None:
@@ -201,13 +204,13 @@ class RNNDecoder(Decoder):
 
     def call(
         self,
-        target,
-        encoded,
-        encoded_mask=None,
-        return_attention_scores=False,
-        training=None,
-        initial_state=None,
-    ):
+        target: Any,
+        encoded: Any,
+        encoded_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        initial_state: Any = None,
+    ) -> Any:
         state = self.start(
             encoded, encoded_mask, None, initial_state=initial_state
         )
@@ -232,8 +235,13 @@ class RNNDecoder(Decoder):
         return (logits, weights) if return_attention_scores else logits
 
     def start(
-        self, encoded, source_mask, max_length, beams=1, initial_state=None
-    ):
+        self,
+        encoded: Any,
+        source_mask: Any,
+        max_length: int | None,
+        beams: int = 1,
+        initial_state: Any = None,
+    ) -> dict[str, Any]:
         """Returns the state before the first step.
 
         Args:
@@ -271,7 +279,13 @@ class RNNDecoder(Decoder):
                 "An encoder gives it by returning its final states too.",
             )
 
-    def step(self, tokens, state, index, ancestors=None):
+    def step(
+        self,
+        tokens: Any,
+        state: dict[str, Any],
+        index: Any,
+        ancestors: Any = None,
+    ) -> tuple[Any, dict[str, Any], Any]:
         """Runs one position of each beam; see the protocol.
 
         `ancestors` is not used: the state is the history.
@@ -294,17 +308,19 @@ class RNNDecoder(Decoder):
         weights = ops.cast(weights, "float32")  # (B, K, S)
         return self.logits(output), {**state, "moving": moving}, weights
 
-    def reorder(self, state, parents):
+    def reorder(self, state: dict[str, Any], parents: Any) -> dict[str, Any]:
         """Returns the state after each beam k took the place of a parent."""
         moving = keras.tree.map_structure(
             lambda tensor: gather_slots(tensor, parents), state["moving"]
         )
         return {**state, "moving": moving}
 
-    def compute_output_spec(self, *args, initial_state=None, **kwargs):
+    def compute_output_spec(
+        self, *args: Any, initial_state: Any = None, **kwargs: Any
+    ) -> Any:
         return super().compute_output_spec(*args, **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         named = isinstance(self.cell, str)
         config = {
@@ -320,13 +336,13 @@ class RNNDecoder(Decoder):
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "RNNDecoder":
         deserialize = keras.saving.deserialize_keras_object
         parts = {x: deserialize(config[x]) for x in ("attention", "cell")}
         return cls(**{**config, **parts})
 
 
-def no_weights(hidden, source_mask):
+def no_weights(hidden: Any, source_mask: Any) -> Any:
     """Returns zeros (B, T, S): the weights where nothing is attended to."""
     shape = (*ops.shape(hidden)[:2], ops.shape(source_mask)[1])
     return ops.zeros(shape, dtype="float32")

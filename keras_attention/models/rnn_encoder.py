@@ -1,5 +1,7 @@
 """The recurrent encoder."""
 
+from typing import Any
+
 import keras
 
 from keras_attention import validation
@@ -50,14 +52,14 @@ class RNNEncoder(Encoder):
 
     def __init__(
         self,
-        vocabulary_size,
-        units,
-        embedding_dim=None,
-        num_layers=1,
-        cell="lstm",
-        bidirectional=True,
-        dropout=0.0,
-        seed=None,
+        vocabulary_size: int,
+        units: int,
+        embedding_dim: int | None = None,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        bidirectional: bool = True,
+        dropout: float = 0.0,
+        seed: int | None = None,
         **kwargs,
     ):
         self.units = validation.check_positive_integer("units", units)
@@ -72,7 +74,7 @@ class RNNEncoder(Encoder):
         self.bidirectional = bidirectional
         self.output_width = units * 2 if bidirectional else units
 
-    def build(self, source_shape):
+    def build(self, source_shape: tuple) -> None:
         super().build(source_shape)
         width = self.embedding_dim
         self.recurrent_layers, self.dropouts = [], []
@@ -102,7 +104,7 @@ class RNNEncoder(Encoder):
         _masked(layer.backward_layer)
         return _masked(layer)
 
-    def call(self, source, training=None):
+    def call(self, source: Any, training: bool | None = None) -> Any:
         mask = self.compute_mask(source)
         x = self.embedding_dropout(self.embedding(source), training=training)
         layers = zip(self.recurrent_layers, self.dropouts, strict=True)
@@ -111,7 +113,7 @@ class RNNEncoder(Encoder):
             x = dropout(x, training=training)
         return x
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {
             "units": self.units,
             "embedding_dim": self.embedding_dim,

@@ -2,6 +2,8 @@
 
 import json
 import math
+import pathlib
+from typing import Any
 
 from keras_attention import validation
 
@@ -9,7 +11,7 @@ from keras_attention import validation
 MAX_BYTES = 64 * 2**20
 
 
-def read_object(path, allow_nan=False):
+def read_object(path: pathlib.Path, allow_nan: bool = False) -> dict[str, Any]:
     """Reads a file that holds a JSON object.
 
     Args:
@@ -28,7 +30,7 @@ def read_object(path, allow_nan=False):
     return parse_object(content, allow_nan)
 
 
-def parse_object(content, allow_nan=False):
+def parse_object(content: bytes, allow_nan: bool = False) -> dict[str, Any]:
     """Parses bytes that hold a JSON object; see `read_object`.
 
     Example:
@@ -57,7 +59,7 @@ def parse_object(content, allow_nan=False):
     return data
 
 
-def check_writable(name, data):
+def check_writable(name: str, data: Any) -> None:
     """Checks that no number in `data` is NaN or infinite.
 
     Args:

@@ -1,5 +1,9 @@
 """Traced functions of a model, kept until the model changes."""
 
+from collections.abc import Callable
+from collections.abc import Hashable
+from typing import Any
+
 import keras
 
 # What a traced graph holds on to: a model that gets another one of these
@@ -18,15 +22,15 @@ class TracedFunctions:
         model: a Keras model or layer.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Layer):
         self.model = model
         self.clear()
 
-    def clear(self):
+    def clear(self) -> None:
         """Drops all functions."""
         self._functions, self._parts = {}, []
 
-    def get(self, key, make):
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Returns the function of `key`, `make()` where there is none."""
         parts = parts_of(self.model)
         if not _are_same(parts, self._parts):
@@ -36,7 +40,7 @@ class TracedFunctions:
         return self._functions[key]
 
 
-def parts_of(layer):
+def parts_of(layer: keras.Layer) -> list:
     """Returns a layer's sublayers, variables and dtype policies, as a list.
 
     They are read from the attributes of each layer, from lists and dicts too:

@@ -1,11 +1,14 @@
 """The Transformer decoder."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_attention import validation
 from keras_attention.decoding import PAD
 from keras_attention.functional import padding
+from keras_attention.layers import AttentionOptions
 from keras_attention.layers import PositionalEncoding
 from keras_attention.layers import TransformerStack
 from keras_attention.layers.transformer.options import joined_options
@@ -78,21 +81,21 @@ class TransformerDecoder(Decoder):
 
     def __init__(
         self,
-        vocabulary_size,
-        units,
-        num_layers=2,
-        num_heads=4,
-        feed_forward_units=None,
-        dropout=0.0,
-        activation="relu",
-        normalize_first=True,
-        tie_embeddings=False,
-        reorder_cache=False,
-        seed=None,
-        flash_attention=None,
+        vocabulary_size: int,
+        units: int,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        feed_forward_units: int | None = None,
+        dropout: float = 0.0,
+        activation: Any = "relu",
+        normalize_first: bool = True,
+        tie_embeddings: bool = False,
+        reorder_cache: bool = False,
+        seed: int | None = None,
+        flash_attention: bool | None = None,
         *,
-        position=None,
-        attention_options=None,
+        position: Any = None,
+        attention_options: AttentionOptions | None = None,
         **kwargs,
     ):
         super().__init__(
@@ -122,7 +125,7 @@ class TransformerDecoder(Decoder):
         self.attention_options = attention_options
         self._options = joined_options(attention_options, flash_attention, None)
 
-    def build(self, target_shape, encoded_shape):
+    def build(self, target_shape: tuple, encoded_shape: tuple) -> None:
         super().build(target_shape, encoded_shape)
         shape = (*target_shape, self.units)
         position = self.position
@@ -145,23 +148,23 @@ class TransformerDecoder(Decoder):
         self.stack.build(shape, encoded_shape)
 
     @property
-    def blocks(self):
+    def blocks(self) -> list[keras.layers.Layer]:
         """The blocks of the stack; weight files have them under this name."""
         return self.stack.blocks
 
     @property
-    def normalization(self):
+    def normalization(self) -> keras.layers.LayerNormalization | None:
         """The last normalisation, or None; in weight files as `blocks`."""
         return self.stack.normalization
 
     def call(
         self,
-        target,
-        encoded,
-        encoded_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
+        target: Any,
+        encoded: Any,
+        encoded_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
         encoded_mask = source_mask_of(encoded, encoded_mask)
         x = self.stack.enter(self._embed(target))
         x = self.embedding_dropout(x, training=training)
@@ -178,14 +181,22 @@ class TransformerDecoder(Decoder):
         output, weights = output
         return self.logits(output), _alignment(weights)
 
-    def start(self, encoded, source_mask, max_length, beams=1):
+    def start(
+        self, encoded: Any, source_mask: Any, max_length: int, beams: int = 1
+    ) -> dict[str, Any]:
         """Returns the state before the first step; see the protocol above."""
         mask = source_mask_of(encoded, source_mask)
         encoded = padding.keep(encoded, mask)
         blocks = self.stack.start(max_length, beams, encoded=encoded)
         return {"blocks": blocks, "source_mask": mask}
 
-    def step(self, tokens, state, index, ancestors=None):
+    def step(
+        self,
+        tokens: Any,
+        state: dict[str, Any],
+        index: Any,
+        ancestors: Any = None,
+    ) -> tuple[Any, dict[str, Any], Any]:
         """Runs position `index` of each beam.
 
         Args:
@@ -212,7 +223,7 @@ class TransformerDecoder(Decoder):
         logits = self.logits(x)
         return logits, {**state, "blocks": blocks}, _alignment(weights)
 
-    def reorder(self, state, parents):
+    def reorder(self, state: dict[str, Any], parents: Any) -> dict[str, Any]:
         """Returns the state after each beam k took the place of a parent."""
         if not self.reorder_cache:
             return state  # `step` finds each history through the ancestors
@@ -222,7 +233,7 @@ class TransformerDecoder(Decoder):
     def _embed(self, tokens):
         return self.embedding(tokens) * self.units**0.5
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "units": self.units,
@@ -239,7 +250,7 @@ class TransformerDecoder(Decoder):
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "TransformerDecoder":
         return super().from_config(objects_of(config))
 
 

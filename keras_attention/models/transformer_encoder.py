@@ -1,8 +1,11 @@
 """The Transformer encoder."""
 
+from typing import Any
+
 import keras
 
 from keras_attention import validation
+from keras_attention.layers import AttentionOptions
 from keras_attention.layers import PositionalEncoding
 from keras_attention.layers import TransformerStack
 from keras_attention.layers.transformer.options import joined_options
@@ -60,19 +63,19 @@ class TransformerEncoder(Encoder):
 
     def __init__(
         self,
-        vocabulary_size,
-        units,
-        num_layers=2,
-        num_heads=4,
-        feed_forward_units=None,
-        dropout=0.0,
-        activation="relu",
-        normalize_first=True,
-        seed=None,
-        flash_attention=None,
+        vocabulary_size: int,
+        units: int,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        feed_forward_units: int | None = None,
+        dropout: float = 0.0,
+        activation: Any = "relu",
+        normalize_first: bool = True,
+        seed: int | None = None,
+        flash_attention: bool | None = None,
         *,
-        position=None,
-        attention_options=None,
+        position: Any = None,
+        attention_options: AttentionOptions | None = None,
         **kwargs,
     ):
         super().__init__(vocabulary_size, units, dropout, seed, **kwargs)
@@ -93,7 +96,7 @@ class TransformerEncoder(Encoder):
         self.attention_options = attention_options
         self._options = joined_options(attention_options, flash_attention, None)
 
-    def build(self, source_shape):
+    def build(self, source_shape: tuple) -> None:
         super().build(source_shape)
         shape = (*source_shape, self.units)
         position = self.position
@@ -115,22 +118,22 @@ class TransformerEncoder(Encoder):
         self.stack.build(shape)
 
     @property
-    def blocks(self):
+    def blocks(self) -> list[keras.layers.Layer]:
         """The blocks of the stack; weight files have them under this name."""
         return self.stack.blocks
 
     @property
-    def normalization(self):
+    def normalization(self) -> keras.layers.LayerNormalization | None:
         """The last normalisation, or None; in weight files as `blocks`."""
         return self.stack.normalization
 
-    def call(self, source, training=None):
+    def call(self, source: Any, training: bool | None = None) -> Any:
         mask = self.compute_mask(source)
         x = self.embedding(source) * self.units**0.5
         x = self.embedding_dropout(self.stack.enter(x), training=training)
         return self.stack.run(x, inputs_mask=mask, training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
             "units": self.units,
@@ -146,5 +149,5 @@ class TransformerEncoder(Encoder):
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "TransformerEncoder":
         return super().from_config(objects_of(config))

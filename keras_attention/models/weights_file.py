@@ -15,7 +15,7 @@ class Stored(typing.NamedTuple):
     numbers: int
 
 
-def check_weights(file):
+def check_weights(file: typing.BinaryIO) -> Stored:
     """Checks that an HDF5 file holds arrays of numbers and nothing else.
 
     Links to other files and arrays that are kept elsewhere would read any

@@ -81,7 +81,9 @@ class GenerationMetrics(keras.callbacks.Callback):
         self.exact_match = None
         self.error_rate = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         is_due = (epoch + 1) % self.every == 0
         if is_due or epoch + 1 == self.params.get("epochs"):
             self.measure()
@@ -145,11 +147,13 @@ class KeepBest(keras.callbacks.Callback):
         self.best = None
         self.best_epoch = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.best = None
         self.best_epoch = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         value = (logs or {}).get(self.monitor)
         if value is None:
             raise validation.invalid(
@@ -208,18 +212,24 @@ class StopWhenNonFinite(keras.callbacks.Callback):
         super().__init__()
         self._forget()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._forget()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         self._epoch = epoch + 1
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(loss):
             self._check()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         # The very last step may spoil the weights after a finite loss.
         self._check()
 
@@ -264,11 +274,15 @@ class TimeBudget(keras.callbacks.Callback):
         """Whether the time is used up."""
         return time.monotonic() >= self._end
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         if self.is_over():
             self.model.stop_training = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         if self.is_over():
             self.model.stop_training = True
 

@@ -1,5 +1,6 @@
 """The card of a trained model: what it is, made from what, how good."""
 
+from keras_attention.models import Seq2Seq
 from keras_attention.models import folders
 from keras_attention.training import optimizers
 from keras_attention.training.pairs import as_paths
@@ -20,7 +21,11 @@ ON_THE_CARD = (
 
 
 def card_of(
-    settings: TrainingSettings, data: Data, model, metrics: dict, ended: dict
+    settings: TrainingSettings,
+    data: Data,
+    model: Seq2Seq,
+    metrics: dict,
+    ended: dict,
 ) -> dict:
     """Returns the card: what the model is, made from what, how good.
 

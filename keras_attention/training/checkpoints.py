@@ -4,6 +4,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 import keras
@@ -140,12 +141,14 @@ class Checkpoints(keras.callbacks.Callback):
             for name, value in state.items():
                 setattr(callback, name, value)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._resumed = self._position
         self._has_begun = False
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         if not self._has_begun:
             # The others have begun by now, and forgotten what they knew.
             self._has_begun = True
@@ -156,7 +159,9 @@ class Checkpoints(keras.callbacks.Callback):
         if not skipped:
             self._save()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         before = self._position
         step = self._skipped + batch + 1
         self._position = before._replace(step=step)
@@ -168,14 +173,16 @@ class Checkpoints(keras.callbacks.Callback):
         elif step // self.every > before.step // self.every:
             self._save()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         steps = self.params.get("steps")
         self._is_whole = steps is None or self._position.step >= steps
         if self._ends_epoch:
             self._ends_epoch = False
             self.model.stop_training = False
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._has_begun and self._is_whole:
             epoch = self._position.epoch + 1
             stopped = bool(self.model.stop_training)

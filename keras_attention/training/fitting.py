@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from keras_attention.models import Seq2Seq
 from keras_attention.training import optimizers
 from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
@@ -33,7 +34,9 @@ class Outcome:
     history: HistoryFile
 
 
-def compile_model(settings: TrainingSettings, data: Data, model) -> None:
+def compile_model(
+    settings: TrainingSettings, data: Data, model: Seq2Seq
+) -> None:
     """Compiles the model with the optimizer and the loss of the settings."""
     steps = data.survey.num_batches(**settings.batching)
     model.compile(
@@ -45,7 +48,7 @@ def compile_model(settings: TrainingSettings, data: Data, model) -> None:
 
 
 def fit(
-    settings: TrainingSettings, workspace: Workspace, data: Data, model
+    settings: TrainingSettings, workspace: Workspace, data: Data, model: Seq2Seq
 ) -> Outcome:
     """Trains to the end, from where the workspace says that it stands.
 

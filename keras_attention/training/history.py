@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import time
+from typing import Any
 
 import keras
 from keras import ops
@@ -65,17 +66,23 @@ class HistoryFile(keras.callbacks.Callback):
                 f"Received: {error}. Remove it to go on without it."
             ) from error
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.seconds = 0.0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         # A restored epoch has taken some seconds already.
         self._start = time.monotonic() - self.seconds
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         self.seconds = time.monotonic() - self._start
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         rate = ops.convert_to_numpy(self.model.optimizer.learning_rate)
         row = {
             "epoch": epoch + 1,

@@ -6,12 +6,14 @@ only with the same data, in the same order, and the same settings.
 
 import hashlib
 import pathlib
+from typing import Any
 
 import keras
 
 from keras_attention.models import folders
 from keras_attention.models.digests import digest_of
 from keras_attention.training import optimizers
+from keras_attention.training.settings import TrainingSettings
 
 # Arguments of `train` that change the result and are kept as they are given.
 # Not among them: what only says where, how long and how loudly.
@@ -67,7 +69,7 @@ class PairDigest:
         return f"{self.count:,} pairs, SHA-256 {digest}"
 
 
-def facts_of(settings, data) -> dict:
+def facts_of(settings: TrainingSettings, data: Any) -> dict:
     """Returns the facts of a training, a dict for JSON.
 
     Args:

@@ -59,7 +59,7 @@ class MaskedCrossentropy(keras.losses.Loss):
         weight = real_tokens(y_true, sample_weight)
         return super().__call__(y_true, y_pred, sample_weight=weight)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         labels = ops.cast(y_true, "int32")
         logits = ops.cast(y_pred, "float32")  # (B, T, V)
         loss = ops.sparse_categorical_crossentropy(
@@ -103,7 +103,9 @@ class TokenAccuracy(keras.metrics.Mean):
     def __init__(self, name: str = "token_accuracy", dtype: Any = None):
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> Any:
         labels = ops.cast(y_true, "int32")
         matches = ops.equal(labels, ops.cast(ops.argmax(y_pred, -1), "int32"))
         return super().update_state(
@@ -111,7 +113,7 @@ class TokenAccuracy(keras.metrics.Mean):
         )
 
 
-def real_tokens(labels, sample_weight=None):
+def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
     """Returns float32 weights (batch, target_length), 0 on padding."""
     real = ops.cast(ops.not_equal(labels, 0), "float32")
     if sample_weight is None:

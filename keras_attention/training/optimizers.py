@@ -45,7 +45,9 @@ def describe(optimizer: Any) -> str | dict:
     return json.loads(json.dumps(config, default=float))
 
 
-def make_optimizer(settings, total_steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(
+    settings: Any, total_steps: int
+) -> keras.optimizers.Optimizer:
     """Returns a new optimizer for a training.
 
     One by name has a `WarmupSchedule` and clips the norm of all gradients

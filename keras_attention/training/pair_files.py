@@ -8,8 +8,11 @@ it is a gzip archive.
 import csv
 import gzip
 import json
+import pathlib
 import warnings
 import zlib
+from collections.abc import Iterator
+from typing import Any
 
 from keras_attention import validation
 
@@ -22,7 +25,7 @@ MOST_SHOWN = 20  # columns that an error lists
 HEADERS = {NAMES, ("src", "tgt"), ("src", "trg"), ("input", "output")}
 
 
-def check_columns(columns):
+def check_columns(columns: Any) -> tuple | None:
     """Returns `columns` as a tuple of two int or two str, or None."""
     if columns is None:
         return None
@@ -39,7 +42,9 @@ def check_columns(columns):
     return chosen
 
 
-def read_file(path, columns=None):
+def read_file(
+    path: pathlib.Path, columns: tuple | None = None
+) -> Iterator[tuple[str, str]]:
     """Yields the (source, target) of one file; see `read_pairs`."""
     is_json = _suffixes(path)[0] in JSON_LINES
     found = False
@@ -50,7 +55,7 @@ def read_file(path, columns=None):
         raise broken(str(path), "the file is empty")
 
 
-def with_both_sides(source, target, where):
+def with_both_sides(source: str, target: str, where: str) -> tuple[str, str]:
     """Returns the pair if neither side is blank."""
     for name, side in zip(NAMES, (source, target), strict=True):
         if not side.strip():
@@ -58,7 +63,7 @@ def with_both_sides(source, target, where):
     return source, target
 
 
-def broken(where, fault, fix=""):
+def broken(where: str, fault: str, fix: str = "") -> ValueError:
     """Returns the `ValueError` for what was read at `where`."""
     message = f"`pairs` must be pairs of source and target. {where}: {fault}."
     return ValueError(f"{message} {fix}".rstrip())

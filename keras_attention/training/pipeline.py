@@ -7,6 +7,7 @@ and nothing else, so that a training can stop and go on at any step.
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,15 +22,16 @@ from keras_attention.training.survey import BATCH_SIZE
 from keras_attention.training.survey import Survey
 from keras_attention.training.survey import check_batching
 from keras_attention.training.survey import survey_pairs
+from keras_attention.training.tokenization import Tokenizer
 from keras_attention.training.tokenization import ragged_ids
 
 PREFETCHED_BATCHES = 4
 
 
 def make_dataset(
-    pairs,
-    source_vocabulary,
-    target_vocabulary,
+    pairs: Any,
+    source_vocabulary: Tokenizer,
+    target_vocabulary: Tokenizer,
     *,
     batch_size: int = BATCH_SIZE,
     batch_tokens: int | None = None,

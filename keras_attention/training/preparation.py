@@ -4,6 +4,7 @@ import dataclasses
 import warnings
 from typing import Any
 
+from keras_attention.models import Seq2Seq
 from keras_attention.models import build_seq2seq
 from keras_attention.models import folders
 from keras_attention.training.first_pass import HeldOut
@@ -36,7 +37,7 @@ class Data:
     held_out_survey: Survey
     model: Any = None  # the one to go on from
 
-    def summary(self, model):
+    def summary(self, model: Seq2Seq) -> str:
         """Returns a few lines for the reader."""
         buckets = ", ".join(f"{s}/{t}" for s, t in self.survey.buckets)
         return (
@@ -85,7 +86,7 @@ def prepare(settings: TrainingSettings) -> Data:
     )
 
 
-def build_model(settings: TrainingSettings, data: Data):
+def build_model(settings: TrainingSettings, data: Data) -> Seq2Seq:
     """Builds the model of the arguments, or takes the one to go on from."""
     if data.model is not None:
         return data.model
@@ -150,6 +151,6 @@ def _warn_of_long_pairs(settings, survey):
         )
 
 
-def described(vocabulary) -> str:
+def described(vocabulary: Any) -> str:
     """Returns the size and the kind of a vocabulary."""
     return f"{len(vocabulary)} {vocabulary.unit}"

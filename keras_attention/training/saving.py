@@ -2,6 +2,7 @@
 
 import warnings
 
+from keras_attention.models import Seq2Seq
 from keras_attention.models import folders
 from keras_attention.training.callbacks import KeepBest
 from keras_attention.training.card import card_of
@@ -11,7 +12,7 @@ from keras_attention.training.settings import TrainingSettings
 
 
 def save_best(
-    settings: TrainingSettings, data: Data, model, outcome: Outcome
+    settings: TrainingSettings, data: Data, model: Seq2Seq, outcome: Outcome
 ) -> dict:
     """Saves the weights of the best epoch; returns the card.
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras_attention import validation
 from keras_attention.training.buckets import choose_buckets
 from keras_attention.training.tokenization import KnownTokens
+from keras_attention.training.tokenization import Tokenizer
 
 PAIRS_AT_ONCE = 4096
 BATCH_SIZE = 64  # rows, where nothing else is said
@@ -205,8 +206,8 @@ class Tally:
 
 def survey_pairs(
     pairs: Iterable,
-    source_vocabulary,
-    target_vocabulary,
+    source_vocabulary: Tokenizer,
+    target_vocabulary: Tokenizer,
     max_source_length: int | None = None,
     max_target_length: int | None = None,
     num_buckets: int = 6,

@@ -8,6 +8,7 @@ history.jsonl   the results of the epochs so far
 
 import contextlib
 import pathlib
+from collections.abc import Iterator
 
 from keras_attention import files
 from keras_attention import validation
@@ -56,7 +57,7 @@ class Workspace:
             )
 
     @contextlib.contextmanager
-    def locked(self):
+    def locked(self) -> Iterator[None]:
         """Keeps other processes from training the same folder.
 
         The folder is removed again if no training has begun in it.

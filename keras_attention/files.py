@@ -76,7 +76,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(
+def replace_folder(
     folder: str | os.PathLike, marker_files: Sequence[str], overwrite: bool
 ) -> Iterator[pathlib.Path]:
     """Makes a folder that appears at `folder` when it is whole.
@@ -112,7 +112,7 @@ def whole_folder(
 def check_free(
     folder: str | os.PathLike, overwrite: bool, marker_files: Sequence[str]
 ) -> None:
-    """Checks that `whole_folder` with these arguments may write.
+    """Checks that `replace_folder` with these arguments may write.
 
     Raises:
         ValueError: if something is at `folder` that may not be replaced.
@@ -163,7 +163,7 @@ def recover(path: str | os.PathLike) -> None:
     """Cleans up what killed processes left behind when they wrote `path`.
 
     Temporary folders are removed. If nothing is at `path` because a process
-    was killed between the two renames of `whole_folder`, the old folder is
+    was killed between the two renames of `replace_folder`, the old folder is
     put back.
     """
     path = pathlib.Path(path)

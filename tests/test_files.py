@@ -15,7 +15,7 @@ KILLED = 9
 
 def write(folder, content, **options):
     options = {"marker_files": MARKER_FILES, "overwrite": True, **options}
-    with files.whole_folder(folder, **options) as new:
+    with files.replace_folder(folder, **options) as new:
         (new / "marker").write_text(content)
         (new / "part").mkdir()
         (new / "part" / "more").write_text(content)
@@ -167,13 +167,13 @@ def rename_and_die(path, target):
     os._exit(9)
 files._exchange = no_exchange
 pathlib.Path.rename = rename_and_die
-with files.whole_folder(folder, ("marker",), overwrite=True) as new:
+with files.replace_folder(folder, ("marker",), overwrite=True) as new:
     (new / "marker").write_text("new")
 """
 KILLED_WHILE_WRITING = """
 import os, sys
 from keras_attention import files
-with files.whole_folder(sys.argv[1], ("marker",), overwrite=True) as new:
+with files.replace_folder(sys.argv[1], ("marker",), overwrite=True) as new:
     (new / "marker").write_text("new")
     with files.whole_file(sys.argv[2]) as file:
         file.write(b"new")

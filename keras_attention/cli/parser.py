@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         *,
         default: Any = None,
         group: Any = None,
-        help: str,  # noqa: A002
+        help: str,
         **options: Any,
     ) -> None:
         """Adds `--name`; its help ends with the default.

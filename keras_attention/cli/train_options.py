@@ -24,7 +24,7 @@ class Option:
     """One option: its name as an argument, its default, what it is for."""
 
     name: str
-    default: object
+    default: Any
     help: str
     read: Callable | None = None  # None for a switch
     metavar: str = "N"

@@ -8,16 +8,16 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.decoding import slots
 from keras_attention.decoding.beam import BeamSearch
-from keras_attention.decoding.chains import Chains
 from keras_attention.decoding.constraints import fit_prefix
 from keras_attention.decoding.constraints import force_prefix
 from keras_attention.decoding.search import Beam
 from keras_attention.decoding.search import Greedy
 from keras_attention.decoding.search import Sample
 from keras_attention.decoding.search import Search
+from keras_attention.decoding.token_sampler import TokenSampler
 from keras_attention.masks.booleans import as_boolean
 
-ALGORITHMS = {Greedy: Chains, Sample: Chains, Beam: BeamSearch}
+ALGORITHMS = {Greedy: TokenSampler, Sample: TokenSampler, Beam: BeamSearch}
 
 
 class Decoded(NamedTuple):

@@ -45,7 +45,7 @@ def most_probable(logits: Any) -> tuple[Any, Any]:
     size = logits.shape[-1]
     best = ops.max(logits, axis=-1, keepdims=True)
     places = ops.where(logits == best, ops.arange(size, dtype="int32"), size)
-    # Among numbers that are not numbers there is no largest: any will do.
+    # Where all are NaN: the last index, not one out of range.
     return ops.minimum(ops.min(places, axis=-1), size - 1), best[..., 0]
 
 

@@ -221,7 +221,7 @@ def _parser():
         description="Train on a split of SCAN and count exact matches.",
     )
 
-    def add(name, read, help, metavar="N", **options):  # noqa: A002
+    def add(name, read, help, metavar="N", **options):
         default = DEFAULTS.get(options.get("dest", name))
         if isinstance(default, list):
             default = " ".join(default)

@@ -85,7 +85,7 @@ def export_saved_model(
 
     Args:
         model: a `Seq2Seq` or a `LanguageModel`.
-        folder: path of the new SavedModel; written beside, then renamed. A
+        folder: path of the new SavedModel, replaced in one atomic step. A
             `README.md` in it says how to serve and call it.
         search: `Greedy()`, `Sample(...)` or `Beam(...)`.
         max_length: longest target, EOS counted. Defaults to the model's.
@@ -108,9 +108,9 @@ def export_saved_model(
 
     Raises:
         ValueError: if an argument is out of range, the folder may not be
-            written, a weight is NaN,
-            infinite or beyond the range of float16, or the model holds an
-            operation that a server without XLA, GPU or Python cannot run.
+            written, a weight is NaN, infinite or beyond the range of
+            float16, or the model holds an operation that a server without
+            XLA, GPU or Python cannot run.
 
     Example:
 
@@ -144,7 +144,7 @@ def export_saved_model(
     for name in traced:
         if name != COMPILED:
             check_portable(name, traced[name])
-    with files.whole_folder(folder, MARKER_FILES, overwrite) as new:
+    with files.replace_folder(folder, MARKER_FILES, overwrite) as new:
         served = _served(model, held)
         tf.saved_model.save(served, str(new), signatures=traced)
         if warm_up is not None:

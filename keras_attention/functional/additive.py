@@ -56,7 +56,7 @@ class AdditiveKernel:
         group: how many query heads share a key head.
     """
 
-    is_small: object
+    is_small: Any
     group: int
 
     def scores(self, query: Any, key: Any, vector: Any) -> Any:

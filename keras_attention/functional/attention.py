@@ -25,7 +25,7 @@ from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 
 # Above this many (query, key) pairs "auto" is blockwise: about where the two
-# take the same time on a CPU.
+# take the same time on two CPU cores (AVX2, 8 heads of 64; RESULTS.md).
 LARGEST_DENSE = 1024 * 1024 - 1
 IMPLEMENTATIONS = ("auto", "dense", "blockwise")
 

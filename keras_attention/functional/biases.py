@@ -32,7 +32,7 @@ class TensorBias:
             query_length, key_length).
     """
 
-    tensor: object
+    tensor: Any
 
     def block(
         self,
@@ -78,8 +78,8 @@ class DistanceBias:
         ValueError: if `values` does not have two axes.
     """
 
-    values: object
-    zero: object
+    values: Any
+    zero: Any
 
     def __post_init__(self):
         validation.check_rank(
@@ -100,7 +100,8 @@ class DistanceBias:
         distance = lowest + ops.arange(distances + 1, dtype="int32")
         index = self.index(distance)
         values = ops.take(self.values, index, axis=1)  # (N, T + S)
-        # Read in rows that are one shorter than the period, the values of
+        # Relative shift (Music Transformer): pad, then reshape. Read in rows
+        # that are one shorter than the period, the values of
         # all distances shift by one from each query to the next.
         heads = self.values.shape[0]
         values = ops.broadcast_to(values[:, None], (heads, rows, distances + 1))

@@ -18,7 +18,7 @@ from keras_attention.functional import compiling
 from keras_attention.functional.additive import AdditiveKernel
 from keras_attention.functional.biases import DistanceBias
 from keras_attention.functional.biases import TensorBias
-from keras_attention.functional.blockwise import attention as wing
+from keras_attention.functional.blockwise import attention as blockwise
 from keras_attention.functional.blockwise.backward import backward
 from keras_attention.functional.blockwise.forward import forward
 from keras_attention.functional.blockwise.grid import Grid
@@ -63,7 +63,7 @@ class Question:
         """Returns the grid of the blockwise answer."""
         return Grid.of(
             inputs,
-            wing.BLOCK_SIZES,
+            blockwise.BLOCK_SIZES,
             schedule=self.schedule,
             kernel=self.kernel(inputs),
             mask=self.mask,
@@ -99,16 +99,16 @@ def attend_by_length(
     Raises:
         ValueError: if a second derivative is taken.
     """
-    inputs, bias = wing.inputs_of(query, key, value, score, bias, sink)
+    inputs, bias = blockwise.inputs_of(query, key, value, score, bias, sink)
     question = Question(
         largest_dense=largest_dense,
-        schedule=wing.current_schedule(),
+        schedule=blockwise.current_schedule(),
         mask=mask,
         bias=bias,
         logit_soft_cap=logit_soft_cap,
         dropout=None if dropout is None else dropout.with_seed_tensor(),
     )
-    output = wing.differentiable(_forward, _backward, inputs, question)
+    output = blockwise.differentiable(_forward, _backward, inputs, question)
     output = ops.cast(output, query.dtype)
     output.set_shape((*query.shape[:3], value.shape[3]))  # lost in the switch
     return output

@@ -44,7 +44,7 @@ class Dropout:
     """
 
     rate: float
-    seed: object
+    seed: Any
 
     def __post_init__(self):
         # A frozen dataclass sets its own fields by way of `object`.

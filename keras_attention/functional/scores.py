@@ -32,7 +32,7 @@ class DotProductScore:
         ValueError: if `scale` is NaN.
     """
 
-    scale: object = None
+    scale: Any = None
     vector = None
 
     def __post_init__(self):
@@ -84,7 +84,7 @@ class AdditiveScore:
             per head.
     """
 
-    vector: object
+    vector: Any
 
     def check(self, query_shape: tuple) -> None:
         """Raises a ValueError unless the vector fits query and heads."""

@@ -93,9 +93,8 @@ def attend_step(
 class OwnKeys:
     """Each slot has keys of its own: (T, B, Q, K, H).
 
-    No number is used twice, so time is what it takes to read them: once, in
-    loops that gather, multiply and add. Positions come first, so that a step
-    writes one block of memory.
+    Bandwidth-bound: each key is read once, in loops that gather, multiply and
+    add. Positions come first, so that a step writes one block of memory.
     """
 
     def length(self, key: Any) -> Any:

@@ -40,7 +40,7 @@ class Dropout(keras.layers.Dropout):
 
 
 def child_seed(seed: int | None, name: str) -> int | None:
-    """Returns the seed of a part: parts of one seed must not drop alike."""
+    """Returns the seed of a sublayer; sublayers must not share a mask."""
     if seed is None:
         return None
     return zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.layers import AttentionOptions
 from keras_attention.layers import PositionalEncoding
 from keras_attention.layers import TransformerStack
 from keras_attention.layers.cache import NAMES as CACHE_NAMES
@@ -82,7 +83,7 @@ class DecoderOnlyTransformer(Decoder):
         seed: int | None = None,
         *,
         position: Any = None,
-        attention_options: Any = None,
+        attention_options: AttentionOptions | None = None,
         **kwargs,
     ):
         super().__init__(

@@ -53,7 +53,7 @@ def save_folder(
     _check_not_quantized(model)
     check_finite(model, "saved")
     _check_card(card)
-    with files.whole_folder(folder, MARKER_FILES, overwrite) as new:
+    with files.replace_folder(folder, MARKER_FILES, overwrite) as new:
         _without_optimizer(model, new).save(new / MODEL)
         for name, vocabulary in vocabularies.of(model).items():
             if vocabularies.has_file(vocabulary):

@@ -233,7 +233,7 @@ class PromptGenerator:
 
     def _ids_of(self, name, prompts):
         """Returns the ids of prompts, and whether they are strings."""
-        texts, vocabulary = sources.texts_of(prompts, name), None
+        texts = sources.texts_of(prompts, name)
         vocabulary = self.model.vocabulary
         if texts == [] and vocabulary is None:
             texts = None

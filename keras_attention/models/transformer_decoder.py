@@ -184,7 +184,7 @@ class TransformerDecoder(Decoder):
     def start(
         self, encoded: Any, source_mask: Any, max_length: int, beams: int = 1
     ) -> dict[str, Any]:
-        """Returns the state before the first step; see the protocol above."""
+        """Returns the state before the first step; see `models.Decoder`."""
         mask = source_mask_of(encoded, source_mask)
         encoded = padding.keep(encoded, mask)
         blocks = self.stack.start(max_length, beams, encoded=encoded)

@@ -47,8 +47,8 @@ def plot_alignment(
         The matplotlib `Figure` that holds the picture.
 
     Raises:
-        ValueError: `weights` has not two axes, not one label for each row
-            and column, or more than 1200 of either.
+        ValueError: `weights` does not have two axes or one label for each
+            row and column, or has more than 1200 of either.
         ImportError: matplotlib is not installed.
 
     Example:
@@ -142,8 +142,8 @@ def plot_mask(mask: Any, title: str | None = None, axes: Any = None) -> Any:
         The matplotlib `Figure` that holds the picture.
 
     Raises:
-        ValueError: `mask` has not two axes, more than 1200 cells along one
-            of them, or holds other numbers.
+        ValueError: `mask` does not have two axes, has more than 1200 cells
+            along one of them, or holds other numbers.
         ImportError: matplotlib is not installed.
 
     Example:

@@ -101,7 +101,7 @@ class Pairs:
     2
     """
 
-    data: object
+    data: Any
     low: float = 0.0
     high: float = 1.0
     columns: tuple | None = None

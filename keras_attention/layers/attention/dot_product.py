@@ -5,12 +5,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import backend
 from keras import ops
 
 from keras_attention import validation
 from keras_attention.choices import SCORES
 from keras_attention.functional import DotProductScore
+from keras_attention.functional.precision import at_least_float32
 from keras_attention.layers.attention.stateless import StatelessMechanism
 
 
@@ -143,7 +143,7 @@ class DotProductAttention(StatelessMechanism):
     def attend_inputs(self, query: Any, key: Any) -> dict:
         bias, scale = None, self.scale
         if self.use_scale:
-            scale = _at_least_float32(self.scale_weight)
+            scale = at_least_float32(self.scale_weight)
         if self.score_name == "scaled":
             scale = scale / math.sqrt(query.shape[-1])
         elif self.score_name == "general":
@@ -179,7 +179,7 @@ class DotProductAttention(StatelessMechanism):
 
 def _squared_length(vectors):
     """Returns |x|^2 along the last axis, kept, in at least float32."""
-    squares = ops.square(_at_least_float32(vectors))
+    squares = ops.square(at_least_float32(vectors))
     return ops.sum(squares, axis=-1, keepdims=True)
 
 
@@ -192,7 +192,3 @@ def _unit(vectors):
     unit = ops.cast(vectors, squared.dtype) * ops.rsqrt(safe)
     unit = ops.where(has_length, unit, ops.zeros_like(unit))
     return ops.cast(unit, vectors.dtype)
-
-
-def _at_least_float32(tensor):
-    return ops.cast(tensor, backend.result_type(tensor.dtype, "float32"))

@@ -1,4 +1,4 @@
-"""Greedy search and sampling: chains of tokens that grow side by side.
+"""Greedy search and sampling: each slot appends one token a step.
 
 The slots of a row do not compete, so none is ever reordered. B is the batch,
 K the slots (samples), T the maximum length, V the vocabulary.
@@ -19,8 +19,8 @@ from keras_attention.special_ids import EOS_ID as EOS
 from keras_attention.special_ids import PAD_ID as PAD
 
 
-class Growing(NamedTuple):
-    """The chains at one step of the loop."""
+class SamplerState(NamedTuple):
+    """The sequences of all slots at one step of the loop."""
 
     inputs: Any  # (B, K), the tokens to feed next
     ancestors: Any  # (B, K, T), each its own
@@ -31,7 +31,7 @@ class Growing(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Chains:
+class TokenSampler:
     """Runs `Greedy` or `Sample` for the loop of `decode`."""
 
     search: Any
@@ -45,11 +45,11 @@ class Chains:
             return self.search.num_samples
         return 1
 
-    def begin(self) -> Growing:
-        """Returns the chains before the first step."""
+    def begin(self) -> SamplerState:
+        """Returns the state before the first step."""
         batch = ops.shape(self.source_mask)[0]
         shape = (batch, self.width)
-        return Growing(
+        return SamplerState(
             inputs=ops.full(shape, BOS, dtype="int32"),
             ancestors=slots.own_slots(*shape, self.max_length),
             tokens=ops.full((*shape, self.max_length), PAD, dtype="int32"),
@@ -58,22 +58,22 @@ class Chains:
             running=ops.ones(shape, dtype="bool"),
         )
 
-    def running(self, chains: Growing) -> Any:
-        """Returns which slots still grow, boolean."""
-        return chains.running
+    def running(self, state: SamplerState) -> Any:
+        """Returns which sequences have not ended, boolean."""
+        return state.running
 
     def advance(
         self,
-        chains: Growing,
+        state: SamplerState,
         log_probabilities: Any,
         alignment: Any,
         index: Any,
-    ) -> tuple[Growing, None]:
-        """Appends a token to each running chain; the others are frozen.
+    ) -> tuple[SamplerState, None]:
+        """Appends a token to each running sequence; the others are frozen.
 
-        Returns the chains and the parents, None as no slot moves.
+        Returns the state and the parents, None as no slot moves.
         """
-        running = chains.running
+        running = state.running
         if isinstance(self.search, Sample):
             chosen = draw(self.search, log_probabilities, self.row_seeds, index)
             gained = ops.take_along_axis(
@@ -83,21 +83,21 @@ class Chains:
             chosen, gained = most_probable(log_probabilities)  # (B, K)
         chosen = ops.where(running, chosen, PAD)
         gained = ops.where(running, gained, 0.0)
-        grown = Growing(
+        grown = SamplerState(
             inputs=chosen,
-            ancestors=chains.ancestors,
-            tokens=slots.write_at(chains.tokens, chosen, index),
-            log_probabilities=chains.log_probabilities + gained,
-            lengths=chains.lengths + ops.cast(running, "int32"),
+            ancestors=state.ancestors,
+            tokens=slots.write_at(state.tokens, chosen, index),
+            log_probabilities=state.log_probabilities + gained,
+            lengths=state.lengths + ops.cast(running, "int32"),
             running=ops.logical_and(running, chosen != EOS),
         )
         return grown, None
 
-    def results(self, chains: Growing) -> tuple[Any, Any, Any, Any]:
-        """Returns tokens, scores, lengths and the slots gone through."""
+    def results(self, state: SamplerState) -> tuple[Any, Any, Any, Any]:
+        """Returns tokens, scores, lengths and ancestors."""
         return (
-            chains.tokens,
-            chains.log_probabilities,
-            chains.lengths,
-            chains.ancestors,
+            state.tokens,
+            state.log_probabilities,
+            state.lengths,
+            state.ancestors,
         )

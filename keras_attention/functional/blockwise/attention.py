@@ -29,7 +29,7 @@ from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 from keras_attention.masks import Mask
 
-# (queries, keys) of a block: the best of 64 to 1024 on two CPU cores (AVX2,
+# (queries, keys) of a block: the best of ten shapes on two CPU cores (AVX2,
 # heads of 64; benchmarks/attention.py).
 BLOCK_SIZES = (256, 256)
 # (query, key) pairs of a row of the batch, where compiling takes about as long

@@ -41,7 +41,8 @@ help:  ## List the targets
 demo: $(VENV)/demo.stamp  ## Train spelling to phonemes, export, serve, plot
 	$(BIN)/python -m keras_attention.examples.g2p --output saved_models/demo
 
-test: SELECTED := -m "not exhaustive"
+# Of a test with many options the gate has so many cases that each value occurs.
+test: SELECTED := -m "not exhaustive" --cover 1
 test: MODELS := $(addprefix tests/models/test_,encoders.py decoders.py)
 test: test-all  ## Lint, then the tests on TensorFlow and on JAX
 

@@ -5,6 +5,7 @@ they are first imported, and because the processes that tests start inherit
 them.
 """
 
+import itertools
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -19,6 +20,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import hypothesis
 import pytest
+from covering import cover
 
 hypothesis.settings.register_profile(
     "repeatable",
@@ -34,14 +36,60 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("repeatable")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--cover",
+        type=int,
+        metavar="N",
+        help="of a test with many options run only so many cases that every "
+        "N of the options meet in each way they can",
+    )
+
+
+@pytest.hookimpl(trylast=True)  # after `-m` has chosen
 def pytest_collection_modifyitems(config, items):
-    """Leave `tensorflow_only` tests out where the backend is another one."""
-    if os.environ["KERAS_BACKEND"] == "tensorflow":
-        return
-    left_out = [i for i in items if i.get_closest_marker("tensorflow_only")]
-    if left_out:
+    """Leave out what another backend cannot run, and what `--cover` spares."""
+    kept = items
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        kept = [i for i in kept if not i.get_closest_marker("tensorflow_only")]
+    if strength := config.getoption("cover"):
+        kept = _covering(kept, strength)
+    chosen = set(kept)
+    if left_out := [item for item in items if item not in chosen]:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        items[:] = kept
+
+
+def _covering(items, strength):
+    """Returns the items, in order, but of each test only a cover."""
+    kept = []
+    for _, group in itertools.groupby(items, key=_test_of):
+        cases = list(group)
+        options = [_options_of(case) for case in cases]
+        kept += [cases[position] for position in cover(options, strength)]
+    return kept
+
+
+def _test_of(item):
+    return item.nodeid.partition("[")[0]
+
+
+def _options_of(item):
+    """Returns what tells the value of each option, by the option's names.
+
+    The arguments that one `parametrize` lists together are one option.
+    """
+    if not hasattr(item, "callspec"):
+        return {}
+    values = dict(item.callspec.params)
+    options = {}
+    for mark in item.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs["argnames"]
+        if isinstance(names, str):
+            names = [name.strip() for name in names.split(",")]
+        options[tuple(names)] = tuple(id(values.pop(name)) for name in names)
+    # What is left are the parameters of fixtures.
+    return {**options, **{(name,): id(values[name]) for name in values}}
 
 
 @pytest.fixture(autouse=True)

@@ -8,16 +8,14 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.layers import AttentionOptions
-from keras_attention.layers import PositionalEncoding
-from keras_attention.layers import TransformerStack
 from keras_attention.layers.cache import NAMES as CACHE_NAMES
-from keras_attention.layers.transformer.options import objects_of
 from keras_attention.models.decoder import Decoder
+from keras_attention.models.transformer_part import TransformerPart
 from keras_attention.special_ids import PAD_ID
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class DecoderOnlyTransformer(Decoder):
+class DecoderOnlyTransformer(TransformerPart, Decoder):
     """Stack of causal Transformer blocks over embeddings and positions.
 
     Radford et al. 2018: the Transformer decoder of Vaswani et al. 2017
@@ -38,6 +36,8 @@ class DecoderOnlyTransformer(Decoder):
         normalize_first: pre-norm blocks if True, post-norm if False.
         tie_embeddings: whether the logits reuse the embedding matrix.
         seed: integer seed of the dropouts.
+        flash_attention: True keeps the self-attention from ever building its
+            score matrix, False makes it always do so. None: the size decides.
         position: as that of `TransformerStack`, such as `RotaryEmbedding()`.
             Defaults to `PositionalEncoding()`.
         attention_options: an `AttentionOptions` for all blocks: a sliding
@@ -81,6 +81,7 @@ class DecoderOnlyTransformer(Decoder):
         normalize_first: bool = True,
         tie_embeddings: bool = False,
         seed: int | None = None,
+        flash_attention: bool | None = None,
         *,
         position: Any = None,
         attention_options: AttentionOptions | None = None,
@@ -95,20 +96,17 @@ class DecoderOnlyTransformer(Decoder):
             seed=seed,
             **kwargs,
         )
-        self.units = units
-        self.num_layers = validation.check_positive_integer(
-            "num_layers", num_layers
+        self._set_stack_arguments(
+            units=self.embedding_dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            feed_forward_units=feed_forward_units,
+            activation=activation,
+            normalize_first=normalize_first,
+            position=position,
+            attention_options=attention_options,
+            flash_attention=flash_attention,
         )
-        self.num_heads = validation.check_divisor(
-            "num_heads", num_heads, "units", units
-        )
-        self.feed_forward_units = validation.check_positive_integer(
-            "feed_forward_units", feed_forward_units, optional=True
-        )
-        self.activation = keras.activations.get(activation)
-        self.normalize_first = normalize_first
-        self.position = position
-        self.attention_options = attention_options
 
     def build(self, target_shape: tuple) -> None:
         if len(target_shape) != 2:
@@ -118,23 +116,7 @@ class DecoderOnlyTransformer(Decoder):
                 f"shape {tuple(target_shape)}",
             )
         self._build_ends(target_shape)
-        position = self.position
-        if position is None:
-            position = PositionalEncoding(dtype=self.dtype_policy)
-        self.stack = TransformerStack(
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            feed_forward_units=self.feed_forward_units,
-            dropout=self.dropout,
-            activation=self.activation,
-            normalize_first=self.normalize_first,
-            seed=self.seed,
-            position=position,
-            attention_options=self.attention_options,
-            dtype=self.dtype_policy,
-            name="stack",
-        )
-        self.stack.build((*target_shape, self.units))
+        self._build_stack(target_shape)
 
     def call(self, target: Any, training: bool | None = None) -> Any:
         x = self.stack.enter(self._embed(target))
@@ -259,27 +241,6 @@ class DecoderOnlyTransformer(Decoder):
     def reorder(self, state: dict[str, Any], parents: Any) -> dict[str, Any]:
         """Returns the state, since `step` finds histories by the ancestors."""
         return state
-
-    def _embed(self, tokens):
-        return self.embedding(tokens) * self.units**0.5
-
-    def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        config = {
-            "units": self.units,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "feed_forward_units": self.feed_forward_units,
-            "activation": keras.activations.serialize(self.activation),
-            "normalize_first": self.normalize_first,
-            "position": serialize(self.position),
-            "attention_options": serialize(self.attention_options),
-        }
-        return {**super().get_config(), **config}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "DecoderOnlyTransformer":
-        return super().from_config(objects_of(config))
 
 
 def rows_of_blocks(blocks: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -5,20 +5,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention import validation
 from keras_attention.decoding import PAD
 from keras_attention.functional import padding
 from keras_attention.layers import AttentionOptions
-from keras_attention.layers import PositionalEncoding
-from keras_attention.layers import TransformerStack
-from keras_attention.layers.transformer.options import joined_options
-from keras_attention.layers.transformer.options import objects_of
 from keras_attention.models.decoder import Decoder
 from keras_attention.models.decoder import source_mask_of
+from keras_attention.models.transformer_part import TransformerPart
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class TransformerDecoder(Decoder):
+class TransformerDecoder(TransformerPart, Decoder):
     """Stack of Transformer decoder blocks over embeddings and positions.
 
     Vaswani et al. 2017, 3.1 and 3.4. With `normalize_first` a last
@@ -107,55 +103,22 @@ class TransformerDecoder(Decoder):
             seed=seed,
             **kwargs,
         )
-        self.units = units
-        self.num_layers = validation.check_positive_integer(
-            "num_layers", num_layers
+        self._set_stack_arguments(
+            units=self.embedding_dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            feed_forward_units=feed_forward_units,
+            activation=activation,
+            normalize_first=normalize_first,
+            position=position,
+            attention_options=attention_options,
+            flash_attention=flash_attention,
         )
-        self.num_heads = validation.check_divisor(
-            "num_heads", num_heads, "units", units
-        )
-        self.feed_forward_units = validation.check_positive_integer(
-            "feed_forward_units", feed_forward_units, optional=True
-        )
-        self.activation = keras.activations.get(activation)
-        self.normalize_first = normalize_first
         self.reorder_cache = reorder_cache
-        self.flash_attention = flash_attention
-        self.position = position
-        self.attention_options = attention_options
-        self._options = joined_options(attention_options, flash_attention, None)
 
     def build(self, target_shape: tuple, encoded_shape: tuple) -> None:
         super().build(target_shape, encoded_shape)
-        shape = (*target_shape, self.units)
-        position = self.position
-        if position is None:
-            position = PositionalEncoding(dtype=self.dtype_policy)
-        self.stack = TransformerStack(
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            feed_forward_units=self.feed_forward_units,
-            dropout=self.dropout,
-            activation=self.activation,
-            normalize_first=self.normalize_first,
-            seed=self.seed,
-            cross_attention=True,
-            position=position,
-            attention_options=self._options,
-            dtype=self.dtype_policy,
-            name="stack",
-        )
-        self.stack.build(shape, encoded_shape)
-
-    @property
-    def blocks(self) -> list[keras.layers.Layer]:
-        """The blocks of the stack; weight files have them under this name."""
-        return self.stack.blocks
-
-    @property
-    def normalization(self) -> keras.layers.LayerNormalization | None:
-        """The last normalisation, or None; in weight files as `blocks`."""
-        return self.stack.normalization
+        self._build_stack(target_shape, encoded_shape)
 
     def call(
         self,
@@ -230,28 +193,9 @@ class TransformerDecoder(Decoder):
         blocks = self.stack.reorder(state["blocks"], parents)
         return {**state, "blocks": blocks}
 
-    def _embed(self, tokens):
-        return self.embedding(tokens) * self.units**0.5
-
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        config = {
-            "units": self.units,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "feed_forward_units": self.feed_forward_units,
-            "activation": keras.activations.serialize(self.activation),
-            "normalize_first": self.normalize_first,
-            "reorder_cache": self.reorder_cache,
-            "flash_attention": self.flash_attention,
-            "position": serialize(self.position),
-            "attention_options": serialize(self.attention_options),
-        }
+        config = {"reorder_cache": self.reorder_cache}
         return {**super().get_config(), **config}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "TransformerDecoder":
-        return super().from_config(objects_of(config))
 
 
 def _alignment(weights):

@@ -4,17 +4,13 @@ from typing import Any
 
 import keras
 
-from keras_attention import validation
 from keras_attention.layers import AttentionOptions
-from keras_attention.layers import PositionalEncoding
-from keras_attention.layers import TransformerStack
-from keras_attention.layers.transformer.options import joined_options
-from keras_attention.layers.transformer.options import objects_of
 from keras_attention.models.encoder import Encoder
+from keras_attention.models.transformer_part import TransformerPart
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class TransformerEncoder(Encoder):
+class TransformerEncoder(TransformerPart, Encoder):
     """Stack of Transformer encoder blocks over embeddings and positions.
 
     Vaswani et al. 2017, 3.1 and 3.4. With `normalize_first` a last
@@ -79,75 +75,25 @@ class TransformerEncoder(Encoder):
         **kwargs,
     ):
         super().__init__(vocabulary_size, units, dropout, seed, **kwargs)
-        self.units = self.output_width = self.embedding_dim
-        self.num_layers = validation.check_positive_integer(
-            "num_layers", num_layers
+        self._set_stack_arguments(
+            units=self.embedding_dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            feed_forward_units=feed_forward_units,
+            activation=activation,
+            normalize_first=normalize_first,
+            position=position,
+            attention_options=attention_options,
+            flash_attention=flash_attention,
         )
-        self.num_heads = validation.check_divisor(
-            "num_heads", num_heads, "units", units
-        )
-        self.feed_forward_units = validation.check_positive_integer(
-            "feed_forward_units", feed_forward_units, optional=True
-        )
-        self.activation = keras.activations.get(activation)
-        self.normalize_first = normalize_first
-        self.flash_attention = flash_attention
-        self.position = position
-        self.attention_options = attention_options
-        self._options = joined_options(attention_options, flash_attention, None)
+        self.output_width = self.units
 
     def build(self, source_shape: tuple) -> None:
         super().build(source_shape)
-        shape = (*source_shape, self.units)
-        position = self.position
-        if position is None:
-            position = PositionalEncoding(dtype=self.dtype_policy)
-        self.stack = TransformerStack(
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            feed_forward_units=self.feed_forward_units,
-            dropout=self.dropout,
-            activation=self.activation,
-            normalize_first=self.normalize_first,
-            seed=self.seed,
-            position=position,
-            attention_options=self._options,
-            dtype=self.dtype_policy,
-            name="stack",
-        )
-        self.stack.build(shape)
-
-    @property
-    def blocks(self) -> list[keras.layers.Layer]:
-        """The blocks of the stack; weight files have them under this name."""
-        return self.stack.blocks
-
-    @property
-    def normalization(self) -> keras.layers.LayerNormalization | None:
-        """The last normalisation, or None; in weight files as `blocks`."""
-        return self.stack.normalization
+        self._build_stack(source_shape)
 
     def call(self, source: Any, training: bool | None = None) -> Any:
         mask = self.compute_mask(source)
-        x = self.embedding(source) * self.units**0.5
-        x = self.embedding_dropout(self.stack.enter(x), training=training)
+        x = self.stack.enter(self._embed(source))
+        x = self.embedding_dropout(x, training=training)
         return self.stack.run(x, inputs_mask=mask, training=training)
-
-    def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        config = {
-            "units": self.units,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "feed_forward_units": self.feed_forward_units,
-            "activation": keras.activations.serialize(self.activation),
-            "normalize_first": self.normalize_first,
-            "flash_attention": self.flash_attention,
-            "position": serialize(self.position),
-            "attention_options": serialize(self.attention_options),
-        }
-        return {**super().get_config(), **config}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "TransformerEncoder":
-        return super().from_config(objects_of(config))

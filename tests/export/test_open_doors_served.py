@@ -113,7 +113,10 @@ def test_the_grpc_client_of_the_guide_sends_what_the_signature_takes(case):
     asked = next(
         n for n in ("serving_default", "n_best") if n in loaded.signatures
     )
-    loaded.signatures[asked](**{n: tf.constant(x) for n, x in sent.items()})
+    answer = loaded.signatures[asked](
+        **{n: tf.constant(x) for n, x in sent.items()}
+    )
+    assert len(answer["score"]) == len(sent["source"])
 
 
 def test_the_compiled_search_of_arrays_answers_alike():

@@ -123,7 +123,7 @@ def test_positions_and_options_reach_both_parts_and_are_not_shared(tmp_path):
         assert isinstance(part.position, ka.LearnedPositionalEncoding)
         (block,) = part.blocks
         assert block.self_attention.num_key_value_heads == 2
-        assert block.self_attention.sliding_window == 3
+        assert block.self_attention.get_config()["sliding_window"] == 3
     tables = [w for w in model.weights if tuple(w.shape) == (19, 12)]
     assert len(tables) == 2
     inputs = {"source": source_ids(), "target": TARGET}

@@ -5,7 +5,7 @@ they are first imported, and because the processes that tests start inherit
 them.
 """
 
-import itertools
+import collections
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -62,16 +62,14 @@ def pytest_collection_modifyitems(config, items):
 
 def _covering(items, strength):
     """Returns the items, in order, but of each test only a cover."""
-    kept = []
-    for _, group in itertools.groupby(items, key=_test_of):
-        cases = list(group)
+    tests = collections.defaultdict(list)
+    for item in items:
+        tests[item.nodeid.partition("[")[0]].append(item)
+    kept = set()
+    for cases in tests.values():
         options = [_options_of(case) for case in cases]
-        kept += [cases[position] for position in cover(options, strength)]
-    return kept
-
-
-def _test_of(item):
-    return item.nodeid.partition("[")[0]
+        kept |= {cases[position] for position in cover(options, strength)}
+    return [item for item in items if item in kept]
 
 
 def _options_of(item):

@@ -232,7 +232,10 @@ def peak_memory(score, path, implementation, length, heads):
     return int(done.stdout) / 1024
 
 
-@pytest.mark.parametrize("path", ["eager", "graph", "xla"])
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param("eager", marks=pytest.mark.exhaustive), "graph", "xla"],
+)
 def test_peak_memory_stays_below_one_matrix_of_one_head(path):
     peak = peak_memory("dot product", path, "blockwise", LENGTH, HEADS)
     assert peak < MATRIX

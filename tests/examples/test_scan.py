@@ -86,6 +86,7 @@ def test_random_split_follows_its_seed():
     assert scan.split_pairs("simple", 3) != scan.split_pairs("simple", 4)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.tensorflow_only
 def test_tiny_model_learns_short_commands(tmp_path):
     pairs = [

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 import served_models
 
 THREADS, SECONDS = 64, 6
@@ -52,6 +53,7 @@ print(json.dumps({"wrong": wrong, "counts": counts, "grown": after / before}))
 """
 
 
+@pytest.mark.exhaustive
 def test_many_threads_get_their_own_answers_and_memory_stays(served):
     record = served["bahdanau"]
     batches = [*served_models.BATCHES, served_models.HOSTILE]

@@ -38,7 +38,10 @@ def test_half_weights_are_rounded_weights_and_float32_maths(dtype):
     "options",
     [
         {"kind": "transformer", "num_heads": 2},
-        {"kind": "transformer", "num_heads": 2, "tie_embeddings": True},
+        pytest.param(
+            {"kind": "transformer", "num_heads": 2, "tie_embeddings": True},
+            marks=pytest.mark.exhaustive,
+        ),
         {"kind": "bahdanau"},
     ],
     ids=["transformer", "tied", "bahdanau"],
@@ -56,7 +59,10 @@ def test_int8_is_close_and_leaves_the_model_alone(options):
     np.testing.assert_array_equal(model(INPUTS), expected)
 
 
-@pytest.mark.parametrize("kind", ["transformer", "bahdanau"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("transformer", marks=pytest.mark.exhaustive), "bahdanau"],
+)
 def test_int8_searches_with_the_numbers_of_the_whole_sequence(kind):
     options = {"num_heads": 2} if kind == "transformer" else {}
     model, *_ = weights.stored(small_model(kind, **options), "int8")

@@ -21,6 +21,9 @@ IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 PATH = "eager" if IS_TENSORFLOW else "xla"
 
 
+FEW = ("none", "full", "per query", "distance from an end")
+
+
 def few(cases, *names):
     """All cases on TensorFlow; some on JAX, which compiles each for long."""
     return list(cases) if IS_TENSORFLOW else names
@@ -171,7 +174,13 @@ def test_all_tiles_at_once_is_dense_under_each_mask(mask):
         check_equals_dense(PATH, arrays, mask=mask, bias="none", rate=0.3)
 
 
-@pytest.mark.parametrize("bias", few(BIASES, "per query", "distance"))
+@pytest.mark.parametrize(
+    "bias",
+    [
+        pytest.param(name, marks=[] if name in FEW else pytest.mark.exhaustive)
+        for name in few(BIASES, "per query", "distance")
+    ],
+)
 def test_all_tiles_at_once_is_dense_with_each_bias(bias):
     arrays = arrays_of(bias, groups=2).values()
     with blockwise.schedule("batch"):

@@ -99,7 +99,16 @@ def without_lengths(function, tensors, **settings):
 
 @pytest.mark.parametrize("path", ["graph", "xla"])
 @pytest.mark.parametrize("largest_dense", [1, 10**6], ids=["long", "short"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        # "additive" is this one with fewer options.
+        pytest.param(
+            name, marks=[pytest.mark.exhaustive] * (name == "additive")
+        )
+        for name in CASES
+    ],
+)
 def test_either_branch_is_dense(case, largest_dense, path, monkeypatch):
     monkeypatch.setattr(attention, "LARGEST_DENSE", largest_dense)
     arrays = arrays_of(CASES[case][1], CASES[case][-1])

@@ -39,7 +39,13 @@ class KerasLayers(types.ModuleType):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in ALL_NAMES if name not in LEFT_OUT]
+    "name",
+    [
+        # One of them takes as long as all others.
+        pytest.param(name, marks=[pytest.mark.exhaustive] * ("int8" in name))
+        for name in ALL_NAMES
+        if name not in LEFT_OUT
+    ],
 )
 @pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")

@@ -673,7 +673,13 @@ def test_heads_projected_once_serve_every_step():
 @pytest.mark.parametrize(
     ("arguments", "call", "shapes", "untrained"),
     [
-        ({}, {}, (BATCH, QUERIES, 11), ["key/bias"]),
+        pytest.param(
+            {},
+            {},
+            (BATCH, QUERIES, 11),
+            ["key/bias"],
+            marks=pytest.mark.exhaustive,
+        ),
         (
             {
                 "value_dim": 7,

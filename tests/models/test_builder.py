@@ -198,10 +198,16 @@ def test_short_name_is_the_pair_of_its_paper(short):
 
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 PAIRS = [kind for kind in builder.KINDS if "-" in kind]
+# Each encoder and each decoder.
+FEW = ["rnn-bahdanau", "cnn-luong", "transformer-transformer", "cnn-rnn"]
 
 
 @pytest.mark.parametrize(
-    "kind", PAIRS if IS_TENSORFLOW else ["cnn-luong", "transformer-transformer"]
+    "kind",
+    [
+        pytest.param(k, marks=[] if k in FEW else pytest.mark.exhaustive)
+        for k in (PAIRS if IS_TENSORFLOW else FEW[1:3])
+    ],
 )
 def test_every_kind_builds_and_trains(kind):
     model = build(kind, units=4, seed=3)
@@ -221,7 +227,10 @@ def test_every_kind_builds_and_trains(kind):
 
 
 @pytest.mark.tensorflow_only
-@pytest.mark.parametrize("kind", ["cnn-bahdanau", "rnn-luong"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("cnn-bahdanau", marks=pytest.mark.exhaustive), "rnn-luong"],
+)
 def test_compiled_training_step_is_the_plain_one(kind):
     """With no length known when the step is traced, as in a pipeline."""
     import tensorflow as tf

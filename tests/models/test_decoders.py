@@ -108,26 +108,29 @@ FEW = list(
     zip(("bahdanau", "luong-unfed", "transformer"), ENCODERS, strict=False)
 )
 PAIRED = list(zip(DECODERS, itertools.cycle(ENCODERS), strict=False))
-MIXES = [
-    *[("graph", *mix) for mix in FEW],
-    *[("compiled", *mix) for mix in (PAIRED if IS_TENSORFLOW else FEW[::2])],
-]
+MIXES = [("compiled", *mix) for mix in FEW[::2]]
 MIXES += [("compiled", "coverage", "rnn")]
+MORE = []
 if IS_TENSORFLOW:
-    MIXES += [("eager", d, e) for d in DECODERS for e in ENCODERS]
+    MIXES += [("graph", "luong-unfed", "rnn"), ("graph", "coverage", "rnn")]
+    MIXES += [("eager", *mix) for mix in PAIRED]
     MIXES += [("eager", d, "rnn") for d in OPEN]
-    MIXES += [("graph", "coverage", "rnn"), ("compiled", "wide", "rnn")]
+    MORE = [
+        *[("graph", *mix) for mix in FEW],
+        *[("compiled", *mix) for mix in [*PAIRED, ("wide", "rnn")]],
+        *[("eager", d, e) for d in DECODERS for e in ENCODERS],
+    ]
 
 
 @pytest.mark.parametrize(
     ("mode", "decoder", "encoder"),
     [
-        pytest.param(
-            *mix,
-            id="-".join(mix),
-            marks=[pytest.mark.tensorflow_only] * (mix[0] == "graph"),
+        pytest.param(*mix, id="-".join(mix), marks=marks)
+        for mixes, marks in (
+            (MIXES, []),
+            ([x for x in MORE if x not in MIXES], pytest.mark.exhaustive),
         )
-        for mix in MIXES
+        for mix in mixes
     ],
 )
 def test_step_by_step_is_teacher_forcing(mode, decoder, encoder):
@@ -479,7 +482,10 @@ def test_dropout_of_the_attention_is_for_training_alone():
         assert np.abs(trained[0] - trained[1]).max() > 1e-4
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile",
+    [False, pytest.param(True, marks=pytest.mark.exhaustive)],
+)
 def test_decoder_with_a_mechanism_of_a_user_trains(jit_compile, tmp_path):
     model = Seq2Seq(ENCODERS["cnn"](), OPEN["coverage"](), max_length=6)
     source, target = source_ids((5, 4, 5)), target_ids((4, 4, 4))

@@ -238,7 +238,13 @@ def test_vocabulary_of_another_model_is_refused(text_model):
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
-@pytest.mark.parametrize("search", SEARCHES if IS_TENSORFLOW else ["beam"])
+@pytest.mark.parametrize(
+    "search",
+    [
+        pytest.param(name, marks=[pytest.mark.exhaustive] * (name == "sample"))
+        for name in (SEARCHES if IS_TENSORFLOW else ["beam"])
+    ],
+)
 def test_generate_keeps_the_order_and_each_row_to_itself(rnn_model, search):
     """KerasHub's BeamSampler lets batch-mates change a row's result."""
     source = source_ids((3, 5, 1, 4, 2))
@@ -267,7 +273,13 @@ def test_generate_keeps_the_order_and_each_row_to_itself(rnn_model, search):
 
 
 @pytest.mark.tensorflow_only
-@pytest.mark.parametrize("model", ["rnn_model", "transformer_model"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param("rnn_model", marks=pytest.mark.exhaustive),
+        "transformer_model",
+    ],
+)
 def test_generate_compiled_gives_the_same(model, request):
     model = request.getfixturevalue(model)
     source = source_ids((3, 5, 1))

@@ -128,7 +128,13 @@ def history_of(folder):
     return [json.loads(line) for line in lines]
 
 
-@pytest.mark.parametrize("kill", [killed_while_writing, killed_from_outside])
+@pytest.mark.parametrize(
+    "kill",
+    [
+        killed_while_writing,
+        pytest.param(killed_from_outside, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_killed_training_ends_at_the_same_weights(
     tmp_path, uninterrupted, kill
 ):

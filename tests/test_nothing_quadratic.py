@@ -241,6 +241,7 @@ def test_peak_memory_stays_below_one_matrix_of_one_head(path):
     assert peak < MATRIX
 
 
+@pytest.mark.exhaustive  # `test_compiler_adds_no_matrix` has it
 def test_peak_memory_of_additive_attention_stays_below_one_matrix():
     peak = peak_memory("additive", "graph", "blockwise", LENGTH, 1)
     assert peak < MATRIX

@@ -234,6 +234,7 @@ def test_bodies_of_the_rest_client_are_answered(loaded, served):
         json.dumps(plain, default=bytes.decode)  # valid UTF-8, or an error
 
 
+@pytest.mark.exhaustive
 def test_saved_model_cli_shows_and_runs_a_signature(served):
     record = served["bahdanau"]
     guide = guide_of(record)

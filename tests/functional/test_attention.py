@@ -165,7 +165,13 @@ def test_gradients_are_the_finite_differences(
     check_gradients(case, "eager", precise_dtype, run_on, gradients)
 
 
-@pytest.mark.parametrize("case", ["everything", "everything additive"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "everything",
+        pytest.param("everything additive", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_gradients_are_the_same_on_every_path(case, path, run_on, gradients):
     check_gradients(case, path, "float32", run_on, gradients)
 

@@ -493,7 +493,10 @@ def test_wrong_rank_is_refused(block_class):
         block_class(2, 7)(*arrays)
 
 
-@pytest.mark.parametrize("normalize_first", [True, False])
+@pytest.mark.parametrize(
+    "normalize_first",
+    [True, pytest.param(False, marks=pytest.mark.exhaustive)],
+)
 def test_nan_at_padding_reaches_no_weight_of_a_block(normalize_first):
     """A padded position of a batch may hold anything, in both blocks."""
     mask = np.array([[True, True, True, True, False], [True] * 5])

@@ -26,7 +26,14 @@ LONG = "ab" * 5000
 
 
 @pytest.mark.tensorflow_only
-@pytest.mark.parametrize("kind", ["transformer", "bahdanau", "cnn-luong"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "transformer",
+        pytest.param("bahdanau", marks=pytest.mark.exhaustive),
+        "cnn-luong",
+    ],
+)
 def test_hostile_texts_have_answers_and_leave_the_others_alone(kind):
     vocabulary = ka.Vocabulary.build(["abcdefg"])
     options = {"num_heads": 2} if kind == "transformer" else {}

@@ -229,3 +229,17 @@ def test_what_cannot_be_served_is_refused(tmp_path):
         export.export_saved_model(
             model, tmp_path / "1", signatures=["decode_step"]
         )
+
+
+def test_a_server_may_warm_up_on_nothing_but_an_empty_prompt(tmp_path):
+    """A prompt of one position, which is padding before BOS."""
+    vocabulary = ka.Vocabulary.build(["abcdefgh "], max_size=IDS)
+    folder = export.export_saved_model(
+        ka.LanguageModel(DECODERS["learned"](), STEPS, vocabulary),
+        tmp_path / "1",
+        ka.Greedy(),
+        max_source_length=11,
+        signatures=["encode", "decode_step"],
+        warm_up=export.WarmUp([""]),
+    )
+    assert (folder / "assets.extra" / "tf_serving_warmup_requests").is_file()

@@ -298,3 +298,25 @@ def test_no_prompt_has_no_answer():
     model = language_model(max_length=STEPS)
     found = model.generate([], ka.Beam(3, num_hypotheses=2))
     assert found.tokens.shape == (0, 2, STEPS)
+
+
+@pytest.mark.parametrize("kind", ["learned", "window"])
+@pytest.mark.parametrize("width", [1, 8])
+def test_rows_begin_in_a_cache_no_wider_than_the_prompt(kind, width):
+    """Also where a row is all padding, and the prompt one position."""
+    decoder = language_model(kind).decoder
+    prompt = np.zeros((2, width), "int32")
+    prompt[1, -5:] = [1, 5, 4, 7, 9][:width]
+    token = np.array([1, 6], "int32")  # the first row begins here
+    state = decoder.start_rows(prompt, prompt != 0, 8)
+    assert ops.convert_to_numpy(state["position"]).tolist() == [
+        0,
+        min(width, 5),
+    ]
+    found, _ = decoder.step_rows(token, state)
+    for row in range(2):
+        ids = [*prompt[row][prompt[row] != 0], token[row]]
+        expected = decoder(np.array([ids]))[0, -1]
+        np.testing.assert_allclose(
+            *map(ops.convert_to_numpy, (found[row], expected)), atol=1e-5
+        )

@@ -73,7 +73,9 @@ def export_saved_model(
     `encode` reads a prompt and says what may come first; `decode_step` takes
     the id chosen, the position of each row and the keys and values of all
     before, and returns them with one more, so that a client that shows each
-    token at once waits for one position alone.
+    token at once waits for one position alone. A prompt longer than
+    `max_source_length` loses its beginning, text or ids: what comes last
+    matters most to what follows. Padding, BOS and EOS are not counted.
 
     All but `compiled` run on any server. Any text has an answer: what is
     longer than `max_source_length` is cut, broken UTF-8 reads as U+FFFD, what
@@ -91,7 +93,8 @@ def export_saved_model(
         max_length: longest target, EOS counted. Defaults to the model's.
         max_source_length: longest source in tokens, EOS counted, or in
             positions of an array, if it has any length and the encoder keeps
-            it.
+            it. Of a `LanguageModel` the most tokens of a prompt, of which the
+            last are read.
         overwrite: whether to replace an earlier SavedModel at this path.
         weights: how the weights are stored. None: as they are. "float16" or
             "bfloat16": half the size, cast up to float32 when the model is

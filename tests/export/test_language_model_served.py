@@ -1,5 +1,6 @@
 """A language model as a SavedModel, with its caches in and out."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import tensorflow as tf
 
 import keras_attention as ka
 from keras_attention import export
+from keras_attention.export.language_signatures import LanguageSignatures
 
 sys.path.append(str(Path(__file__).parent.parent / "models"))
 
 from language_models import DECODERS  # noqa: E402
 from language_models import IDS  # noqa: E402
 from language_models import PROMPTS  # noqa: E402
+from language_models import language_model  # noqa: E402
 from language_models import log_probability  # noqa: E402
 from small_models import randomize  # noqa: E402
 
@@ -201,7 +204,9 @@ def test_score_is_that_of_the_whole_sequence(case):
 def test_the_example_of_the_guide_streams(case, monkeypatch, capsys):
     model, prompts, name, folder = case
     guide = (folder / "README.md").read_text()
-    assert "alignments" not in guide
+    assert "alignments" not in guide and "$max" not in guide
+    assert "the last 11 tokens" in guide
+    assert ("the last\n44 bytes" in guide) == (name == "text")
     example = guide[guide.index("one token at a time") :]
     example = example[example.index("```python") + 9 :]
     example = example[: example.index("```")]
@@ -243,3 +248,82 @@ def test_a_server_may_warm_up_on_nothing_but_an_empty_prompt(tmp_path):
         warm_up=export.WarmUp([""]),
     )
     assert (folder / "assets.extra" / "tf_serving_warmup_requests").is_file()
+
+
+def signatures_of(model, search=ka.Greedy(), length=4):  # noqa: B008 (frozen)
+    """The functions of a model, as they are, without a SavedModel."""
+    return LanguageSignatures(
+        model, search, STEPS, length, contextlib.nullcontext
+    )
+
+
+# One prompt of `ids`: with padding, BOS, and EOS and what comes after it.
+SAME = [[5, 4, 0, 0], [0, 0, 5, 4], [1, 5, 0, 4], [5, 4, 2, 7]]
+# And one of more ids than are read, of which the last are.
+LONG_SAME = [
+    [8, 3, 5, 4, 7, 9, 0, 0, 0],
+    [0, 0, 0, 0, 0, 5, 4, 7, 9],
+    [1, 6, 1, 5, 4, 7, 9, 2, 3],
+]
+
+
+def test_a_prompt_is_read_alike_wherever_its_padding_stands():
+    signatures = signatures_of(
+        language_model(), ka.Sample(temperature=3.0, seed=1)
+    )
+    for prompts, read in ((SAME, [5, 4, 0, 0]), (LONG_SAME, [5, 4, 7, 9])):
+        inputs = {"ids": tf.constant(prompts)}
+        found = signatures.read(inputs)["source"].numpy()
+        assert found.tolist() == [read] * len(prompts)
+        said = signatures.tokens(inputs)["ids"].numpy()
+        assert np.ptp(said, axis=0).max() == 0  # by the same random bits
+
+
+@pytest.mark.parametrize("unit", ["characters", "words"])
+def test_of_a_long_text_the_last_tokens_are_read(unit):
+    space = " " if unit == "words" else ""
+    text = space.join("abcdefgh")
+    vocabulary = ka.Vocabulary.build([text], unit)
+    model = ka.LanguageModel(
+        ka.DecoderOnlyTransformer(
+            len(vocabulary), 6, num_heads=2, num_layers=1
+        ),
+        vocabulary=vocabulary,
+    )
+    found = signatures_of(model).read({"text": tf.constant([text, "h", ""])})
+    names = vocabulary.token_strings(found["source"]).numpy().tolist()
+    assert names[0] == [b"e", b"f", b"g", b"h"]
+    assert found["source"].numpy()[1:, 1:].max() == 0
+    # What lies before the bytes that are read may be as long as it likes.
+    again = signatures_of(model).read({"text": tf.constant(["a" * 997 + text])})
+    assert (
+        again["source"].numpy().tolist() == found["source"][:1].numpy().tolist()
+    )
+
+
+def test_a_target_that_no_vocabulary_holds_fails_no_other():
+    signatures = signatures_of(language_model())
+    prompt, unknown = [5, 4], 3
+    rows = [[6, 99, 2], [6, -7, 2], [6, unknown, 2], [6, 2, 0]]
+    score = signatures.score(
+        {"ids": tf.constant([prompt] * 4), "target": tf.constant(rows)}
+    )["log_probability"].numpy()
+    np.testing.assert_allclose(score[:2], score[2], rtol=1e-6)
+    expected = log_probability(signatures.model, prompt, [6, 2])
+    np.testing.assert_allclose(score[3], expected, atol=1e-5)
+
+
+def test_a_long_prompt_leaves_room_for_all_that_follows():
+    model, length, prompt = language_model(), 9, [8, 3, 5, 4, 7, 9, 6, 12, 5, 4]
+    signatures = signatures_of(model, length=length)
+    step = signatures.encode({"ids": tf.constant([prompt])})
+    said = [5, 7, 4, 9, 6, 3, 8]
+    for token in said:
+        step = signatures.decode_step(
+            {"token": tf.constant([token]), **state_of(step)}
+        )
+    ids = [1, *prompt[-length:], *said]
+    expected = tf.nn.log_softmax(model(np.array([ids]))[0, -1])
+    np.testing.assert_allclose(
+        step["log_probabilities"][0, 2:], expected[2:], atol=1e-4
+    )

@@ -9,6 +9,7 @@ from keras_attention import files
 from keras_attention import validation
 from keras_attention.decoding import Beam
 from keras_attention.decoding.search import Search
+from keras_attention.decoding.search import check_search
 from keras_attention.export import guide
 from keras_attention.export import language_signatures as language
 from keras_attention.export import warm_up as warming
@@ -166,10 +167,7 @@ def _served(model, held):
 
 
 def _check_options(search, max_length, max_source_length, signatures):
-    if not isinstance(search, Search):
-        raise validation.invalid(
-            "search", "a Greedy(), Sample() or Beam() object", repr(search)
-        )
+    check_search(search)
     validation.check_positive_integer("max_length", max_length)
     validation.check_positive_integer("max_source_length", max_source_length)
     if isinstance(signatures, str) or not signatures:

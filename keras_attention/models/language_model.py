@@ -43,7 +43,9 @@ class LanguageModel(keras.Model):
             `DecoderOnlyTransformer` is one.
         max_length: the most tokens that `generate` makes, EOS counted.
         vocabulary: a `text.Vocabulary` or another tokenizer (as `Seq2Seq`
-            has them), for strings in and out; optional.
+            has them), for strings in and out; optional. To be streamed, what
+            it decodes the first ids to must begin what it decodes all to, but
+            for a U+FFFD at its end, which is half a character.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
     Call arguments:
@@ -139,7 +141,9 @@ class LanguageModel(keras.Model):
         """Generates what follows each prompt; the prompt is not repeated.
 
         A prompt is read in one pass, whatever the number of beams or samples.
-        A row's result does not depend on the others.
+        A row's result does not depend on the others. Constraints, such as
+        `NoRepeatNgram` and `RepetitionPenalty`, see what follows a prompt and
+        not the prompt: what it says may be said again.
 
         Args:
             prompts: a list of strings, or an integer array (batch,
@@ -207,7 +211,8 @@ class LanguageModel(keras.Model):
             them, and a character is not cut in two.
 
         Raises:
-            ValueError: if the search or the prompt is of another kind.
+            ValueError: if an argument is of another kind; and at the end, if
+                the tokenizer changed a text that was yielded.
         """
         forking.check_tensorflow()
         return self._generator.stream(

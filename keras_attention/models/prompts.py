@@ -12,9 +12,11 @@ from keras_attention.decoding import Beam
 from keras_attention.decoding import Decoded
 from keras_attention.decoding.loop import SearchLoop
 from keras_attention.decoding.search import Search
+from keras_attention.decoding.search import check_search
 from keras_attention.models import sources
 from keras_attention.models.generation import GeneratedTexts
 from keras_attention.models.generation import GeneratedTokens
+from keras_attention.models.generation import checked_row_seed
 from keras_attention.models.generation import checked_row_seeds
 from keras_attention.models.generation import decoded_texts
 from keras_attention.models.generation import graph_function
@@ -190,6 +192,7 @@ class PromptGenerator:
         row_seeds: Any,
     ) -> GeneratedTokens | GeneratedTexts:
         """See `LanguageModel.generate`."""
+        check_search(search)
         validation.check_positive_integer("batch_size", batch_size)
         max_length = self._max_length(max_length)
         ids, is_text = self._ids_of("prompts", prompts)
@@ -208,7 +211,7 @@ class PromptGenerator:
                 lambda: graph_function(run, rows.arrays, jit_compile),
             ),
             rows,
-            checked_row_seeds(row_seeds, len(rows)),
+            checked_row_seeds(row_seeds, len(rows), "prompts"),
             rows.batches(batch_size),
             jit_compile,
             verbose,
@@ -229,6 +232,8 @@ class PromptGenerator:
         row_seed: int,
     ) -> Iterator[Any]:
         """See `LanguageModel.stream`."""
+        check_search(search)
+        seeds = checked_row_seed(row_seed)
         max_length = self._max_length(max_length)
         count = getattr(search, "num_samples", 1)
         if isinstance(search, Beam) or count != 1:
@@ -242,10 +247,10 @@ class PromptGenerator:
         # Few lengths, so that few graphs are traced.
         missing = next_power_of_two(ids.shape[1]) - ids.shape[1]
         ids = np.pad(ids, ((0, 0), (0, missing)))
-        said = self._said(ids, search, max_length, jit_compile, row_seed)
+        said = self._said(ids, search, max_length, jit_compile, seeds)
         return _pieces(said, self.model.vocabulary) if is_text else said
 
-    def _said(self, ids, search, max_length, jit_compile, row_seed):
+    def _said(self, ids, search, max_length, jit_compile, seeds):
         """Yields the ids that follow a prompt, EOS too."""
         begin, advance = self.functions.get(
             ("stream", search, max_length, jit_compile),
@@ -253,7 +258,6 @@ class PromptGenerator:
                 self.model, search, max_length, jit_compile
             ),
         )
-        seeds = checked_row_seeds([row_seed], 1)
         carried, is_running = begin(ids, seeds), True
         while is_running:
             carried, token, is_running = advance(carried, seeds)
@@ -276,29 +280,23 @@ class PromptGenerator:
                     f"`{name}` must be ids where the model has no vocabulary. "
                     "Received: strings. Give it one with `set_vocabularies`."
                 )
-            if not texts:
-                return np.zeros((0, 1), "int32"), True
-            return np.asarray(vocabulary.encode(texts)), True
-        ids = sources.ids_of(prompts, name)
+            prompts = np.asarray(vocabulary.encode(texts)) if texts else []
         size = self.model.decoder.vocabulary_size
-        if ids.min(initial=0) < 0 or ids.max(initial=0) >= size:
-            raise validation.invalid(
-                name,
-                f"ids from 0 to {size - 1}",
-                f"ids from {ids.min()} to {ids.max()}",
-            )
-        return ids, False
+        return sources.ids_of(prompts, name, size), texts is not None
 
 
 def _batch_of_one(prompt):
     if isinstance(prompt, (str, bytes)):
         return [prompt]
-    ids = np.asarray(prompt)
+    try:
+        ids = np.asarray(prompt)
+    except ValueError:  # lists of different lengths
+        ids = np.array(None)
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise validation.invalid(
             "prompt", "one string or the ids of one, (length,)", repr(prompt)
         )
-    return ids[None].astype("int32")
+    return ids[None]
 
 
 def _step_functions(model, search, max_length, jit_compile):
@@ -327,6 +325,9 @@ def _pieces(said, vocabulary):
 
     A tokenizer of bytes may need several ids for one character: until they
     are there, its text ends in U+FFFD, and is held back.
+
+    Raises:
+        ValueError: at the end, if a piece that was yielded is no part of it.
     """
     ids, shown = [], ""
     for token in said:
@@ -336,5 +337,13 @@ def _pieces(said, vocabulary):
             if text != shown:
                 yield text[len(shown) :]
             shown = text
+    if not text.startswith(shown):
+        raise validation.invalid(
+            "vocabulary",
+            "a tokenizer whose text of the first ids begins that of all, to be "
+            "streamed",
+            f"one that decodes to {text!r} after {shown!r}",
+            "Use `generate`.",
+        )
     if text != shown:
         yield text[len(shown) :]

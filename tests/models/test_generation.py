@@ -105,3 +105,16 @@ def test_row_seeds_tell_samples_apart_whatever_the_batch():
     assert len(np.unique(by_index, axis=0)) > 1
     with pytest.raises(ValueError, match="one integer for each of the 5"):
         model.generate(source, search, row_seeds=[1, 2])
+
+
+def test_what_int32_cannot_hold_is_refused():
+    model = ka.Seq2Seq(ka.RNNEncoder(11, 3), ka.RNNDecoder(13, 5), 7)
+    for source in ([[2**32 + 5]], [[2**63 + 5]]):
+        with pytest.raises(ValueError, match="`source` must be ids from 0 to"):
+            model.generate(np.array(source))
+    for seed in (None, "a", 1.7, 2**40):
+        with pytest.raises(ValueError, match="`row_seeds` must be integers"):
+            model.generate([[5]], row_seeds=[seed])
+    for source in ([[5]], []):
+        with pytest.raises(ValueError, match="`search` must be a Greedy"):
+            model.generate(source, [])

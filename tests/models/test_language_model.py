@@ -275,7 +275,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="`prompts` must be a list of"):
         model.generate("abc")
     with pytest.raises(
-        ValueError, match=f"`prompts` must be ids from 0 to {12}"
+        ValueError, match=f"`prompts` must be ids from 0 to {IDS - 1}"
     ):
         model.generate([[5, IDS]])
     with pytest.raises(ValueError, match="`prompt` must be one string or"):
@@ -320,3 +320,81 @@ def test_rows_begin_in_a_cache_no_wider_than_the_prompt(kind, width):
         np.testing.assert_allclose(
             *map(ops.convert_to_numpy, (found[row], expected)), atol=1e-5
         )
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([[2**32 + 5]], f"ids from 0 to {IDS - 1}.*to {2**32 + 5}"),
+        ([[2**63 + 5]], f"ids from 0 to {IDS - 1}.*to {2**63 + 5}"),
+        ([[-(2**32) + 5]], f"ids from 0 to {IDS - 1}.*from {-(2**32) + 5}"),
+    ],
+)
+def test_an_id_that_int32_cannot_hold_is_no_other_id(prompts, message):
+    model = language_model(max_length=STEPS)
+    with pytest.raises(ValueError, match="`prompts` must be " + message):
+        model.generate(np.array(prompts))
+    with pytest.raises(ValueError, match="`prompt` must be " + message):
+        model.stream(np.array(prompts[0]))
+
+
+@pytest.mark.parametrize("search", [None, ka.Greedy, [], "greedy"])
+def test_what_is_no_search_is_refused_at_once(search):
+    model = language_model(max_length=STEPS)
+    message = r"`search` must be a Greedy\(\), Sample\(\) or Beam\(\)"
+    for prompts in ([[5]], []):
+        with pytest.raises(ValueError, match=message):
+            model.generate(prompts, search)
+    with pytest.raises(ValueError, match=message):
+        model.stream([5], search)
+
+
+@pytest.mark.parametrize("seed", [None, "a", 1.7, 2**40, True, [[1], [2, 3]]])
+def test_a_row_seed_is_an_integer_of_32_bits(seed):
+    model = language_model(max_length=STEPS)
+    with pytest.raises(ValueError, match="`row_seed` must be an integer from"):
+        model.stream([5], row_seed=seed)
+    for seeds in ([seed], seed):
+        if seeds is not None:  # the indices
+            with pytest.raises(
+                ValueError, match="`row_seeds` must be .*integer"
+            ):
+                model.generate([[5]], row_seeds=seeds)
+
+
+def test_prompts_without_an_id_and_of_many_lengths():
+    model = language_model(max_length=STEPS)
+    empty = model.generate([[0], [0]]).tokens
+    for prompts in ([[], []], np.zeros((2, 0))):
+        np.testing.assert_array_equal(model.generate(prompts).tokens, empty)
+    with pytest.raises(ValueError, match="`prompt` must be one string or"):
+        model.stream([[1], [2, 3]])
+    with pytest.raises(ValueError, match="each of the 1 prompts"):
+        model.generate([[5]], row_seeds=[1, 2])
+
+
+class Rewriting(Bytes):
+    """A tokenizer that tidies up: no space before a full stop."""
+
+    def decode(self, ids):
+        texts = super().decode(ids)
+        tidy = [text.replace(b" .", b".") for text in texts.ravel()]
+        return np.array(tidy, object).reshape(texts.shape)
+
+
+@pytest.mark.parametrize(("text", "is_stable"), [("a.a", True), ("a .", False)])
+def test_a_stream_says_so_where_its_text_was_rewritten(
+    text, is_stable, monkeypatch
+):
+    model = ka.LanguageModel(
+        ka.DecoderOnlyTransformer(260, 6, num_heads=2), vocabulary=Rewriting()
+    )
+    said = [byte + 4 for byte in text.encode()] + [2]
+    monkeypatch.setattr(model._generator, "_said", lambda *_: iter(said))
+    pieces, stream = [], model.stream("x")
+    if is_stable:
+        assert list(stream) == list(text)
+        return
+    with pytest.raises(ValueError, match="`vocabulary` must be a tokenizer wh"):
+        pieces += stream
+    assert all(pieces)

@@ -35,6 +35,11 @@ def has_rows(decoder: Any) -> bool:
     return hasattr(decoder, "start_rows") and hasattr(decoder, "step_rows")
 
 
+def room(max_source_length: int, max_length: int) -> int:
+    """Returns the number of positions of BOS, a prompt and what follows."""
+    return 1 + max_source_length + max_length
+
+
 class LanguageSignatures(TracedSignatures):
     """The functions of a `LanguageModel`, each from a dict to a dict.
 
@@ -169,7 +174,7 @@ class LanguageSignatures(TracedSignatures):
     @property
     def _room(self):
         """How many positions the caches of a row keep."""
-        return self.max_source_length + 1 + self.max_length
+        return room(self.max_source_length, self.max_length)
 
     def _state_specs(self):
         """Returns shape and dtype of each tensor of a row's state, by name."""

@@ -25,6 +25,7 @@ from keras_attention.models import LanguageModel
 from keras_attention.models import Seq2Seq
 from keras_attention.models import vocabularies
 from keras_attention.models.finite import check_finite
+from keras_attention.models.parts import check_positions
 
 # Only a folder that holds it is ever replaced.
 MARKER_FILES = (SAVED_MODEL,)
@@ -111,10 +112,11 @@ def export_saved_model(
         The folder, a `pathlib.Path`.
 
     Raises:
-        ValueError: if an argument is out of range, the folder may not be
-            written, a weight is NaN, infinite or beyond the range of
-            float16, or the model holds an operation that a server without
-            XLA, GPU or Python cannot run.
+        ValueError: if an argument is out of range, or lengths are beyond the
+            positions of encoder or decoder; if the folder may not be written;
+            if a weight is NaN, infinite or beyond the range of float16; or if
+            the model holds an operation that a server without XLA, GPU or
+            Python cannot run.
 
     Example:
 
@@ -135,6 +137,7 @@ def export_saved_model(
     if max_length is None:
         max_length = model.max_length
     _check_options(search, max_length, max_source_length, signatures)
+    _check_positions(model, max_length, max_source_length)
     signatures = _offered_by(model, signatures)
     _check_warm_up(vocabularies.of(model), warm_up)
     folder = pathlib.Path(folder)
@@ -176,6 +179,20 @@ def _check_options(search, max_length, max_source_length, signatures):
         )
     for name in signatures:
         validation.check_choice("signatures", name, NAMES)
+
+
+def _check_positions(model, max_length, max_source_length):
+    reason = f"max_length={max_length}"
+    if isinstance(model, LanguageModel):
+        reason = f"max_source_length={max_source_length} and {reason}"
+        count = language.room(max_source_length, max_length)
+        check_positions("decoder", model.decoder, count, f"BOS, {reason}")
+        return
+    check_positions("decoder", model.decoder, max_length, reason)
+    if model.encoder_facts.keeps_length:
+        count = model.source_signature.shape[0] or max_source_length
+        reason = f"max_source_length={max_source_length}"
+        check_positions("encoder", model.encoder, count, reason)
 
 
 def _offered_by(model, signatures):

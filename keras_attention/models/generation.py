@@ -17,6 +17,7 @@ from keras_attention.decoding import decode
 from keras_attention.decoding.search import Search
 from keras_attention.decoding.search import check_search
 from keras_attention.models import sources
+from keras_attention.models.parts import check_positions
 from keras_attention.models.source_rows import SourceRows
 from keras_attention.models.source_rows import padded_rows
 from keras_attention.models.source_rows import source_rows
@@ -95,6 +96,7 @@ class BatchGenerator:
         rows = source_rows(
             self.model.encoder_facts, source, source_mask, initial_state
         )
+        self._check_positions(rows, max_length)
         run = self._function(search, max_length, rows, jit_compile)
         result = run_batches(
             run,
@@ -121,6 +123,17 @@ class BatchGenerator:
 
     def _writes_text(self):
         return self.model.target_vocabulary is not None
+
+    def _check_positions(self, rows, max_length):
+        source = rows.arrays["source"]
+        if len(rows) and source.ndim > 1:
+            longest = source.shape[1]
+            if rows.lengths is not None and rows.keeps_length:
+                longest = rows.lengths.max()
+            reason = f"a source of {longest} positions"
+            check_positions("encoder", self.model.encoder, longest, reason)
+        reason = f"max_length={max_length}"
+        check_positions("decoder", self.model.decoder, max_length, reason)
 
     def _count_of_ids(self):
         size = getattr(self.model.encoder, "vocabulary_size", None)

@@ -40,7 +40,8 @@ class LanguageModel(keras.Model):
             padding; `step(tokens, state, index, ancestors) -> logits, state,
             None`, where `index` counts from the end of the prompt; and
             `reorder(state, parents) -> state`, as `decoding.decode` says.
-            `DecoderOnlyTransformer` is one.
+            `DecoderOnlyTransformer` is one. `max_positions`, if it has that,
+            is how many positions it tells apart, BOS counted.
         max_length: the most tokens that `generate` makes, EOS counted.
         vocabulary: a `text.Vocabulary` or another tokenizer (as `Seq2Seq`
             has them), for strings in and out; optional. To be streamed, what
@@ -172,8 +173,9 @@ class LanguageModel(keras.Model):
             is no source.
 
         Raises:
-            ValueError: if strings come without a vocabulary, or ids are not
-                of the vocabulary.
+            ValueError: if strings come without a vocabulary, ids are not of
+                the vocabulary, or prompt and `max_length` need more positions
+                than the decoder has.
         """
         forking.check_tensorflow()
         return self._generator.generate(

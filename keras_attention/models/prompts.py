@@ -23,6 +23,7 @@ from keras_attention.models.generation import graph_function
 from keras_attention.models.generation import no_tokens
 from keras_attention.models.generation import run_batches
 from keras_attention.models.generation import without_specials
+from keras_attention.models.parts import check_positions
 from keras_attention.models.source_rows import SourceRows
 from keras_attention.models.source_rows import lengths_of
 from keras_attention.models.source_rows import next_power_of_two
@@ -196,6 +197,7 @@ class PromptGenerator:
         validation.check_positive_integer("batch_size", batch_size)
         max_length = self._max_length(max_length)
         ids, is_text = self._ids_of("prompts", prompts)
+        self._check_positions(ids, max_length)
         rows = SourceRows(
             {"source": ids}, lengths_of(ids != PAD_ID), keeps_length=False
         )
@@ -244,6 +246,7 @@ class PromptGenerator:
                 repr(search),
             )
         ids, is_text = self._ids_of("prompt", _batch_of_one(prompt))
+        self._check_positions(ids, max_length)
         # Few lengths, so that few graphs are traced.
         missing = next_power_of_two(ids.shape[1]) - ids.shape[1]
         ids = np.pad(ids, ((0, 0), (0, missing)))
@@ -267,6 +270,19 @@ class PromptGenerator:
         if max_length is None:
             max_length = self.model.max_length
         return validation.check_positive_integer("max_length", max_length)
+
+    def _check_positions(self, ids, max_length):
+        if getattr(self.model.decoder, "max_positions", None) is None:
+            return
+        is_real = ops.convert_to_numpy(without_marks(ids)) != PAD_ID
+        longest = is_real.sum(axis=1).max(initial=0)
+        # BOS comes before the prompt, and the last id is never read.
+        check_positions(
+            "decoder",
+            self.model.decoder,
+            longest + max_length,
+            f"a prompt of {longest} ids and max_length={max_length}",
+        )
 
     def _ids_of(self, name, prompts):
         """Returns the ids of prompts, and whether they are strings."""

@@ -82,6 +82,14 @@ class TransformerPart:
         """The last normalisation, or None; in weight files as `blocks`."""
         return self.stack.normalization
 
+    @property
+    def max_positions(self) -> int | None:
+        """How many positions it tells apart; None for any number."""
+        inside = getattr(self.attention_options, "position", None)
+        positions = self.position, inside
+        found = [getattr(p, "max_positions", None) for p in positions]
+        return min((most for most in found if most is not None), default=None)
+
     def _embed(self, tokens: Any) -> Any:
         """Returns embeddings times sqrt(units): Vaswani et al. 2017, 3.4."""
         return self.embedding(tokens) * self.units**0.5

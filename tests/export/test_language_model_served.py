@@ -327,3 +327,16 @@ def test_a_long_prompt_leaves_room_for_all_that_follows():
     np.testing.assert_allclose(
         step["log_probabilities"][0, 2:], expected[2:], atol=1e-4
     )
+
+
+def test_no_request_may_reach_past_a_learned_table(tmp_path):
+    learned = ka.LearnedPositionalEncoding(10)
+    options = {"units": 6, "num_heads": 2, "position": learned}
+    model = ka.LanguageModel(ka.DecoderOnlyTransformer(IDS, **options), STEPS)
+    with pytest.raises(ValueError, match="`decoder` must have 11 positions"):
+        export.export_saved_model(model, tmp_path / "1", max_source_length=3)
+    model = ka.Seq2Seq(
+        ka.TransformerEncoder(IDS, **options), ka.RNNDecoder(IDS, 5), STEPS
+    )
+    with pytest.raises(ValueError, match="`encoder` must have 11 positions"):
+        export.export_saved_model(model, tmp_path / "1", max_source_length=11)

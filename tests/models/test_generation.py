@@ -118,3 +118,20 @@ def test_what_int32_cannot_hold_is_refused():
     for source in ([[5]], []):
         with pytest.raises(ValueError, match="`search` must be a Greedy"):
             model.generate(source, [])
+
+
+def test_no_source_and_no_target_reaches_past_a_learned_table():
+    parts = (
+        part(11, 6, num_heads=2, position=ka.LearnedPositionalEncoding(size))
+        for part, size in (
+            (ka.TransformerEncoder, 3),
+            (ka.TransformerDecoder, 5),
+        )
+    )
+    model = ka.Seq2Seq(*parts, max_length=5)
+    found = model.generate([[5, 4, 2, 0], [2, 0, 0, 0]])
+    assert found.tokens.shape == (2, 1, 5)
+    with pytest.raises(ValueError, match="`encoder` must have 4 positions for"):
+        model.generate([[5, 4, 6, 2]])
+    with pytest.raises(ValueError, match="`decoder` must have 6 positions for"):
+        model.generate([[5, 4, 2]], max_length=6)

@@ -398,3 +398,24 @@ def test_a_stream_says_so_where_its_text_was_rewritten(
     with pytest.raises(ValueError, match="`vocabulary` must be a tokenizer wh"):
         pieces += stream
     assert all(pieces)
+
+
+def test_no_prompt_reaches_past_a_learned_table():
+    decoder = ka.DecoderOnlyTransformer(
+        IDS, 6, num_heads=2, position=ka.LearnedPositionalEncoding(9)
+    )
+    model = ka.LanguageModel(decoder, max_length=128)
+    longest = [0, 1, 5, 4, 7, 2, 9]  # 3 ids are read
+    assert model.generate([longest], max_length=6).tokens.shape == (1, 1, 6)
+    for ask in (
+        lambda: model.generate([longest, [5] * 7], max_length=3),
+        lambda: model.stream([5] * 7, max_length=3),
+    ):
+        with pytest.raises(
+            ValueError, match="`decoder` must have 10 positions for a prompt o"
+        ):
+            ask()
+    with pytest.raises(
+        ValueError, match="a prompt of 1 ids and max_length=128"
+    ):
+        model.generate([[5]])

@@ -8,6 +8,7 @@ from keras_attention import validation
 from keras_attention.layers import AttentionOptions
 from keras_attention.layers import PositionalEncoding
 from keras_attention.layers import TransformerStack
+from keras_attention.layers.positions.position import checked_any_position
 from keras_attention.layers.transformer.options import joined_options
 from keras_attention.layers.transformer.options import objects_of
 
@@ -44,7 +45,7 @@ class TransformerPart:
         )
         self.activation = keras.activations.get(activation)
         self.normalize_first = normalize_first
-        self.position = position
+        self.position = checked_any_position(position)
         self.attention_options = attention_options
         self.flash_attention = flash_attention
         self._options = joined_options(attention_options, flash_attention, None)

@@ -419,3 +419,29 @@ def test_no_prompt_reaches_past_a_learned_table():
         ValueError, match="a prompt of 1 ids and max_length=128"
     ):
         model.generate([[5]])
+
+
+def test_a_window_is_a_ring_that_a_long_prompt_goes_round():
+    model, prompt = language_model("window"), [5, 4, 7, 9, 6, 8, 3, 5, 12, 4, 7]
+    found = model.generate([prompt], ka.Greedy(**LONG), max_length=STEPS)
+    expected = said_one_by_one(model, prompt, STEPS)
+    assert found.tokens[0, 0].tolist() == expected
+    score = log_probability(model, prompt, expected)
+    np.testing.assert_allclose(found.scores[0, 0], score, atol=1e-4)
+
+
+@pytest.mark.tensorflow_only
+def test_a_stream_traces_a_graph_for_few_lengths_and_anew_once_compiled():
+    model = language_model("recurrent", max_length=3)
+    search = ka.Greedy(constraints=[MinLength(3)])
+    lengths = 5, 6, 7
+    for length in lengths:
+        ids = [5, 4, 7, 9, 6, 8, 3][:length]
+        expected = model.generate([ids], search).tokens[0, 0].tolist()
+        assert list(model.stream(ids, search)) == expected
+        assert list(model.stream(ids, search, jit_compile=True)) == expected
+    functions = model._generator.functions
+    begin, _ = functions.get(("stream", search, 3, False), list)
+    assert begin.experimental_get_tracing_count() == 1
+    model.compile()
+    assert functions.get(("stream", search, 3, False), list) == []

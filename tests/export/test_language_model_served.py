@@ -152,13 +152,10 @@ def test_no_state_of_a_client_fails_the_others(case):
     )
     token = tf.constant([5, 7, 4, 9], tf.int32)
     right = loaded["decode_step"](token=token, **state)
-    wild = {**state, "position": tf.constant([-7, 2**30, 99, 0], tf.int32)}
-    wild["position"] = tf.concat(
-        [wild["position"][:3], state["position"][3:]], axis=0
-    )
-    wild["ids"] = tf.concat(
-        [tf.fill([3, STEPS], 2**20), state["ids"][3:]], axis=0
-    )
+    wild = {"position": tf.constant([-7, 2**30, 99], tf.int32)}
+    wild["ids"] = tf.fill([3, STEPS], 2**20)
+    wild = {n: tf.concat([t, state[n][3:]], axis=0) for n, t in wild.items()}
+    wild = {**state, **wild}
     wild_token = tf.constant([-1, IDS, 2**30, 9], tf.int32)
     found = loaded["decode_step"](token=wild_token, **wild)
     np.testing.assert_allclose(
@@ -340,3 +337,23 @@ def test_no_request_may_reach_past_a_learned_table(tmp_path):
     )
     with pytest.raises(ValueError, match="`encoder` must have 11 positions"):
         export.export_saved_model(model, tmp_path / "1", max_source_length=11)
+
+
+def test_a_sample_and_a_score_of_ids_are_served(tmp_path):
+    model = language_model(max_length=STEPS)
+    folder = export.export_saved_model(
+        model,
+        tmp_path / "1",
+        ka.Sample(temperature=3.0, num_samples=3, seed=1),
+        max_source_length=4,
+        signatures=["tokens", "score"],
+    )
+    loaded = tf.saved_model.load(str(folder)).signatures
+    said = loaded["tokens"](ids=tf.constant(LONG_SAME))["ids"].numpy()
+    assert np.ptp(said, axis=0).max() == 0 and np.ptp(said, axis=1).max() > 0
+    found = loaded["score"](
+        ids=tf.constant(LONG_SAME), target=tf.constant(said[:, 0])
+    )["score"]
+    target = said[0, 0][said[0, 0] != 0]
+    expected = log_probability(model, [5, 4, 7, 9], target)
+    np.testing.assert_allclose(found, [expected] * 3, atol=1e-4)

@@ -17,6 +17,7 @@ from small_models import run
 import keras_attention as ka
 from keras_attention.decoding import MinLength
 from keras_attention.decoding import Suppress
+from keras_attention.layers import AttentionOptions
 from keras_attention.models import GeneratedTexts
 from keras_attention.models.prompts import AfterPrompt
 from keras_attention.models.prompts import aligned
@@ -445,3 +446,13 @@ def test_a_stream_traces_a_graph_for_few_lengths_and_anew_once_compiled():
     assert begin.experimental_get_tracing_count() == 1
     model.compile()
     assert functions.get(("stream", search, 3, False), list) == []
+
+
+def test_the_options_of_attention_are_saved(tmp_path):
+    model = language_model("window")
+    model.save_folder(tmp_path / "folder")
+    other = ka.load(tmp_path / "folder")
+    options = model.decoder.attention_options
+    assert other.decoder.attention_options == options != AttentionOptions()
+    found, expected = other(PROMPTS), model(PROMPTS)
+    np.testing.assert_array_equal(*map(ops.convert_to_numpy, (found, expected)))

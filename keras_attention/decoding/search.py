@@ -5,6 +5,7 @@ travels to the command line or an exported model. `decode` runs it.
 """
 
 import dataclasses
+from typing import Any
 
 from keras_attention import validation
 
@@ -178,3 +179,12 @@ def _check_share(name, value):
 def _check_at_least_zero(name, value):
     if not (_is_number(value) and 0 <= value < float("inf")):
         raise validation.invalid(name, "a number of at least 0", repr(value))
+
+
+def check_search(search: Any) -> Search:
+    """Returns `search` if it is an object that says what to search for."""
+    if not isinstance(search, Search):
+        raise validation.invalid(
+            "search", "a Greedy(), Sample() or Beam() object", repr(search)
+        )
+    return search

@@ -35,12 +35,32 @@ def cut_to_bytes(texts: Any, limit: int) -> Any:
         limit: integer, at least 4.
     """
     start = tf.minimum(limit - 3, tf.strings.length(texts))  # (B,)
+    # The last of 4 bytes from there is the first one that is cut off: how
+    # many before it belong to the character that the cut would break?
+    inside = _continuing_bytes(texts, start, reverse=True)
+    return tf.strings.substr(texts, tf.zeros_like(inside), limit - inside)
+
+
+def cut_to_last_bytes(texts: Any, limit: int) -> Any:
+    """Cuts the beginning off, so that each text has at most `limit` bytes.
+
+    Args:
+        texts: string tensor `(batch,)`; it may hold broken UTF-8.
+        limit: integer, at least 4.
+    """
+    start = tf.maximum(tf.strings.length(texts) - limit, 0)  # (B,)
+    inside = _continuing_bytes(texts, start)
+    start += tf.where(start > 0, inside, 0)
+    return tf.strings.substr(texts, start, tf.fill(tf.shape(start), limit))
+
+
+def _continuing_bytes(texts, start, reverse=False):
+    """How many of 4 bytes from `start` on, or back, go on with a character.
+
+    All 4 are no UTF-8, and count as none.
+    """
     around = tf.strings.substr(texts, start, tf.fill(tf.shape(start), 4))
-    # The last of these 4 bytes is the first one that is cut off.
     around = tf.io.decode_raw(around, tf.uint8, fixed_length=4)  # (B, 4)
     continues = tf.cast(around & 0b1100_0000 == 0b1000_0000, tf.int32)
-    # How many bytes before the cut belong to the character that it would
-    # break; 4 in a row are no UTF-8.
-    inside = tf.math.cumprod(continues, axis=1, reverse=True)
-    inside = tf.reduce_sum(inside, axis=1) % 4  # (B,)
-    return tf.strings.substr(texts, tf.zeros_like(inside), limit - inside)
+    inside = tf.math.cumprod(continues, axis=1, reverse=reverse)
+    return tf.reduce_sum(inside, axis=1) % 4  # (B,)

@@ -249,20 +249,45 @@ $show_said
 ```
 """
 
+LANGUAGE_LENGTH = """\
+Of a longer prompt than
+  $max_source_length tokens the last ones are read."""
 LANGUAGE_READING = """\
 What follows a prompt is answered, and the prompt is not repeated. Padding may
-stand before the ids of a prompt or after them.
+stand before the ids of a prompt or after them; it is not counted, nor is the
+beginning (id 1).
 
 No prompt of a request changes the answer to another."""
+LANGUAGE_TEXT_READING = """\
+What follows a prompt is answered, and the prompt is not repeated.
+`target_tokens` are empty where a shorter text is padded.
+
+Any text has an answer. Bytes that are not UTF-8 are read as U+FFFD and
+characters the model does not know as unknown. No prompt of a request changes
+the answer to another."""
 LANGUAGE_LIMITS = """\
-Of a prompt $max_source_length tokens are read, and $max_length of what
-follows. What is beyond is left out without an error, which would fail the
-requests that a server has joined with it."""
+Of a prompt the last $max_source_length tokens are read, since what comes last
+matters most to what follows, and of a target of `score` the first $max_length.
+What is beyond is left out without an error, which would fail the requests that
+a server has joined with it."""
+LANGUAGE_TEXT_LIMITS = (
+    LANGUAGE_LIMITS
+    + """
+A long text costs no more than one of the greatest length: of a prompt the last
+$source_bytes bytes are read ($bytes_per_token for each token) and of the
+target of `score` the first $target_bytes."""
+)
 
 # By the kind of model; they take the place of what is said of sources.
 SEQ2SEQ = {"streaming": STREAMING}
 LANGUAGE_MODEL = {
     "streaming": LANGUAGE_STREAMING,
+    "longest_source": LANGUAGE_LENGTH,
     "reading": LANGUAGE_READING,
     "limits": LANGUAGE_LIMITS,
+}
+LANGUAGE_MODEL_OF_TEXT = {
+    **LANGUAGE_MODEL,
+    "reading": LANGUAGE_TEXT_READING,
+    "limits": LANGUAGE_TEXT_LIMITS,
 }

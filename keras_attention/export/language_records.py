@@ -3,13 +3,12 @@
 from typing import Any
 
 from keras_attention.decoding.search import Search
+from keras_attention.export import records
 from keras_attention.export.records import BATCH
-from keras_attention.export.records import COMPILED
 from keras_attention.export.records import SOURCE_LENGTH
 from keras_attention.export.records import TARGET_LENGTH
 from keras_attention.export.records import SignatureRecord
 from keras_attention.export.records import TensorRecord
-from keras_attention.export.records import hypotheses_of
 
 
 def language_records_of(
@@ -28,17 +27,9 @@ def language_records_of(
     ids = TensorRecord("ids", "int32", (BATCH, SOURCE_LENGTH))
     text = TensorRecord("text", "string", (BATCH,))
     prompt = text if writes_text else ids
-    target = TensorRecord("target", "int32", (BATCH, TARGET_LENGTH))
-    if writes_text:
-        target = TensorRecord("target", "string", (BATCH,))
-    score, log_probability = (
-        TensorRecord(name, "float32", (BATCH,))
-        for name in ("score", "log_probability")
-    )
     said = TensorRecord("ids", "int32", (BATCH, max_length))
-    best = (text if writes_text else said, score)
-    count = hypotheses_of(search)
-    several = _several_records(writes_text, count, max_length)
+    best = records.best_records(writes_text, max_length)
+    count = records.hypotheses_of(search)
     rows = tuple(
         TensorRecord(name, dtype.name, (BATCH, *shape))
         for name, (shape, dtype) in state.items()
@@ -51,33 +42,27 @@ def language_records_of(
         *([text] if writes_text else []),
     )
     token = TensorRecord("token", "int32", (BATCH,))
-    records = (
+    n_best = _n_best_records(writes_text, count, max_length)
+    target = records.target_record(writes_text)
+    found = (
         ("serving_default", (prompt,), best),
-        ("n_best", (prompt,), several["n_best"]),
-        ("tokens", (ids,), several["tokens"]),
-        ("score", (prompt, target), (score, log_probability)),
+        ("n_best", (prompt,), n_best),
+        ("tokens", (ids,), records.tokens_records(count, max_length)),
+        ("score", (prompt, target), records.SCORES),
         ("encode", (prompt,), step),
         ("decode_step", (token, said, *rows), step),
-        (COMPILED, (prompt,), best),
+        (records.COMPILED, (prompt,), best),
     )
-    return {record[0]: SignatureRecord(*record) for record in records}
+    return {record[0]: SignatureRecord(*record) for record in found}
 
 
-def _several_records(writes_text, count, max_length):
-    """Returns the outputs of `n_best` and `tokens`."""
+def _n_best_records(writes_text, count, max_length):
     axes = (BATCH, count)
-    ids = TensorRecord("ids", "int32", (*axes, max_length))
-    n_best = (TensorRecord("score", "float32", axes),)
-    if writes_text:
-        n_best += (
-            TensorRecord("text", "string", axes),
-            TensorRecord("target_tokens", "string", (*axes, TARGET_LENGTH)),
-        )
-    else:
-        n_best += (ids,)
-    tokens = (
-        ids,
-        TensorRecord("scores", "float32", axes),
-        TensorRecord("lengths", "int32", axes),
+    score = TensorRecord("score", "float32", axes)
+    if not writes_text:
+        return score, TensorRecord("ids", "int32", (*axes, max_length))
+    return (
+        score,
+        TensorRecord("text", "string", axes),
+        TensorRecord("target_tokens", "string", (*axes, TARGET_LENGTH)),
     )
-    return {"n_best": n_best, "tokens": tokens}

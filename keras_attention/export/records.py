@@ -51,6 +51,13 @@ class TensorRecord:
         return f"`{self.name}` {self.dtype} ({', '.join(map(str, self.axes))})"
 
 
+# Outputs of `score`.
+SCORES = (
+    TensorRecord("score", "float32", (BATCH,)),
+    TensorRecord("log_probability", "float32", (BATCH,)),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class SignatureRecord:
     """Name, inputs and outputs of a signature."""
@@ -71,27 +78,16 @@ def records_of(
         max_length: the longest target, EOS counted.
     """
     source, ids = source_records(model), ids_records(model)
-    best = best_records(model, max_length)
+    writes_text = model.target_vocabulary is not None
+    best = best_records(writes_text, max_length)
     count = hypotheses_of(search)
-    targets = (BATCH, count, max_length)
-    numbers = (
-        TensorRecord("scores", "float32", (BATCH, count)),
-        TensorRecord("lengths", "int32", (BATCH, count)),
-    )
     encoded = encoded_records(model)
     said = TensorRecord("ids", "int32", (BATCH, "length"))
     records = (
         ("serving_default", source, best),
         ("n_best", source, n_best_records(model, count, max_length)),
-        ("tokens", ids, (TensorRecord("ids", "int32", targets), *numbers)),
-        (
-            "score",
-            (*source, target_record(model)),
-            tuple(
-                TensorRecord(name, "float32", (BATCH,))
-                for name in ("score", "log_probability")
-            ),
-        ),
+        ("tokens", ids, tokens_records(count, max_length)),
+        ("score", (*source, target_record(writes_text)), SCORES),
         ("encode", source, encoded),
         ("decode_step", (*encoded, said), step_records(model)),
         (COMPILED, source, best),
@@ -146,19 +142,29 @@ def source_mask_record() -> TensorRecord:
     return TensorRecord("source_mask", "bool", (BATCH, SOURCE_LENGTH))
 
 
-def target_record(model: Seq2Seq) -> TensorRecord:
+def target_record(writes_text: bool) -> TensorRecord:
     """The target that `score` is given."""
-    if model.target_vocabulary is None:
+    if not writes_text:
         return TensorRecord("target", "int32", (BATCH, TARGET_LENGTH))
     return TensorRecord("target", "string", (BATCH,))
 
 
-def best_records(model: Seq2Seq, max_length: int) -> tuple[TensorRecord, ...]:
+def best_records(
+    writes_text: bool, max_length: int
+) -> tuple[TensorRecord, ...]:
     """Outputs of a signature that gives the best target."""
-    score = TensorRecord("score", "float32", (BATCH,))
-    if model.target_vocabulary is None:
-        return TensorRecord("ids", "int32", (BATCH, max_length)), score
-    return TensorRecord("text", "string", (BATCH,)), score
+    if not writes_text:
+        return TensorRecord("ids", "int32", (BATCH, max_length)), SCORES[0]
+    return TensorRecord("text", "string", (BATCH,)), SCORES[0]
+
+
+def tokens_records(count: int, max_length: int) -> tuple[TensorRecord, ...]:
+    """Outputs of `tokens`, for this number of hypotheses."""
+    return (
+        TensorRecord("ids", "int32", (BATCH, count, max_length)),
+        TensorRecord("scores", "float32", (BATCH, count)),
+        TensorRecord("lengths", "int32", (BATCH, count)),
+    )
 
 
 def n_best_records(

@@ -9,6 +9,7 @@ from keras_attention import files
 from keras_attention import validation
 from keras_attention.decoding import Beam
 from keras_attention.decoding.search import Search
+from keras_attention.decoding.search import check_search
 from keras_attention.export import guide
 from keras_attention.export import language_signatures as language
 from keras_attention.export import warm_up as warming
@@ -24,6 +25,7 @@ from keras_attention.models import LanguageModel
 from keras_attention.models import Seq2Seq
 from keras_attention.models import vocabularies
 from keras_attention.models.finite import check_finite
+from keras_attention.models.parts import check_positions
 
 # Only a folder that holds it is ever replaced.
 MARKER_FILES = (SAVED_MODEL,)
@@ -73,7 +75,9 @@ def export_saved_model(
     `encode` reads a prompt and says what may come first; `decode_step` takes
     the id chosen, the position of each row and the keys and values of all
     before, and returns them with one more, so that a client that shows each
-    token at once waits for one position alone.
+    token at once waits for one position alone. A prompt longer than
+    `max_source_length` loses its beginning, text or ids: what comes last
+    matters most to what follows. Padding, BOS and EOS are not counted.
 
     All but `compiled` run on any server. Any text has an answer: what is
     longer than `max_source_length` is cut, broken UTF-8 reads as U+FFFD, what
@@ -91,7 +95,8 @@ def export_saved_model(
         max_length: longest target, EOS counted. Defaults to the model's.
         max_source_length: longest source in tokens, EOS counted, or in
             positions of an array, if it has any length and the encoder keeps
-            it.
+            it. Of a `LanguageModel` the most tokens of a prompt, of which the
+            last are read.
         overwrite: whether to replace an earlier SavedModel at this path.
         weights: how the weights are stored. None: as they are. "float16" or
             "bfloat16": half the size, cast up to float32 when the model is
@@ -107,10 +112,11 @@ def export_saved_model(
         The folder, a `pathlib.Path`.
 
     Raises:
-        ValueError: if an argument is out of range, the folder may not be
-            written, a weight is NaN, infinite or beyond the range of
-            float16, or the model holds an operation that a server without
-            XLA, GPU or Python cannot run.
+        ValueError: if an argument is out of range, or lengths are beyond the
+            positions of encoder or decoder; if the folder may not be written;
+            if a weight is NaN, infinite or beyond the range of float16; or if
+            the model holds an operation that a server without XLA, GPU or
+            Python cannot run.
 
     Example:
 
@@ -131,6 +137,7 @@ def export_saved_model(
     if max_length is None:
         max_length = model.max_length
     _check_options(search, max_length, max_source_length, signatures)
+    _check_positions(model, max_length, max_source_length)
     signatures = _offered_by(model, signatures)
     _check_warm_up(vocabularies.of(model), warm_up)
     folder = pathlib.Path(folder)
@@ -163,10 +170,7 @@ def _served(model, held):
 
 
 def _check_options(search, max_length, max_source_length, signatures):
-    if not isinstance(search, Search):
-        raise validation.invalid(
-            "search", "a Greedy(), Sample() or Beam() object", repr(search)
-        )
+    check_search(search)
     validation.check_positive_integer("max_length", max_length)
     validation.check_positive_integer("max_source_length", max_source_length)
     if isinstance(signatures, str) or not signatures:
@@ -175,6 +179,20 @@ def _check_options(search, max_length, max_source_length, signatures):
         )
     for name in signatures:
         validation.check_choice("signatures", name, NAMES)
+
+
+def _check_positions(model, max_length, max_source_length):
+    reason = f"max_length={max_length}"
+    if isinstance(model, LanguageModel):
+        reason = f"max_source_length={max_source_length} and {reason}"
+        count = language.room(max_source_length, max_length)
+        check_positions("decoder", model.decoder, count, f"BOS, {reason}")
+        return
+    check_positions("decoder", model.decoder, max_length, reason)
+    if model.encoder_facts.keeps_length:
+        count = model.source_signature.shape[0] or max_source_length
+        reason = f"max_source_length={max_source_length}"
+        check_positions("encoder", model.encoder, count, reason)
 
 
 def _offered_by(model, signatures):

@@ -13,7 +13,6 @@ from typing import Any
 import tensorflow as tf
 
 from keras_attention.decoding import score_tokens
-from keras_attention.decoding.constraints import LEAST_FORCED
 from keras_attention.decoding.search import Search
 from keras_attention.export import guide_texts
 from keras_attention.export import ids
@@ -23,16 +22,13 @@ from keras_attention.export.traced import TracedSignatures
 from keras_attention.models import Seq2Seq
 from keras_attention.models.generation import generate_tokens
 from keras_attention.models.parts import takes
-from keras_attention.special_ids import BOS_ID
 from keras_attention.special_ids import PAD_ID
 
 
 class Signatures(TracedSignatures):
     """The functions of a `Seq2Seq`.
 
-    Each takes and returns dicts of tensors, as its record says. The search is
-    a function of its own, so signatures that search for the same share its
-    graph.
+    Each takes and returns dicts of tensors, as its record says.
 
     Args:
         model: a `Seq2Seq`.
@@ -59,72 +55,29 @@ class Signatures(TracedSignatures):
         self.needs_source_mask = facts.needs_source_mask
         self.cuts_sources = facts.keeps_length
         self.guide_phrases = guide_texts.SEQ2SEQ
-        self._best = self._searching(records.best_of(search))
-        self._several = self._searching(records.several_of(search))
-        self._compiled = self._searching(records.best_of(search), True)
+        self.may_pad_sources = facts.tells_padding or facts.needs_source_mask
         self.records = records.records_of(model, search, max_length)
-        self.functions = {
-            "serving_default": self.best,
-            "n_best": self.n_best,
-            "tokens": self.tokens,
-            "score": self.score,
-            "encode": self.encode,
-            "decode_step": self.decode_step,
-            records.COMPILED: self.best_compiled,
-        }
-
-    def best(self, inputs: dict) -> dict:
-        """Sources -> the best target of each, and its score (B,)."""
-        arrays = self.read(inputs)
-        decoded = self._best(shapes.at_least_one_row(arrays))
-        return self._best_of(shapes.first_rows(decoded, arrays["source"]))
-
-    def best_compiled(self, inputs: dict) -> dict:
-        """What `best` gives, by XLA, for few different shapes."""
-        facts = self.model.encoder_facts
-        arrays = self.read(inputs)
-        padded = shapes.pad_to_powers_of_two(
-            arrays, facts.tells_padding or facts.needs_source_mask
-        )
-        decoded = self._compiled(padded)
-        return self._best_of(shapes.first_rows(decoded, arrays["source"]))
 
     def n_best(self, inputs: dict) -> dict:
         """Sources -> n targets each, best first, and their alignments."""
         arrays = self.read(inputs)
-        decoded = self._several(shapes.at_least_one_row(arrays))
-        decoded = shapes.first_rows(decoded, arrays["source"])
+        decoded = self._searched(self._several, arrays)
         longest = tf.maximum(tf.reduce_max(decoded.lengths), 0)
         found = {
             "score": decoded.scores,  # (B, n)
             "alignments": decoded.alignments[:, :, :longest],  # (B, n, T, S)
         }
-        source_vocabulary = self.model.source_vocabulary
-        target_vocabulary = self.model.target_vocabulary
-        if source_vocabulary is not None:
+        if self.source_vocabulary is not None:
             found["source_tokens"] = ids.names_of(
-                source_vocabulary, arrays["source"]
+                self.source_vocabulary, arrays["source"]
             )
-        if target_vocabulary is None:
+        if self.target_vocabulary is None:
             return {**found, "ids": decoded.tokens}
-        tokens = decoded.tokens[..., :longest]
-        found["target_tokens"] = ids.names_of(target_vocabulary, tokens)
-        return {**found, "text": self._text_of(decoded.tokens)}  # (B, n)
-
-    def tokens(self, inputs: dict) -> dict:
-        """Ids or arrays -> n targets each, best first, as ids (B, n, T)."""
-        arrays = self.read(inputs)
-        decoded = self._several(shapes.at_least_one_row(arrays))
-        decoded = shapes.first_rows(decoded, arrays["source"])
-        return {
-            "ids": decoded.tokens,
-            "scores": decoded.scores,  # (B, n)
-            "lengths": decoded.lengths,  # (B, n)
-        }
+        return {**found, **self._target_strings(decoded)}
 
     def score(self, inputs: dict) -> dict:
         """Sources and targets -> what the model gives these targets, (B,)."""
-        labels = self._labels(inputs["target"])  # (B, T)
+        labels = self._target(inputs["target"])  # (B, T)
         rows = shapes.at_least_one_row(self.read(inputs))
         labels_of_rows = shapes.at_least_one_row(labels)
         logits = self.model(
@@ -173,12 +126,7 @@ class Signatures(TracedSignatures):
         count = tf.maximum(tf.reduce_max(places, axis=1), 0)  # (B,); 0 of none
         last = tf.one_hot(count, length + 1)[..., None]  # (B, T+1, 1)
         logits = tf.reduce_sum(logits * last, axis=1)  # (B, V)
-        never = tf.range(logits.shape[-1]) <= BOS_ID
-        found = {
-            "log_probabilities": tf.where(
-                never, LEAST_FORCED, tf.nn.log_softmax(logits)
-            )
-        }
+        found = {"log_probabilities": self._log_probabilities(logits)}
         if alignments is not None:
             alignment = tf.reduce_sum(alignments * last, axis=1)
             found["alignment"] = alignment[:, : tf.shape(encoded)[1]]  # (B, S)
@@ -218,11 +166,6 @@ class Signatures(TracedSignatures):
             for name, tensor in arrays.items()
         }
 
-    def _labels(self, target):
-        if self.model.target_vocabulary is None:
-            return shapes.at_least_one_position(target[:, : self.max_length])
-        return ids.ids_of(target, self.model.target_vocabulary, self.max_length)
-
     def _teacher_forced(self, said, encoded, inputs):
         """Logits (B, T, V), and alignments (B, T, S) or None."""
         decoder, options = self.model.decoder, {}
@@ -245,28 +188,23 @@ class Signatures(TracedSignatures):
         )
         return found if aligns else (found, None)
 
-    def _searching(self, search, jit_compile=None):
-        def run(arrays):
-            with self._scope():
-                return generate_tokens(
-                    self.model,
-                    search=search,
-                    max_length=self.max_length,
-                    row_seeds=ids.row_seeds(arrays["source"]),
-                    **arrays,
-                )
-
+    def source_specs(self) -> dict:
+        """Returns the spec of each array that `read` returns."""
         facts = self.model.encoder_facts
         dtype = facts.signature.dtype
         specs = {"source": tf.TensorSpec((None, *facts.signature.shape), dtype)}
         if facts.needs_source_mask:
             specs["source_mask"] = tf.TensorSpec((None, None), tf.bool)
-        # XLA knows the shape at each call, so there it may stay open here.
-        return tf.function(
-            run,
-            input_signature=[specs],
-            jit_compile=jit_compile,
-            autograph=False,
+        return specs
+
+    def search_for(self, arrays: dict, search: Search, row_seeds: Any) -> Any:
+        """Returns what a search finds for a batch, a `decoding.Decoded`."""
+        return generate_tokens(
+            self.model,
+            search=search,
+            max_length=self.max_length,
+            row_seeds=row_seeds,
+            **arrays,
         )
 
     def asked_of(self, name: str, sources: Any) -> dict:

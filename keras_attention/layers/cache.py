@@ -249,7 +249,10 @@ class KeyValueCache:
             )
 
     def _put(self, buffer, new, index):
-        """Puts `new` (B, Q, K, H) at one position of (T, B, Q, K, H)."""
+        """Puts `new` (B, Q, K, H) at one position of (T, B, Q, K, H).
+
+        Where each row has its own, one below 0 is that of padding.
+        """
         length, batch = ops.shape(buffer)[:2]
         place = ops.cast(index, "int32")
         if self.is_ring:
@@ -261,6 +264,12 @@ class KeyValueCache:
             place = ops.reshape(place, (1, 1))
             return ops.scatter_update(buffer, place, new[None])
         rows = ops.arange(batch, dtype="int32")
+        if not self.is_ring:  # a row whose position is below 0 is kept
+            is_there = ops.reshape(place >= 0, (-1, 1, 1, 1))
+            place = ops.maximum(place, 0)
+            flat = ops.reshape(buffer, (-1, *ops.shape(buffer)[2:]))
+            old = ops.take(flat, place * batch + rows, axis=0)
+            new = ops.where(is_there, new, old)
         return ops.scatter_update(buffer, ops.stack([place, rows], -1), new)
 
     def _put_several(self, buffer, new, index):

@@ -212,7 +212,7 @@ class DecoderOnlyTransformer(TransformerPart, Decoder):
         padding = _padding(prompt_mask)
         empty = self.stack.start(max_length, batch_size=ops.shape(prompt)[0])
         x = self.stack.enter(self._embed(prompt), -padding)
-        # Padding has positions below 0, which no cache keeps.
+        # Padding has positions below 0, which no position ever sees.
         _, blocks = self.stack.extend(x, empty, -padding, prompt_mask)
         return {
             "position": ops.shape(prompt)[1] - padding,

@@ -15,7 +15,9 @@ from keras_attention.decoding import Decoded
 from keras_attention.decoding import Suppress
 from keras_attention.decoding import decode
 from keras_attention.decoding.search import Search
+from keras_attention.decoding.search import check_search
 from keras_attention.models import sources
+from keras_attention.models.parts import check_positions
 from keras_attention.models.source_rows import SourceRows
 from keras_attention.models.source_rows import padded_rows
 from keras_attention.models.source_rows import source_rows
@@ -80,6 +82,7 @@ class BatchGenerator:
         initial_state: Any = None,
     ) -> GeneratedTokens | GeneratedTexts:
         """See `Seq2Seq.generate`."""
+        check_search(search)
         validation.check_positive_integer("batch_size", batch_size)
         if max_length is None:
             max_length = self.model.max_length
@@ -88,11 +91,12 @@ class BatchGenerator:
         texts = self._texts(source) if signature.is_ids else None
         if texts is not None:
             source = self._encode(texts)
+        if signature.is_ids:
+            source = sources.ids_of(source, "source", self._count_of_ids())
         rows = source_rows(
             self.model.encoder_facts, source, source_mask, initial_state
         )
-        if signature.is_ids:
-            self._check_ids(rows.arrays["source"])
+        self._check_positions(rows, max_length)
         run = self._function(search, max_length, rows, jit_compile)
         result = run_batches(
             run,
@@ -120,17 +124,23 @@ class BatchGenerator:
     def _writes_text(self):
         return self.model.target_vocabulary is not None
 
-    def _check_ids(self, ids):
+    def _check_positions(self, rows, max_length):
+        source = rows.arrays["source"]
+        if len(rows) and source.ndim > 1:
+            longest = source.shape[1]
+            if rows.lengths is not None and rows.keeps_length:
+                longest = rows.lengths.max()
+            reason = f"a source of {longest} positions"
+            check_positions("encoder", self.model.encoder, longest, reason)
+        reason = f"max_length={max_length}"
+        check_positions("decoder", self.model.decoder, max_length, reason)
+
+    def _count_of_ids(self):
         size = getattr(self.model.encoder, "vocabulary_size", None)
         if size is None:  # an encoder of Keras does not tell
             vocabulary = self.model.source_vocabulary
             size = 2**31 if vocabulary is None else len(vocabulary)
-        if ids.min(initial=0) < 0 or ids.max(initial=0) >= size:
-            raise validation.invalid(
-                "source",
-                f"ids from 0 to {size - 1}",
-                f"ids from {ids.min()} to {ids.max()}",
-            )
+        return size
 
     def _encode(self, texts):
         self.check_vocabularies()
@@ -216,8 +226,6 @@ def generate_tokens(
 
 def without_specials(search: Search) -> Search:
     """Returns a search that never says PAD or BOS."""
-    if not isinstance(search, Search):  # `decode` complains of it
-        return search
     constraints = (*search.constraints, Suppress((PAD_ID, BOS_ID)))
     return dataclasses.replace(search, constraints=constraints)
 
@@ -298,20 +306,55 @@ def run_batches(
     return _in_order(found, batches, rows) if found else None
 
 
-def checked_row_seeds(row_seeds: Any, count: int) -> np.ndarray:
+def checked_row_seeds(
+    row_seeds: Any, count: int, rows: str = "sources"
+) -> np.ndarray:
     """Returns what tells the samples of `count` rows apart, int32 (count,).
 
+    Args:
+        row_seeds: a list or an array, or None for the indices of the rows.
+        count: how many rows there are.
+        rows: what they are, for errors.
+
     Raises:
-        ValueError: if there is another number of them.
+        ValueError: if there is another number of them, or they are no
+            integers of 32 bits.
     """
-    seeds = np.arange(count) if row_seeds is None else np.asarray(row_seeds)
+    if row_seeds is None:
+        return np.arange(count, dtype="int32")
+    try:
+        seeds = np.asarray(row_seeds)
+    except ValueError:  # lists of different lengths
+        seeds = np.array(None)
     if seeds.shape != (count,):
         raise validation.invalid(
             "row_seeds",
-            f"one integer for each of the {count} sources",
+            f"one integer for each of the {count} {rows}",
             f"an array of shape {seeds.shape}",
         )
+    if count and not _are_int32(seeds):
+        expected = f"integers from {-(2**31)} to {2**31 - 1}"
+        raise validation.invalid("row_seeds", expected, repr(row_seeds))
     return seeds.astype("int32")
+
+
+def checked_row_seed(row_seed: Any) -> np.ndarray:
+    """Returns the seed of one row as `checked_row_seeds` returns several."""
+    if not validation.is_integer(row_seed) or not _are_int32(
+        np.array([row_seed])
+    ):
+        expected = f"an integer from {-(2**31)} to {2**31 - 1}"
+        raise validation.invalid("row_seed", expected, repr(row_seed))
+    return np.array([row_seed], "int32")
+
+
+def _are_int32(numbers):
+    """Whether an array, not empty, holds integers that int32 can hold."""
+    return (
+        numbers.dtype.kind in "iu"
+        and numbers.min() >= -(2**31)
+        and numbers.max() < 2**31
+    )
 
 
 def _progress_bar(num_batches, verbose):

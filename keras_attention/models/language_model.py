@@ -40,10 +40,13 @@ class LanguageModel(keras.Model):
             padding; `step(tokens, state, index, ancestors) -> logits, state,
             None`, where `index` counts from the end of the prompt; and
             `reorder(state, parents) -> state`, as `decoding.decode` says.
-            `DecoderOnlyTransformer` is one.
+            `DecoderOnlyTransformer` is one. `max_positions`, if it has that,
+            is how many positions it tells apart, BOS counted.
         max_length: the most tokens that `generate` makes, EOS counted.
         vocabulary: a `text.Vocabulary` or another tokenizer (as `Seq2Seq`
-            has them), for strings in and out; optional.
+            has them), for strings in and out; optional. To be streamed, what
+            it decodes the first ids to must begin what it decodes all to, but
+            for a U+FFFD at its end, which is half a character.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
     Call arguments:
@@ -139,7 +142,9 @@ class LanguageModel(keras.Model):
         """Generates what follows each prompt; the prompt is not repeated.
 
         A prompt is read in one pass, whatever the number of beams or samples.
-        A row's result does not depend on the others.
+        A row's result does not depend on the others. Constraints, such as
+        `NoRepeatNgram` and `RepetitionPenalty`, see what follows a prompt and
+        not the prompt: what it says may be said again.
 
         Args:
             prompts: a list of strings, or an integer array (batch,
@@ -168,8 +173,9 @@ class LanguageModel(keras.Model):
             is no source.
 
         Raises:
-            ValueError: if strings come without a vocabulary, or ids are not
-                of the vocabulary.
+            ValueError: if strings come without a vocabulary, ids are not of
+                the vocabulary, or prompt and `max_length` need more positions
+                than the decoder has.
         """
         forking.check_tensorflow()
         return self._generator.generate(
@@ -207,7 +213,8 @@ class LanguageModel(keras.Model):
             them, and a character is not cut in two.
 
         Raises:
-            ValueError: if the search or the prompt is of another kind.
+            ValueError: if an argument is of another kind; and at the end, if
+                the tokenizer changed a text that was yielded.
         """
         forking.check_tensorflow()
         return self._generator.stream(

@@ -1,4 +1,4 @@
-"""What a `Seq2Seq` needs its encoder and decoder to have."""
+"""What the models need their encoders and decoders to have."""
 
 import inspect
 from collections.abc import Callable
@@ -42,6 +42,25 @@ def check_decoder(decoder: Any) -> None:
     if missing:
         received = f"a {type(decoder).__name__} without {', '.join(missing)}"
         raise validation.invalid("decoder", expected, received)
+
+
+def check_positions(name: str, part: Any, count: int, reason: str) -> None:
+    """Raises a ValueError where a part has not enough positions.
+
+    Args:
+        name: "encoder" or "decoder".
+        part: it; `max_positions` is how many positions it tells apart, if it
+            has that and it is not None.
+        count: how many it will be given.
+        reason: why so many, for the error.
+    """
+    most = getattr(part, "max_positions", None)
+    if most is not None and count > most:
+        raise ValueError(
+            f"`{name}` must have {count} positions for {reason}. Received: "
+            f"{name}.max_positions={most}. Make one of them smaller, or give "
+            f"the {name} a position with more."
+        )
 
 
 def takes(function: Callable, argument: str) -> bool:

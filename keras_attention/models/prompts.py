@@ -12,15 +12,18 @@ from keras_attention.decoding import Beam
 from keras_attention.decoding import Decoded
 from keras_attention.decoding.loop import SearchLoop
 from keras_attention.decoding.search import Search
+from keras_attention.decoding.search import check_search
 from keras_attention.models import sources
 from keras_attention.models.generation import GeneratedTexts
 from keras_attention.models.generation import GeneratedTokens
+from keras_attention.models.generation import checked_row_seed
 from keras_attention.models.generation import checked_row_seeds
 from keras_attention.models.generation import decoded_texts
 from keras_attention.models.generation import graph_function
 from keras_attention.models.generation import no_tokens
 from keras_attention.models.generation import run_batches
 from keras_attention.models.generation import without_specials
+from keras_attention.models.parts import check_positions
 from keras_attention.models.source_rows import SourceRows
 from keras_attention.models.source_rows import lengths_of
 from keras_attention.models.source_rows import next_power_of_two
@@ -81,17 +84,50 @@ def aligned(ids: Any) -> Any:
     Returns:
         int32 tensor (batch, length + 1), padded at the beginning.
     """
+    ids = without_marks(ids)
+    ids = ops.pad(ids, ((0, 0), (1, 0)), constant_values=BOS_ID)  # (B, P)
+    return _sorted_by(ids == PAD_ID, ids)
+
+
+def real_ids_first(ids: Any) -> Any:
+    """Returns ids (batch, length) with all padding at the end."""
+    return _sorted_by(ids != PAD_ID, ids)
+
+
+def last_ids(ids: Any, count: int) -> Any:
+    """Returns the last ids of prompts, which matter most to what follows.
+
+    Args:
+        ids: integer tensor (batch, length), as `aligned` reads them.
+        count: integer, how many ids of a prompt are kept.
+
+    Returns:
+        int32 tensor (batch, at most count), padded at the end, the same
+        wherever the padding of `ids` was.
+    """
+    ids = without_marks(ids)
+    is_real = ops.cast(ids != PAD_ID, "int32")
+    after = ops.sum(is_real, axis=1, keepdims=True)
+    after = after - ops.cumsum(is_real, axis=1)  # real ids after each
+    ids = ops.where(after < count, ids, PAD_ID)
+    return real_ids_first(ids)[:, :count]
+
+
+def without_marks(ids: Any) -> Any:
+    """Returns ids as int32, 0 at BOS, at EOS and at what comes after it."""
     ids = ops.cast(ids, "int32")
     has_ended = ops.cumsum(ops.cast(ids == EOS_ID, "int32"), axis=1) > 0
-    left_out = ops.logical_or(ids == PAD_ID, ids == BOS_ID)
-    left_out = ops.logical_or(left_out, has_ended)
-    ids = ops.where(left_out, PAD_ID, ids)
-    ids = ops.pad(ids, ((0, 0), (1, 0)), constant_values=BOS_ID)  # (B, P)
-    position = ops.arange(ops.shape(ids)[1], dtype="int32")
-    # Distinct keys, so that real ids keep their order in any sort.
-    keys = ops.where(ids == PAD_ID, position, position + ops.shape(ids)[1])
-    order = ops.argsort(keys, axis=1)
-    return ops.take_along_axis(ids, order, axis=1)
+    left_out = ops.logical_or(ids == BOS_ID, has_ended)
+    return ops.where(left_out, PAD_ID, ids)
+
+
+def _sorted_by(comes_first, ids):
+    """Returns the ids that come first, then the others, each in order."""
+    length = ops.shape(ids)[1]
+    position = ops.arange(length, dtype="int32")
+    # Distinct keys, so that ids keep their order in any sort.
+    keys = ops.where(comes_first, position, position + length)
+    return ops.take_along_axis(ids, ops.argsort(keys, axis=1), axis=1)
 
 
 class AfterPrompt:
@@ -157,9 +193,11 @@ class PromptGenerator:
         row_seeds: Any,
     ) -> GeneratedTokens | GeneratedTexts:
         """See `LanguageModel.generate`."""
+        check_search(search)
         validation.check_positive_integer("batch_size", batch_size)
         max_length = self._max_length(max_length)
         ids, is_text = self._ids_of("prompts", prompts)
+        self._check_positions(ids, max_length)
         rows = SourceRows(
             {"source": ids}, lengths_of(ids != PAD_ID), keeps_length=False
         )
@@ -175,7 +213,7 @@ class PromptGenerator:
                 lambda: graph_function(run, rows.arrays, jit_compile),
             ),
             rows,
-            checked_row_seeds(row_seeds, len(rows)),
+            checked_row_seeds(row_seeds, len(rows), "prompts"),
             rows.batches(batch_size),
             jit_compile,
             verbose,
@@ -196,6 +234,8 @@ class PromptGenerator:
         row_seed: int,
     ) -> Iterator[Any]:
         """See `LanguageModel.stream`."""
+        check_search(search)
+        seeds = checked_row_seed(row_seed)
         max_length = self._max_length(max_length)
         count = getattr(search, "num_samples", 1)
         if isinstance(search, Beam) or count != 1:
@@ -206,13 +246,14 @@ class PromptGenerator:
                 repr(search),
             )
         ids, is_text = self._ids_of("prompt", _batch_of_one(prompt))
+        self._check_positions(ids, max_length)
         # Few lengths, so that few graphs are traced.
         missing = next_power_of_two(ids.shape[1]) - ids.shape[1]
         ids = np.pad(ids, ((0, 0), (0, missing)))
-        said = self._said(ids, search, max_length, jit_compile, row_seed)
+        said = self._said(ids, search, max_length, jit_compile, seeds)
         return _pieces(said, self.model.vocabulary) if is_text else said
 
-    def _said(self, ids, search, max_length, jit_compile, row_seed):
+    def _said(self, ids, search, max_length, jit_compile, seeds):
         """Yields the ids that follow a prompt, EOS too."""
         begin, advance = self.functions.get(
             ("stream", search, max_length, jit_compile),
@@ -220,7 +261,6 @@ class PromptGenerator:
                 self.model, search, max_length, jit_compile
             ),
         )
-        seeds = checked_row_seeds([row_seed], 1)
         carried, is_running = begin(ids, seeds), True
         while is_running:
             carried, token, is_running = advance(carried, seeds)
@@ -230,6 +270,19 @@ class PromptGenerator:
         if max_length is None:
             max_length = self.model.max_length
         return validation.check_positive_integer("max_length", max_length)
+
+    def _check_positions(self, ids, max_length):
+        if getattr(self.model.decoder, "max_positions", None) is None:
+            return
+        is_real = ops.convert_to_numpy(without_marks(ids)) != PAD_ID
+        longest = is_real.sum(axis=1).max(initial=0)
+        # BOS comes before the prompt, and the last id is never read.
+        check_positions(
+            "decoder",
+            self.model.decoder,
+            longest + max_length,
+            f"a prompt of {longest} ids and max_length={max_length}",
+        )
 
     def _ids_of(self, name, prompts):
         """Returns the ids of prompts, and whether they are strings."""
@@ -243,29 +296,23 @@ class PromptGenerator:
                     f"`{name}` must be ids where the model has no vocabulary. "
                     "Received: strings. Give it one with `set_vocabularies`."
                 )
-            if not texts:
-                return np.zeros((0, 1), "int32"), True
-            return np.asarray(vocabulary.encode(texts)), True
-        ids = sources.ids_of(prompts, name)
+            prompts = np.asarray(vocabulary.encode(texts)) if texts else []
         size = self.model.decoder.vocabulary_size
-        if ids.min(initial=0) < 0 or ids.max(initial=0) >= size:
-            raise validation.invalid(
-                name,
-                f"ids from 0 to {size - 1}",
-                f"ids from {ids.min()} to {ids.max()}",
-            )
-        return ids, False
+        return sources.ids_of(prompts, name, size), texts is not None
 
 
 def _batch_of_one(prompt):
     if isinstance(prompt, (str, bytes)):
         return [prompt]
-    ids = np.asarray(prompt)
+    try:
+        ids = np.asarray(prompt)
+    except ValueError:  # lists of different lengths
+        ids = np.array(None)
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise validation.invalid(
             "prompt", "one string or the ids of one, (length,)", repr(prompt)
         )
-    return ids[None].astype("int32")
+    return ids[None]
 
 
 def _step_functions(model, search, max_length, jit_compile):
@@ -294,6 +341,9 @@ def _pieces(said, vocabulary):
 
     A tokenizer of bytes may need several ids for one character: until they
     are there, its text ends in U+FFFD, and is held back.
+
+    Raises:
+        ValueError: at the end, if a piece that was yielded is no part of it.
     """
     ids, shown = [], ""
     for token in said:
@@ -303,5 +353,13 @@ def _pieces(said, vocabulary):
             if text != shown:
                 yield text[len(shown) :]
             shown = text
+    if not text.startswith(shown):
+        raise validation.invalid(
+            "vocabulary",
+            "a tokenizer whose text of the first ids begins that of all, to be "
+            "streamed",
+            f"one that decodes to {text!r} after {shown!r}",
+            "Use `generate`.",
+        )
     if text != shown:
         yield text[len(shown) :]

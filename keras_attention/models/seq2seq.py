@@ -49,7 +49,9 @@ class Seq2Seq(keras.Model):
             logits (batch, target_length, vocabulary_size), `compute_mask`,
             which marks the logits that predict something, and
             `vocabulary_size`. If `call` and `start` take `initial_state`, a
-            list of (batch, units), they get the encoder's states.
+            list of (batch, units), they get the encoder's states. Of encoder
+            and decoder `max_positions`, if one has that, is how many positions
+            it tells apart.
         max_length: longest target that `generate` makes, EOS counted.
         source_vocabulary: a `text.Vocabulary`, for strings in; optional. Or
             another tokenizer: `encode(texts)` gives int32 ids (batch, length),
@@ -280,8 +282,9 @@ class Seq2Seq(keras.Model):
             with 0; `alignments` is (batch, n, target_length, source_length).
 
         Raises:
-            ValueError: if strings come without vocabularies, or the sources
-                are not of the model's shape.
+            ValueError: if strings come without vocabularies, the sources are
+                not of the model's shape, or sources or `max_length` need more
+                positions than encoder or decoder have.
         """
         forking.check_tensorflow()
         return self._generator.generate(

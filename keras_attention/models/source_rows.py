@@ -83,13 +83,11 @@ def source_rows(
 
     Args:
         facts: those of the model's encoder.
-        source: ids (batch, source_length), or arrays of the signature.
+        source: what `sources.ids_of` returned, or arrays of the signature.
         source_mask: boolean (batch, source_length), or None.
         initial_state: list of arrays (batch, units), or None.
     """
-    if facts.signature.is_ids:
-        source = sources.ids_of(source)
-    else:
+    if not facts.signature.is_ids:
         source = sources.arrays_of(source, facts.signature)
     arrays, lengths = {"source": source}, None
     if facts.tells_padding:

@@ -40,28 +40,36 @@ def texts_of(source: Any, name: str = "source") -> list | None:
     return None if kinds == {False} else items
 
 
-def ids_of(source: Any, name: str = "source") -> np.ndarray:
+def ids_of(source: Any, name: str = "source", size: int = 2**31) -> np.ndarray:
     """Returns `source` as an int32 matrix (batch, source_length).
 
     Args:
         source: a matrix of integers, an array, tensor or list.
         name: of the argument, for errors.
+        size: how many ids there are.
 
     Raises:
-        ValueError: if it is not a matrix of integers.
+        ValueError: if it is not a matrix of integers, or one of them is
+            below 0 or not below `size`.
     """
     if isinstance(source, (list, tuple)):
         _check_lengths(name, source, "ids", "Pad the shorter ones with 0.")
         if not source:
             return np.zeros((0, 1), "int32")
     ids = ops.convert_to_numpy(source)
-    if ids.ndim != 2 or ids.dtype.kind not in "iu":
+    if ids.ndim != 2 or (ids.size and ids.dtype.kind not in "iu"):
         raise ValueError(
             f"`{name}` must be a list of strings or an integer matrix (batch, "
             f"length). Received: shape {ids.shape} of {ids.dtype}."
         )
-    if not ids.shape[1]:  # no column at all is as good as padding
-        ids = np.zeros((len(ids), 1))
+    if not ids.size:  # no column at all is as good as padding
+        return np.zeros((len(ids), max(ids.shape[1], 1)), "int32")
+    if ids.min() < 0 or ids.max() >= size:  # before a cast would wrap them
+        raise validation.invalid(
+            name,
+            f"ids from 0 to {size - 1}",
+            f"ids from {ids.min()} to {ids.max()}",
+        )
     return ids.astype("int32")
 
 

@@ -8,6 +8,7 @@ from keras_attention import validation
 from keras_attention.layers import AttentionOptions
 from keras_attention.layers import PositionalEncoding
 from keras_attention.layers import TransformerStack
+from keras_attention.layers.positions.position import checked_any_position
 from keras_attention.layers.transformer.options import joined_options
 from keras_attention.layers.transformer.options import objects_of
 
@@ -44,7 +45,7 @@ class TransformerPart:
         )
         self.activation = keras.activations.get(activation)
         self.normalize_first = normalize_first
-        self.position = position
+        self.position = checked_any_position(position)
         self.attention_options = attention_options
         self.flash_attention = flash_attention
         self._options = joined_options(attention_options, flash_attention, None)
@@ -81,6 +82,14 @@ class TransformerPart:
     def normalization(self) -> keras.layers.LayerNormalization | None:
         """The last normalisation, or None; in weight files as `blocks`."""
         return self.stack.normalization
+
+    @property
+    def max_positions(self) -> int | None:
+        """How many positions it tells apart; None for any number."""
+        inside = getattr(self.attention_options, "position", None)
+        positions = self.position, inside
+        found = [getattr(p, "max_positions", None) for p in positions]
+        return min((most for most in found if most is not None), default=None)
 
     def _embed(self, tokens: Any) -> Any:
         """Returns embeddings times sqrt(units): Vaswani et al. 2017, 3.4."""

@@ -1,5 +1,6 @@
 """The parts of the signatures that need no exported model."""
 
+import contextlib
 import random
 
 import numpy as np
@@ -11,6 +12,7 @@ from keras_attention.export import bounds
 from keras_attention.export import ids
 from keras_attention.export import records
 from keras_attention.export import shapes
+from keras_attention.export.signatures import Signatures
 
 
 @pytest.mark.parametrize(
@@ -76,19 +78,24 @@ def random_bytes_of_text(count, pieces):
 
 
 @pytest.mark.parametrize("limit", [4, 7, 11])
-def test_a_cut_text_is_a_prefix_of_whole_characters(limit):
+def test_a_cut_text_is_of_whole_characters(limit):
     texts = random_bytes_of_text(307, PIECES[:4])
-    for text, cut in zip(
-        texts, bounds.cut_to_bytes(texts, limit).numpy(), strict=True
+    for text, cut, last in zip(
+        texts,
+        bounds.cut_to_bytes(texts, limit).numpy(),
+        bounds.cut_to_last_bytes(texts, limit).numpy(),
+        strict=True,
     ):
-        expected = text[:limit].decode(errors="ignore").encode()
-        assert cut == expected
+        assert cut == text[:limit].decode(errors="ignore").encode()
+        assert last == text[-limit:].decode(errors="ignore").encode()
 
 
 def test_broken_text_is_cut_too():
     texts = [b"\x80" * 53, b"\xe4" * 53, b"a" + b"\x80" * 53, b"\x80" * 11]
     lengths = [len(t) for t in bounds.cut_to_bytes(texts, 11).numpy()]
     assert lengths == [11, 11, 11, 11]
+    last = [len(t) for t in bounds.cut_to_last_bytes(texts, 11).numpy()]
+    assert last == [11, 11, 11, 11]
     assert bounds.cut_to_bytes(tf.zeros([0], tf.string), 11).shape == (0,)
 
 
@@ -116,3 +123,18 @@ def test_words_within_the_bound_are_all_read(unit):
 
 def test_tokens_of_an_unknown_kind_have_room():
     assert bounds.bytes_read(None, 3) == bounds.bytes_read("words", 3) == 192
+
+
+def test_a_target_that_no_vocabulary_holds_fails_no_other():
+    model = ka.Seq2Seq(ka.RNNEncoder(11, 3), ka.RNNDecoder(13, 5))
+    offered = Signatures(model, ka.Greedy(), 7, 5, contextlib.nullcontext)
+    score = offered.score(
+        {
+            "source": tf.constant([[5, 4, 2]] * 4),
+            "target": tf.constant(
+                [[6, 99, 2], [6, -7, 2], [6, 3, 2], [6, 2, 0]]
+            ),
+        }
+    )["score"].numpy()
+    np.testing.assert_allclose(score[:2], score[2], rtol=1e-6)
+    assert len({*score[2:]}) == 2 and np.isfinite(score).all()

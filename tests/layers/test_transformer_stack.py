@@ -7,6 +7,7 @@ from keras import ops
 from layer_checks import assert_all_close
 from layer_checks import run_layer_checks
 
+from keras_attention import DecoderOnlyTransformer
 from keras_attention import LearnedPositionalEncoding
 from keras_attention import PositionalEncoding
 from keras_attention import RotaryEmbedding
@@ -262,6 +263,34 @@ def weights_of_one_block():
         (
             lambda: TransformerStack(1, 3, attention_options={"use_sink": 1}),
             "`attention_options` must be an AttentionOptions",
+        ),
+        (
+            lambda: TransformerStack(1, 3, position="rotary"),
+            r"`position` must be a layer that adds .*position='rotary'",
+        ),
+        (
+            lambda: DecoderOnlyTransformer(5, 8, position=RotaryEmbedding),
+            "`position` must be a layer that adds .*position=<class",
+        ),
+        (
+            lambda: TransformerEncoderBlock(3, 13, position=RotaryEmbedding),
+            "`position` must be an object with .*position=<class",
+        ),
+        (
+            lambda: TransformerStack(1, 3).start(5),
+            "`batch_size` must be given, and `encoded` not, with cross_at.*=F",
+        ),
+        (
+            lambda: TransformerStack(1, 3, cross_attention=True).start(
+                5, batch_size=1
+            ),
+            "`encoded` must be given, and `batch_size` not, with cross_at.*=T",
+        ),
+        (
+            lambda: TransformerStack(1, 3, cross_attention=True).extend(
+                INPUTS, []
+            ),
+            "`cross_attention` must be False to run several .* with `step`",
         ),
         (
             lambda: TransformerStack(0, 3),

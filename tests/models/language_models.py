@@ -26,7 +26,7 @@ DECODERS = {
         tie_embeddings=True,
         num_layers=1,
     ),
-    # A ring of 3 positions, which prompts and steps run past.
+    # A ring of 8 positions, the least, which prompt and steps run past.
     "window": lambda: _decoder(
         position=ka.RotaryEmbedding(),
         attention_options=AttentionOptions(

@@ -112,3 +112,33 @@ def test_row_seeds_tell_samples_apart_whatever_the_batch():
     assert len(np.unique(by_index, axis=0)) > 1
     with pytest.raises(ValueError, match="one integer for each of the 5"):
         model.generate(source, search, row_seeds=[1, 2])
+
+
+def test_what_int32_cannot_hold_is_refused():
+    model = ka.Seq2Seq(ka.RNNEncoder(11, 3), ka.RNNDecoder(13, 5), 7)
+    for source in ([[2**32 + 5]], [[2**63 + 5]]):
+        with pytest.raises(ValueError, match="`source` must be ids from 0 to"):
+            model.generate(np.array(source))
+    for seed in (None, "a", 1.7, 2**40):
+        with pytest.raises(ValueError, match="`row_seeds` must be integers"):
+            model.generate([[5]], row_seeds=[seed])
+    for source in ([[5]], []):
+        with pytest.raises(ValueError, match="`search` must be a Greedy"):
+            model.generate(source, [])
+
+
+def test_no_source_and_no_target_reaches_past_a_learned_table():
+    parts = (
+        part(11, 6, num_heads=2, position=ka.LearnedPositionalEncoding(size))
+        for part, size in (
+            (ka.TransformerEncoder, 3),
+            (ka.TransformerDecoder, 5),
+        )
+    )
+    model = ka.Seq2Seq(*parts, max_length=5)
+    found = model.generate([[5, 4, 2, 0], [2, 0, 0, 0]])
+    assert found.tokens.shape == (2, 1, 5)
+    with pytest.raises(ValueError, match="`encoder` must have 4 positions for"):
+        model.generate([[5, 4, 6, 2]])
+    with pytest.raises(ValueError, match="`decoder` must have 6 positions for"):
+        model.generate([[5, 4, 2]], max_length=6)

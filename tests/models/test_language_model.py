@@ -17,6 +17,7 @@ from small_models import run
 import keras_attention as ka
 from keras_attention.decoding import MinLength
 from keras_attention.decoding import Suppress
+from keras_attention.layers import AttentionOptions
 from keras_attention.models import GeneratedTexts
 from keras_attention.models.prompts import AfterPrompt
 from keras_attention.models.prompts import aligned
@@ -275,7 +276,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="`prompts` must be a list of"):
         model.generate("abc")
     with pytest.raises(
-        ValueError, match=f"`prompts` must be ids from 0 to {12}"
+        ValueError, match=f"`prompts` must be ids from 0 to {IDS - 1}"
     ):
         model.generate([[5, IDS]])
     with pytest.raises(ValueError, match="`prompt` must be one string or"):
@@ -298,3 +299,160 @@ def test_no_prompt_has_no_answer():
     model = language_model(max_length=STEPS)
     found = model.generate([], ka.Beam(3, num_hypotheses=2))
     assert found.tokens.shape == (0, 2, STEPS)
+
+
+@pytest.mark.parametrize("kind", ["learned", "window"])
+@pytest.mark.parametrize("width", [1, 8])
+def test_rows_begin_in_a_cache_no_wider_than_the_prompt(kind, width):
+    """Also where a row is all padding, and the prompt one position."""
+    decoder = language_model(kind).decoder
+    prompt = np.zeros((2, width), "int32")
+    prompt[1, -5:] = [1, 5, 4, 7, 9][:width]
+    token = np.array([1, 6], "int32")  # the first row begins here
+    state = decoder.start_rows(prompt, prompt != 0, 8)
+    assert ops.convert_to_numpy(state["position"]).tolist() == [
+        0,
+        min(width, 5),
+    ]
+    found, _ = decoder.step_rows(token, state)
+    for row in range(2):
+        ids = [*prompt[row][prompt[row] != 0], token[row]]
+        expected = decoder(np.array([ids]))[0, -1]
+        np.testing.assert_allclose(
+            *map(ops.convert_to_numpy, (found[row], expected)), atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([[2**32 + 5]], f"ids from 0 to {IDS - 1}.*to {2**32 + 5}"),
+        ([[2**63 + 5]], f"ids from 0 to {IDS - 1}.*to {2**63 + 5}"),
+        ([[-(2**32) + 5]], f"ids from 0 to {IDS - 1}.*from {-(2**32) + 5}"),
+    ],
+)
+def test_an_id_that_int32_cannot_hold_is_no_other_id(prompts, message):
+    model = language_model(max_length=STEPS)
+    with pytest.raises(ValueError, match="`prompts` must be " + message):
+        model.generate(np.array(prompts))
+    with pytest.raises(ValueError, match="`prompt` must be " + message):
+        model.stream(np.array(prompts[0]))
+
+
+@pytest.mark.parametrize("search", [None, ka.Greedy, [], "greedy"])
+def test_what_is_no_search_is_refused_at_once(search):
+    model = language_model(max_length=STEPS)
+    message = r"`search` must be a Greedy\(\), Sample\(\) or Beam\(\)"
+    for prompts in ([[5]], []):
+        with pytest.raises(ValueError, match=message):
+            model.generate(prompts, search)
+    with pytest.raises(ValueError, match=message):
+        model.stream([5], search)
+
+
+@pytest.mark.parametrize("seed", [None, "a", 1.7, 2**40, True, [[1], [2, 3]]])
+def test_a_row_seed_is_an_integer_of_32_bits(seed):
+    model = language_model(max_length=STEPS)
+    with pytest.raises(ValueError, match="`row_seed` must be an integer from"):
+        model.stream([5], row_seed=seed)
+    for seeds in ([seed], seed):
+        if seeds is not None:  # the indices
+            with pytest.raises(
+                ValueError, match="`row_seeds` must be .*integer"
+            ):
+                model.generate([[5]], row_seeds=seeds)
+
+
+def test_prompts_without_an_id_and_of_many_lengths():
+    model = language_model(max_length=STEPS)
+    empty = model.generate([[0], [0]]).tokens
+    for prompts in ([[], []], np.zeros((2, 0))):
+        np.testing.assert_array_equal(model.generate(prompts).tokens, empty)
+    with pytest.raises(ValueError, match="`prompt` must be one string or"):
+        model.stream([[1], [2, 3]])
+    with pytest.raises(ValueError, match="each of the 1 prompts"):
+        model.generate([[5]], row_seeds=[1, 2])
+
+
+class Rewriting(Bytes):
+    """A tokenizer that tidies up: no space before a full stop."""
+
+    def decode(self, ids):
+        texts = super().decode(ids)
+        tidy = [text.replace(b" .", b".") for text in texts.ravel()]
+        return np.array(tidy, object).reshape(texts.shape)
+
+
+@pytest.mark.parametrize(("text", "is_stable"), [("a.a", True), ("a .", False)])
+def test_a_stream_says_so_where_its_text_was_rewritten(
+    text, is_stable, monkeypatch
+):
+    model = ka.LanguageModel(
+        ka.DecoderOnlyTransformer(260, 6, num_heads=2), vocabulary=Rewriting()
+    )
+    said = [byte + 4 for byte in text.encode()] + [2]
+    monkeypatch.setattr(model._generator, "_said", lambda *_: iter(said))
+    pieces, stream = [], model.stream("x")
+    if is_stable:
+        assert list(stream) == list(text)
+        return
+    with pytest.raises(ValueError, match="`vocabulary` must be a tokenizer wh"):
+        pieces += stream
+    assert all(pieces)
+
+
+def test_no_prompt_reaches_past_a_learned_table():
+    decoder = ka.DecoderOnlyTransformer(
+        IDS, 6, num_heads=2, position=ka.LearnedPositionalEncoding(9)
+    )
+    model = ka.LanguageModel(decoder, max_length=128)
+    longest = [0, 1, 5, 4, 7, 2, 9]  # 3 ids are read
+    assert model.generate([longest], max_length=6).tokens.shape == (1, 1, 6)
+    for ask in (
+        lambda: model.generate([longest, [5] * 7], max_length=3),
+        lambda: model.stream([5] * 7, max_length=3),
+    ):
+        with pytest.raises(
+            ValueError, match="`decoder` must have 10 positions for a prompt o"
+        ):
+            ask()
+    with pytest.raises(
+        ValueError, match="a prompt of 1 ids and max_length=128"
+    ):
+        model.generate([[5]])
+
+
+def test_a_window_is_a_ring_that_a_long_prompt_goes_round():
+    model, prompt = language_model("window"), [5, 4, 7, 9, 6, 8, 3, 5, 12, 4, 7]
+    found = model.generate([prompt], ka.Greedy(**LONG), max_length=STEPS)
+    expected = said_one_by_one(model, prompt, STEPS)
+    assert found.tokens[0, 0].tolist() == expected
+    score = log_probability(model, prompt, expected)
+    np.testing.assert_allclose(found.scores[0, 0], score, atol=1e-4)
+
+
+@pytest.mark.tensorflow_only
+def test_a_stream_traces_a_graph_for_few_lengths_and_anew_once_compiled():
+    model = language_model("recurrent", max_length=3)
+    search = ka.Greedy(constraints=[MinLength(3)])
+    lengths = 5, 6, 7
+    for length in lengths:
+        ids = [5, 4, 7, 9, 6, 8, 3][:length]
+        expected = model.generate([ids], search).tokens[0, 0].tolist()
+        assert list(model.stream(ids, search)) == expected
+        assert list(model.stream(ids, search, jit_compile=True)) == expected
+    functions = model._generator.functions
+    begin, _ = functions.get(("stream", search, 3, False), list)
+    assert begin.experimental_get_tracing_count() == 1
+    model.compile()
+    assert functions.get(("stream", search, 3, False), list) == []
+
+
+def test_the_options_of_attention_are_saved(tmp_path):
+    model = language_model("window")
+    model.save_folder(tmp_path / "folder")
+    other = ka.load(tmp_path / "folder")
+    options = model.decoder.attention_options
+    assert other.decoder.attention_options == options != AttentionOptions()
+    found, expected = other(PROMPTS), model(PROMPTS)
+    np.testing.assert_array_equal(*map(ops.convert_to_numpy, (found, expected)))

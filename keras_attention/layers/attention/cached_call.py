@@ -95,7 +95,11 @@ def call(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _KeyMask:
-    """A mask (B, length) of the keys, of the new ones or of all positions."""
+    """A mask (B, length) of the keys, of the new ones or of all positions.
+
+    In a call the width tells which; one that is given so, as by `extend`, may
+    be as wide as the cache and yet of the new ones.
+    """
 
     mask: Any
     is_of_new: bool
@@ -107,8 +111,12 @@ def _checked(given, query, kept):
     for name, mask in given.items():
         if mask is None:
             continue
-        width = validation.shape_of(mask)[-1]
-        is_of_new = width == query.shape[1] if kept is None else width != kept
+        if isinstance(mask, _KeyMask):
+            mask, is_of_new = mask.mask, mask.is_of_new
+        else:
+            width = validation.shape_of(mask)[-1]
+            new = query.shape[1]
+            is_of_new = width == new if kept is None else width != kept
         if is_of_new:
             check_sequence_mask(name, mask, query.shape[:2])
         else:
@@ -183,6 +191,8 @@ def extend(
     Returns:
         The output (B, L, width), and the new state.
     """
+    if inputs_mask is not None:
+        inputs_mask = _KeyMask(inputs_mask, is_of_new=True)
     output, cache = attention(
         inputs,
         inputs,

@@ -57,6 +57,11 @@ class LearnedPositionalEncoding(keras.layers.Layer):
         )
         self.initializer = keras.initializers.get(initializer)
 
+    @property
+    def max_positions(self) -> int:
+        """How many positions it tells apart; what generates asks for it."""
+        return self.max_length
+
     def build(self, inputs_shape: tuple) -> None:
         validation.check_sequence_shape("inputs", inputs_shape)
         self.embeddings = self.add_weight(

@@ -81,13 +81,27 @@ def is_added(position: Any) -> bool:
 
 def checked_position(position: Any) -> Any:
     """Returns `position` if it acts inside attention, or is None."""
-    if is_added(position):
+    if is_added(position) or isinstance(position, type):
         raise validation.invalid(
             "position",
             "an object with `rotate` and `bias`, such as RotaryEmbedding()",
-            type(position).__name__,
+            repr(position),
             "What is added to embeddings stands before the first block: call "
             "it there, or give it to a stack, an encoder or a decoder.",
+        )
+    return position
+
+
+def checked_any_position(position: Any) -> Any:
+    """Returns `position` if it can be added, acts in attention, or is None."""
+    can_be_added = isinstance(position, keras.layers.Layer)
+    if isinstance(position, type) or (is_added(position) and not can_be_added):
+        raise validation.invalid(
+            "position",
+            "a layer that adds positions, such as PositionalEncoding(), an "
+            "object with `rotate` and `bias`, such as RotaryEmbedding(), or "
+            "None",
+            repr(position),
         )
     return position
 

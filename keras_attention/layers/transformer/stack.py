@@ -8,6 +8,7 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.layers.dropout import child_seed
 from keras_attention.layers.mask_carrier import MaskCarrier
+from keras_attention.layers.positions.position import checked_any_position
 from keras_attention.layers.positions.position import is_added
 from keras_attention.layers.transformer.block import output_spec
 from keras_attention.layers.transformer.decoder_block import (
@@ -119,7 +120,7 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         self.layer_norm_epsilon = layer_norm_epsilon
         self.seed = seed
         self.cross_attention = cross_attention
-        self.position = position
+        self.position = checked_any_position(position)
         self.attention_options = attention_options
         joined_options(attention_options, None, self._position_inside)
 
@@ -261,8 +262,20 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
             encoded: (batch, source_length, encoded_width), finite at padding
                 too; with cross-attention.
             batch_size: number of rows, without cross-attention.
+
+        Raises:
+            ValueError: if it is the other one of the last two that is given.
         """
-        first = batch_size if encoded is None else encoded
+        given = {"batch_size": batch_size, "encoded": encoded}
+        name, other = sorted(given, reverse=self.cross_attention)
+        if given[name] is None or given[other] is not None:
+            raise validation.invalid(
+                name,
+                f"given, and `{other}` not, with "
+                f"cross_attention={self.cross_attention}",
+                None if given[name] is None else f"..., {other}=...",
+            )
+        first = given[name]
         return [block.start(first, max_length, slots) for block in self.blocks]
 
     def extend(
@@ -285,7 +298,17 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
 
         Returns:
             The output (batch, length, width), and the new state.
+
+        Raises:
+            ValueError: if the blocks attend to `encoded`.
         """
+        if self.cross_attention:
+            raise validation.invalid(
+                "cross_attention",
+                "False to run several positions at once",
+                True,
+                "Run them one by one, with `step`.",
+            )
         x, new_state = inputs, []
         for block, block_state in zip(self.blocks, state, strict=True):
             x, block_state = block.extend(x, block_state, index, inputs_mask)

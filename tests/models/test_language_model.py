@@ -301,7 +301,9 @@ def test_no_prompt_has_no_answer():
     assert found.tokens.shape == (0, 2, STEPS)
 
 
-@pytest.mark.parametrize("kind", ["learned", "window"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("learned", marks=pytest.mark.exhaustive), "window"]
+)
 @pytest.mark.parametrize("width", [1, 8])
 def test_rows_begin_in_a_cache_no_wider_than_the_prompt(kind, width):
     """Also where a row is all padding, and the prompt one position."""

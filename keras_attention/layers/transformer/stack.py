@@ -266,16 +266,17 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         Raises:
             ValueError: if it is the other one of the last two that is given.
         """
-        given = {"batch_size": batch_size, "encoded": encoded}
-        name, other = sorted(given, reverse=self.cross_attention)
-        if given[name] is None or given[other] is not None:
+        name, first, other = "batch_size", batch_size, encoded
+        if self.cross_attention:
+            name, first, other = "encoded", encoded, batch_size
+        if first is None or other is not None:
+            others = "batch_size" if self.cross_attention else "encoded"
             raise validation.invalid(
                 name,
-                f"given, and `{other}` not, with "
+                f"given, and `{others}` not, with "
                 f"cross_attention={self.cross_attention}",
-                None if given[name] is None else f"..., {other}=...",
+                None if first is None else f"..., {others}=...",
             )
-        first = given[name]
         return [block.start(first, max_length, slots) for block in self.blocks]
 
     def extend(

@@ -34,10 +34,11 @@ SIGNATURES = {
 
 # Text, all options of attention, half the bits: what the others have, but ids.
 LEARNED = pytest.param("learned", marks=pytest.mark.exhaustive)
+RECURRENT = pytest.param("recurrent", marks=pytest.mark.exhaustive)
 STREAMED = pytest.mark.parametrize("case", [LEARNED, "window"], indirect=True)
 
 
-@pytest.fixture(scope="module", params=[LEARNED, "window", "recurrent"])
+@pytest.fixture(scope="module", params=[LEARNED, "window", RECURRENT])
 def case(request, tmp_path_factory):
     """A model, prompts, the name of their input, and the SavedModel."""
     name, vocabulary, asked = request.param, None, PROMPTS
@@ -221,7 +222,7 @@ def test_the_example_of_the_guide_streams(case, monkeypatch, capsys):
         assert shown.splitlines()[-1] == str(expected)
 
 
-@pytest.mark.parametrize("case", ["recurrent"], indirect=True)
+@pytest.mark.parametrize("case", [RECURRENT], indirect=True)
 def test_the_guide_shows_no_step_where_there_is_none(case):
     guide = (case[3] / "README.md").read_text()
     assert "one token at a time" not in guide and "| `n_best` |" in guide

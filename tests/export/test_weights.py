@@ -42,7 +42,7 @@ def test_half_weights_are_rounded_weights_and_float32_maths(dtype):
             {"kind": "transformer", "num_heads": 2, "tie_embeddings": True},
             marks=pytest.mark.exhaustive,
         ),
-        {"kind": "bahdanau"},
+        pytest.param({"kind": "bahdanau"}, marks=pytest.mark.exhaustive),
     ],
     ids=["transformer", "tied", "bahdanau"],
 )

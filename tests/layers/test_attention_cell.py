@@ -284,7 +284,15 @@ def test_dropout_is_drawn_once_for_a_sequence(order):
 
 @pytest.mark.parametrize("mechanism", ["wide", "coverage"])
 @pytest.mark.tensorflow_only
-@each_order
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param(
+            order, marks=[pytest.mark.exhaustive] * (order == "current")
+        )
+        for order in ORDERS
+    ],
+)
 def test_gradient_compiled_is_that_of_eager(order, mechanism):
     import tensorflow as tf
 

@@ -110,7 +110,7 @@ def test_memory_prepared_once_serves_every_step():
 @pytest.mark.parametrize(
     ("call", "shapes"),
     [
-        ({}, (BATCH, LENGTH, UNITS)),
+        pytest.param({}, (BATCH, LENGTH, UNITS), marks=pytest.mark.exhaustive),
         (
             {"use_causal_mask": True, "return_attention_scores": True},
             [(BATCH, LENGTH, UNITS), (BATCH, LENGTH, LENGTH)],

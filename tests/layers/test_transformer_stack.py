@@ -135,7 +135,17 @@ def test_moved_slots_and_looked_up_ancestors_agree(kind):
         assert_all_close([first], [second])
 
 
-@pytest.mark.parametrize("kind", STACKS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        # "everything" is "rotary" too.
+        pytest.param(
+            kind,
+            marks=[pytest.mark.exhaustive] * (kind in ("sinusoids", "rotary")),
+        )
+        for kind in STACKS
+    ],
+)
 def test_rows_that_begin_later_are_extended_as_those_alone(kind):
     """A row's padding has positions below 0, or is told to each step."""
     stack, padding = built_stack(kind), np.array([0, 3], "int32")

@@ -50,6 +50,7 @@ class EncoderFacts:
             that takes `initial_state`.
         keeps_length: whether each position of a source has its own vector.
         gives_mask: whether the encoder says which positions are real.
+        max_positions: how many positions the encoder tells apart, or None.
     """
 
     signature: SourceSignature
@@ -57,6 +58,7 @@ class EncoderFacts:
     state_widths: tuple
     keeps_length: bool
     gives_mask: bool
+    max_positions: int | None
 
     @property
     def tells_padding(self) -> bool:
@@ -95,6 +97,7 @@ def facts_of(
         tuple(state.shape[-1] for state in states),
         keeps_length,
         isinstance(encoder, Encoder) or _gives_mask(encoder, source),
+        getattr(encoder, "max_positions", None),
     )
 
 

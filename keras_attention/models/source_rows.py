@@ -21,11 +21,13 @@ class SourceRows:
         lengths: positions up to the last real one of each row; None where
             padding cannot be told, so that none may be added or cut.
         keeps_length: whether each position of a source has its own vector.
+        max_positions: padding makes no row longer than this.
     """
 
     arrays: dict[str, Any]
     lengths: np.ndarray | None
     keeps_length: bool = True
+    max_positions: int | None = None
 
     def __len__(self) -> int:
         return len(self.arrays["source"])
@@ -44,7 +46,7 @@ class SourceRows:
         """Returns the arrays of some rows, without the padding they share.
 
         For XLA, which compiles a program for each shape, lengths that may be
-        padded are padded to a power of two.
+        padded are padded to a power of two, or to `max_positions`.
         """
         arrays = keras.tree.map_structure(lambda x: x[rows], self.arrays)
         if self.lengths is None:
@@ -52,6 +54,8 @@ class SourceRows:
         length = kept = self.lengths[rows].max()
         if jit_compile:
             length = next_power_of_two(length)
+            if self.max_positions is not None:
+                length = max(kept, min(length, self.max_positions))
         for name in {"source", "source_mask"} & set(arrays):
             array = arrays[name][:, :kept]
             widths = [(0, 0)] * array.ndim
@@ -103,7 +107,7 @@ def source_rows(
         for state in states:
             _check_rows("initial_state", state, len(source))
         arrays["initial_state"] = states
-    return SourceRows(arrays, lengths, facts.keeps_length)
+    return SourceRows(arrays, lengths, facts.keeps_length, facts.max_positions)
 
 
 def lengths_of(real: np.ndarray) -> np.ndarray:

@@ -110,7 +110,7 @@ LAYERS = {
         {},
     ),
 }
-# What is not called by itself, but as a part of others.
+# Public names that are only parts of the layers above.
 PARTS = {
     "AttentionCell",
     "AttentionMechanism",

@@ -23,7 +23,7 @@ class TracedSignatures:
     `encode` and `decode_step`, each from a dict to a dict as its record says;
     `read`, from a request to the batch of its sources, a dict whose `source`
     has a row for each; `source_specs`, what is known of that batch; and
-    `search_for`, the search in it. The search is a function of its own, so
+    `search_for`, the search in it. The search is a separate function, so
     signatures that search for the same share its graph.
 
     Args:

@@ -169,7 +169,7 @@ def differentiable(
             residuals and of the gradient of the output; returns the gradients
             as `Inputs`.
         inputs: the `Inputs`.
-        question: what is asked of them, without a gradient of its own.
+        question: the settings of both functions; it has no gradient.
     """
     given = {k: v for k, v in inputs._asdict().items() if v is not None}
 

@@ -21,6 +21,8 @@ from keras_attention.functional.blockwise import attend_blockwise
 from keras_attention.functional.by_length import attend_by_length
 from keras_attention.functional.dense import attend_dense
 from keras_attention.functional.dropout import Dropout
+from keras_attention.functional.normalizers import Normalizer
+from keras_attention.functional.normalizers import check_normalizer
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 
@@ -43,6 +45,7 @@ def attend(
     dropout: Dropout | None = None,
     return_weights: bool = False,
     implementation: str = "auto",
+    normalizer: Normalizer = "softmax",
 ) -> Any:
     """Attends to `value` where `query` matches `key`.
 
@@ -112,6 +115,7 @@ def attend(
     logit_soft_cap = validation.check_positive_number(
         "logit_soft_cap", logit_soft_cap, optional=True
     )
+    check_normalizer(normalizer)
     query, key, value = map(ops.convert_to_tensor, (query, key, value))
     mask, bias = masks.as_mask(mask), biases.as_bias(bias)
     _check_shapes(query, key, value)
@@ -120,6 +124,10 @@ def attend(
     arguments = (
         query, key, value, score, mask, bias, logit_soft_cap, sink, dropout
     )  # fmt: skip
+    if normalizer != "softmax":
+        _check_dense_alone(normalizer, sink, implementation)
+        output, weights = attend_dense(*arguments, normalizer)
+        return (output, weights) if return_weights else output
     if implementation == "blockwise":
         if return_weights:
             raise ValueError(
@@ -132,6 +140,21 @@ def attend(
         output, weights = attend_dense(*arguments)
         return (output, weights) if return_weights else output
     return _attend_by_size(arguments, LARGEST_DENSE)
+
+
+def _check_dense_alone(normalizer, sink, implementation):
+    if implementation == "blockwise":
+        raise validation.invalid(
+            "implementation",
+            '"auto" or "dense" where `normalizer` is not "softmax"',
+            implementation,
+            f"normalizer={normalizer!r} needs all scores of a query at once.",
+        )
+    if sink is not None:
+        raise ValueError(
+            "`sink` must be None where `normalizer` is not 'softmax', whose "
+            f"denominator it joins. Received: normalizer={normalizer!r}."
+        )
 
 
 def _attend_by_size(arguments, largest_dense):

@@ -10,6 +10,7 @@ from keras import ops
 from keras_attention.functional.biases import DistanceBias
 from keras_attention.functional.biases import TensorBias
 from keras_attention.functional.dropout import Dropout
+from keras_attention.functional.normalizers import Normalizer
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
@@ -27,6 +28,7 @@ def attend_dense(
     logit_soft_cap: float | None,
     sink: Any,
     dropout: Dropout | None,
+    normalizer: Normalizer = "softmax",
 ) -> tuple[Any, Any]:
     output_dtype = query.dtype
     # The product itself must be in float32: in float16 it overflows before
@@ -40,14 +42,18 @@ def attend_dense(
         bias=None if bias is None else bias.block(*area),
         logit_soft_cap=logit_soft_cap,
         sink=sink,
+        normalizer=normalizer,
     )
-    dropped = weights if dropout is None else dropout.apply(weights)
-    output = _weighted_values(dropped, value)
+    output = weighted_values(weights, value, dropout)
     return ops.cast(output, output_dtype), ops.cast(weights, output_dtype)
 
 
-def _weighted_values(weights, value):
+def weighted_values(
+    weights: Any, value: Any, dropout: Dropout | None = None
+) -> Any:
     """Returns (B, T, N, V) from weights (B, N, T, S), value (B, S, K, V)."""
+    if dropout is not None:
+        weights = dropout.apply(weights)
     heads, kv_heads = weights.shape[1], value.shape[2]
     if heads == kv_heads:
         return ops.einsum("bnts,bsnv->btnv", weights, value)

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_attention.functional import biases
+from keras_attention.functional import normalizers
 
 
 def attention_weights(
@@ -19,6 +20,7 @@ def attention_weights(
     bias: Any = None,
     logit_soft_cap: float | None = None,
     sink: Any = None,
+    normalizer: normalizers.Normalizer = "softmax",
 ) -> Any:
     """Returns the weights of these scores.
 
@@ -31,6 +33,7 @@ def attention_weights(
             hides a key.
         logit_soft_cap: positive number or None, see `biases.soft_cap`.
         sink: float tensor (num_heads,), see `masked_softmax`, or None.
+        normalizer: what makes weights of scores, see `normalizers`.
 
     Returns:
         Tensor of the shape and dtype of `scores`.
@@ -44,7 +47,9 @@ def attention_weights(
             visible = not_hidden
         else:
             visible = ops.logical_and(visible, not_hidden)
-    return masked_softmax(scores, visible, sink)
+    if normalizer == "softmax":
+        return masked_softmax(scores, visible, sink)
+    return normalizers.normalize(normalizer, scores, visible)
 
 
 def masked_softmax(scores: Any, visible: Any = None, sink: Any = None) -> Any:

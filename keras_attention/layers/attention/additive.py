@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import AdditiveScore
+from keras_attention.functional.normalizers import Normalizer
 from keras_attention.layers.attention.stateless import StatelessMechanism
 from keras_attention.layers.initializers import cloned
 
@@ -35,6 +36,9 @@ class AdditiveAttention(StatelessMechanism):
         kernel_initializer: initialiser of the two kernels and the vector.
         kernel_regularizer: regulariser of the two kernels and the vector.
         kernel_constraint: constraint on the two kernels and the vector.
+        normalizer: what makes weights of scores: "softmax", "hardmax",
+            "sparsemax", "entmax15", "sigmoid", or a function, see
+            `functional.attend`.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -83,9 +87,10 @@ class AdditiveAttention(StatelessMechanism):
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
         kernel_constraint: Any = None,
+        normalizer: Normalizer = "softmax",
         **kwargs,
     ):
-        super().__init__(dropout=dropout, seed=seed, **kwargs)
+        super().__init__(normalizer, dropout, seed, **kwargs)
         self.units = validation.check_positive_integer("units", units)
         self.normalize = normalize
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

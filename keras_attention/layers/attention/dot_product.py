@@ -10,6 +10,7 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.choices import SCORES
 from keras_attention.functional import DotProductScore
+from keras_attention.functional.normalizers import Normalizer
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.layers.attention.stateless import StatelessMechanism
 
@@ -43,6 +44,9 @@ class DotProductAttention(StatelessMechanism):
         kernel_initializer: initialiser of the kernel of "general".
         kernel_regularizer: regulariser of the kernel of "general".
         kernel_constraint: constraint on the kernel of "general".
+        normalizer: what makes weights of scores: "softmax", "hardmax",
+            "sparsemax", "entmax15", "sigmoid", or a function, see
+            `functional.attend`.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -93,9 +97,10 @@ class DotProductAttention(StatelessMechanism):
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
         kernel_constraint: Any = None,
+        normalizer: Normalizer = "softmax",
         **kwargs,
     ):
-        super().__init__(dropout=dropout, seed=seed, **kwargs)
+        super().__init__(normalizer, dropout, seed, **kwargs)
         self.score_name = validation.check_choice("score", score, SCORES)
         self.use_scale = use_scale
         self.scale = validation.check_positive_number("scale", scale)

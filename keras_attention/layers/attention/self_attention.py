@@ -6,6 +6,7 @@ import keras
 
 from keras_attention import validation
 from keras_attention.functional import DotProductScore
+from keras_attention.functional.normalizers import Normalizer
 from keras_attention.layers.attention.stateless import StatelessMechanism
 from keras_attention.layers.initializers import cloned
 
@@ -28,6 +29,9 @@ class SelfAttention(StatelessMechanism):
         kernel_initializer: initialiser of the four kernels.
         kernel_regularizer: regulariser of the four kernels.
         kernel_constraint: constraint on the four kernels.
+        normalizer: what makes weights of scores: "softmax", "hardmax",
+            "sparsemax", "entmax15", "sigmoid", or a function, see
+            `functional.attend`.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -76,9 +80,10 @@ class SelfAttention(StatelessMechanism):
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
         kernel_constraint: Any = None,
+        normalizer: Normalizer = "softmax",
         **kwargs,
     ):
-        super().__init__(dropout=dropout, seed=seed, **kwargs)
+        super().__init__(normalizer, dropout, seed, **kwargs)
         self.units = validation.check_positive_integer("units", units)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
@@ -151,16 +156,10 @@ class SelfAttention(StatelessMechanism):
         query = self.query_dense(query)  # (B, T, U)
         return {"query": query, "key": key, "score": DotProductScore()}
 
-    def attend(
-        self, query: Any, memory: dict[str, Any], state: Any, **options
-    ) -> tuple:
-        context, weights, state = super().attend(
-            query, memory, state, **options
-        )
+    def project_context(self, context: Any) -> Any:
         # weights (x W_v) = (weights x) W_v: after the sum, so that a decoder
         # does not project its whole memory at every step.
-        context = self.output_dense(self.value_dense(context))  # (B, T, U)
-        return context, weights, state
+        return self.output_dense(self.value_dense(context))  # (B, T, U)
 
     def compute_output_shape(
         self,

@@ -1,17 +1,14 @@
 """Mechanisms without a state: projections before `functional.attend`."""
 
-import dataclasses
 from typing import Any
 
-from keras import ops
-
 from keras_attention import masks
-from keras_attention.functional import Dropout
 from keras_attention.functional import attend
-from keras_attention.layers.attention.mechanism import AttentionMechanism
+from keras_attention.functional.precision import at_least_float32
+from keras_attention.layers.attention.scored import ScoredMechanism
 
 
-class StatelessMechanism(AttentionMechanism):
+class StatelessMechanism(ScoredMechanism):
     """Base of the single-head layers: they differ in their score alone.
 
     A subclass builds its weights in `build`, projects the keys in `prepare`,
@@ -37,6 +34,16 @@ class StatelessMechanism(AttentionMechanism):
         """
         raise TypeError(f"{type(self).__name__} lacks `attend_inputs`.")
 
+    def scores(self, query: Any, memory: dict[str, Any], state: Any) -> Any:
+        inputs = self.attend_inputs(query, memory["key"])
+        query, key = (
+            at_least_float32(inputs[name])[:, :, None]  # (B, ., 1, H)
+            for name in ("query", "key")
+        )
+        scores = inputs["score"].scores(query, key)  # (B, 1, Q, S)
+        bias = inputs.get("bias")
+        return (scores if bias is None else scores + bias)[:, 0]
+
     def attend(
         self,
         query: Any,
@@ -49,47 +56,20 @@ class StatelessMechanism(AttentionMechanism):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> tuple:
+        # Not by way of `scores`: long targets go block by block here.
         inputs = self.attend_inputs(query, memory["key"])
         for name in ("query", "key"):
             inputs[name] = inputs[name][:, :, None]  # (B, ., 1, H)
-        dropout = None
-        if self.dropout and training:
-            seed = self.draw_seed(training) if seed is None else seed
-            dropout = DropoutAt(self.dropout, seed, positions)
         result = attend(
             **inputs,
             value=memory["value"][:, :, None],  # (B, S, 1, D)
             mask=self.joined_mask(memory, mask),
-            dropout=dropout,
+            dropout=self.dropout_at(positions, seed, training),
             return_weights=return_attention_scores,
+            normalizer=self.normalizer,
         )
-        if not return_attention_scores:
-            return result[:, :, 0], None, state
-        context, weights = result
-        return context[:, :, 0], weights[:, 0], state
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class DropoutAt(Dropout):
-    """Dropout of queries that stand at `positions` of a longer sequence.
-
-    So a step drops what the whole target would have dropped there.
-
-    Args:
-        rate: see `functional.Dropout`.
-        seed: see `functional.Dropout`.
-        positions: integer tensor (batch or 1, query_length), or None for 0,
-            1, 2, ...
-    """
-
-    positions: Any = None
-
-    def with_seed_tensor(self) -> "DropoutAt":
-        seed = super().with_seed_tensor().seed
-        return DropoutAt(self.rate, seed, self.positions)
-
-    def bits(self, batch: Any, head: Any, query: Any, key: Any) -> Any:
-        if self.positions is not None:
-            query = ops.take(self.positions, ops.reshape(query, (-1,)), axis=1)
-            query = query[:, None, :, None]  # (B or 1, 1, T, 1)
-        return super().bits(batch, head, query, key)
+        context, weights = result, None
+        if return_attention_scores:
+            context, weights = result
+            weights = weights[:, 0]
+        return self.project_context(context[:, :, 0]), weights, state

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import AdditiveAttention as AdditiveAttention
     from keras_attention.layers import AttentionCell as AttentionCell
     from keras_attention.layers import AttentionMechanism as AttentionMechanism
+    from keras_attention.layers import AttentionRNN as AttentionRNN
     from keras_attention.layers import (
         DotProductAttention as DotProductAttention,
     )
@@ -66,6 +67,7 @@ _PLACES = {
     "AdditiveAttention": "layers",
     "AttentionCell": "layers",
     "AttentionMechanism": "layers",
+    "AttentionRNN": "layers",
     "Beam": "decoding",
     "CNNEncoder": "models",
     "DecoderOnlyTransformer": "models",

@@ -94,6 +94,15 @@ LAYERS = {
         (QUERY,),
         {"use_causal_mask": True},
     ),
+    "AttentionRNN": (
+        lambda: layers.AttentionRNN(
+            layers.AttentionCell(
+                keras.layers.GRUCell(5), layers.AdditiveAttention(3)
+            )
+        ),
+        (QUERY, VALUE),
+        {},
+    ),
     "TransformerDecoderBlock": (
         lambda: layers.TransformerDecoderBlock(3, 19, dropout=0.2),
         (QUERY, VALUE),

@@ -11,6 +11,7 @@ from keras_attention.layers.positions.position import AttentionPosition
 from keras_attention.layers.positions.rotary import RotaryEmbedding
 from keras_attention.layers.positions.sinusoidal import PositionalEncoding
 from keras_attention.layers.recurrent.attention_cell import AttentionCell
+from keras_attention.layers.recurrent.attention_rnn import AttentionRNN
 from keras_attention.layers.transformer.decoder_block import (
     TransformerDecoderBlock,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "AttentionMechanism",
     "AttentionOptions",
     "AttentionPosition",
+    "AttentionRNN",
     "DotProductAttention",
     "Dropout",
     "LearnedPositionalEncoding",

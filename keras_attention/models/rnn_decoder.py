@@ -11,8 +11,8 @@ from keras_attention.functional import padding
 from keras_attention.layers import AttentionCell
 from keras_attention.layers import AttentionMechanism
 from keras_attention.layers.recurrent import recurrence
-from keras_attention.layers.recurrent.attention_cell import check_cell
-from keras_attention.layers.recurrent.attention_cell import check_order
+from keras_attention.layers.recurrent.cell_arguments import check_cell
+from keras_attention.layers.recurrent.cell_arguments import check_order
 from keras_attention.layers.recurrent.recurrence import CELLS
 from keras_attention.models.decoder import Decoder
 from keras_attention.models.decoder import source_mask_of
@@ -51,7 +51,9 @@ class RNNDecoder(Decoder):
         num_layers: number of stacked cells, of those named below.
         cell: "lstm", "gru" or "simple"; or any Keras RNN cell, such as
             `keras.layers.StackedRNNCells`. Without attention its output is
-            `units` wide.
+            `units` wide. Or an `AttentionCell` with all its options, such as
+            several mechanisms; then `attention` is None, and the orders above
+            are those of the cell.
         query_state: "previous" or "current", see above.
         input_feeding: whether the cells read o_{t-1}; only "current" can do
             without.
@@ -131,7 +133,7 @@ class RNNDecoder(Decoder):
         self.use_bridge = use_bridge
         self.cell = cell
         self.attention = attention
-        self.recurrent_cell = self._bare_cell()
+        self.recurrent_cell = self._given_cell()
         if attention is not None:
             self.recurrent_cell = AttentionCell(
                 self.recurrent_cell,
@@ -143,8 +145,13 @@ class RNNDecoder(Decoder):
                 name="recurrent_cell",
             )
 
-    def _bare_cell(self):
-        """Returns the Keras cell that `cell` and `num_layers` ask for."""
+    @property
+    def attends(self) -> bool:
+        """Whether the decoder has attention."""
+        return isinstance(self.recurrent_cell, AttentionCell)
+
+    def _given_cell(self):
+        """Returns the cell that `cell` and `num_layers` ask for."""
         if isinstance(self.cell, str):
             validation.check_choice("cell", self.cell, tuple(CELLS))
             options = {"units": self.units, "dtype": self.dtype_policy}
@@ -159,14 +166,19 @@ class RNNDecoder(Decoder):
             return keras.layers.StackedRNNCells(
                 self.cells, name="cells", dtype=self.dtype_policy
             )
-        check_cell(self.cell)
+        if isinstance(self.cell, AttentionCell):
+            self._check_attention_cell()
+        else:
+            check_cell(self.cell)
         if self.num_layers != 1:
             raise validation.invalid(
                 "num_layers",
-                "1 where `cell` is a Keras RNN cell",
+                "1 where `cell` is a cell",
                 self.num_layers,
                 "Pass keras.layers.StackedRNNCells as `cell`.",
             )
+        if isinstance(self.cell, AttentionCell):
+            return self.cell
         width = recurrence.output_size(self.cell)
         if self.attention is None and width != self.units:
             raise validation.invalid(
@@ -177,13 +189,24 @@ class RNNDecoder(Decoder):
             )
         return self.cell
 
+    def _check_attention_cell(self):
+        if self.attention is not None:
+            raise validation.invalid(
+                "attention",
+                "None where `cell` is an AttentionCell, which has its own",
+                repr(self.attention),
+            )
+
     def build(self, target_shape: tuple, encoded_shape: tuple) -> None:
         super().build(target_shape, encoded_shape)
         batch, _, encoded_width = encoded_shape
-        if self.attention is not None:
+        if self.attends:
             embedded_shape = (batch, None, self.embedding_dim)
-            self.recurrent_cell.build(embedded_shape, encoded_shape)
-            self.readout = self.recurrent_cell.readout  # see `cells`
+            if not self.recurrent_cell.built:
+                self.recurrent_cell.build(embedded_shape, encoded_shape)
+            self._check_output_width()
+            if self.attention is not None:
+                self.readout = self.recurrent_cell.readout  # see `cells`
             cell = self.recurrent_cell.cell
         else:
             cell = self.recurrent_cell
@@ -202,6 +225,15 @@ class RNNDecoder(Decoder):
             self.bridges.append(bridge)
         self.output_dropout = self._dropout_layer("output_dropout")
 
+    def _check_output_width(self):
+        width = self.recurrent_cell.output_width
+        if width != self.units:
+            raise validation.invalid(
+                "units",
+                f"{width}, the width of the outputs of `cell`",
+                self.units,
+            )
+
     def call(
         self,
         target: Any,
@@ -217,20 +249,22 @@ class RNNDecoder(Decoder):
         embedded = self.embedding_dropout(
             self.embedding(target), training=training
         )  # (B, T, E)
-        if self.attention is None:
-            output = recurrence.run_cell_over(
+        if not self.attends:
+            output, _ = recurrence.run_cell_over(
                 self.recurrent_cell, embedded, state["moving"], training
             )  # (B, T, U)
             weights = no_weights(output, state["source_mask"])
         else:
-            output, weights = self.recurrent_cell.run(
+            output, weights, _ = self.recurrent_cell.run(
                 embedded,
                 state["memory"],
                 state["moving"],
                 encoded.shape[1],
-                return_attention_scores,
-                training,
+                return_attention_scores=return_attention_scores,
+                training=training,
             )
+            if self.recurrent_cell.has_several and return_attention_scores:
+                weights = weights[0]
         logits = self.logits(self.output_dropout(output, training=training))
         return (logits, weights) if return_attention_scores else logits
 
@@ -263,10 +297,10 @@ class RNNDecoder(Decoder):
             ends = recurrence.ends_of(encoded, source_mask)  # (B, 2D)
             initial_state = [bridge(ends) for bridge in self.bridges]
         first = (ops.shape(encoded)[0], beams, initial_state)
-        if self.attention is None:
+        if not self.attends:
             moving = recurrence.first_states(self.recurrent_cell, *first)
             return {"moving": moving, "source_mask": source_mask}
-        memory = self.attention.prepare(encoded, mask=source_mask)
+        memory = self.recurrent_cell.prepare(encoded, source_mask)
         moving = self.recurrent_cell.initial_state(memory, *first)
         return {"moving": moving, "memory": memory}
 
@@ -291,7 +325,7 @@ class RNNDecoder(Decoder):
         `ancestors` is not used: the state is the history.
         """
         embedded = self.embedding(tokens)  # (B, K, E)
-        if self.attention is None:
+        if not self.attends:
             output, moving = recurrence.run_cell(
                 self.recurrent_cell, embedded, state["moving"]
             )

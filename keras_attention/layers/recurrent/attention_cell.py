@@ -1,19 +1,19 @@
 """One step of a recurrent network that attends."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_attention import validation
 from keras_attention.functional.padding import keep
 from keras_attention.layers.attention.call_masks import check_sequence_mask
+from keras_attention.layers.attention.joined import JoinedMechanisms
 from keras_attention.layers.attention.mechanism import AttentionMechanism
+from keras_attention.layers.recurrent import cell_arguments
 from keras_attention.layers.recurrent import recurrence
-from keras_attention.layers.recurrent.scan import scan
+from keras_attention.layers.recurrent.cell_run import run_cell_with_attention
 from keras_attention.masks.booleans import as_boolean
-
-ORDERS = ("previous", "current")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -38,24 +38,40 @@ class AttentionCell(keras.layers.Layer):
     (the last of) the cells, as Keras's cells have it; zeros, where that state
     is of another width than the output.
 
+    Several mechanisms, in a list, ask together, and c_t is what they find side
+    by side. With `attention_layer_size`, c_t is a layer of what was found,
+    W_a [query; context], or one for each mechanism, side by side. What comes
+    out need not be the readout o_t: `output="attention"` gives c_t,
+    `output="cell"` gives h_t, and both feed c_t to the next step. With
+    `query_state="current"` these are the steps of `tfa.seq2seq`'s
+    `AttentionWrapper`, whose "Bahdanau" attention asks with the new output too.
+
     It is no cell for `keras.layers.RNN`: the state of its mechanism may be as
-    long as the source. A call runs over a whole sequence; `initial_state`
-    and `step` run it one by one, and give the same.
+    long as the source. `AttentionRNN` runs it over a sequence, and so does a
+    call; `initial_state` and `step` run it one by one, and give the same.
 
     Args:
         cell: any Keras RNN cell, `keras.layers.StackedRNNCells` too.
-        attention: an `AttentionMechanism`.
+        attention: an `AttentionMechanism`, or a list of them.
         query_state: "previous" or "current", see above.
         input_feeding: whether the cell reads o_{t-1}; only "current" can do
             without.
-        units: width of the outputs o. Defaults to that of the cell.
+        units: width of the readout o. Defaults to that of the cell.
+        attention_layer_size: width of W_a, or a list of widths, one for each
+            mechanism; None for no such layer.
+        output: "readout", "attention" or "cell", see above.
+        cell_input: function of the input of a step and of what is fed to it,
+            (batch, slots, width) each, that returns what the cell reads; a
+            Keras layer or a function registered with Keras, if it is to be
+            saved. Defaults to both side by side.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
         inputs: (batch, length, width).
-        value: (batch, source_length, source_width).
-        value_mask: boolean (batch, source_length), True = real. Defaults to
-            the Keras mask of `value`.
+        value: (batch, source_length, source_width), or, for several
+            mechanisms, a list of such tensors, one for each.
+        value_mask: boolean (batch, source_length), True = real, or a list.
+            Defaults to the Keras mask of `value`.
         cell_state: list of the first states of the cell, each (batch, width).
             Defaults to the cell's own, zeros in Keras's cells.
         return_attention_scores: whether to return the weights too.
@@ -63,7 +79,8 @@ class AttentionCell(keras.layers.Layer):
 
     Returns:
         The outputs (batch, length, units) and, if asked for, the attention
-        weights, float32 (batch, length, source_length).
+        weights, float32 (batch, length, source_length); of several mechanisms
+        a list of them.
 
     Masking:
         Padded source positions are not attended to. The output keeps the
@@ -85,49 +102,84 @@ class AttentionCell(keras.layers.Layer):
     def __init__(
         self,
         cell: keras.layers.Layer,
-        attention: AttentionMechanism,
+        attention: AttentionMechanism | list[AttentionMechanism],
         query_state: str = "previous",
         input_feeding: bool = True,
         units: int | None = None,
+        attention_layer_size: int | list[int] | None = None,
+        output: str = "readout",
+        cell_input: Callable | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.cell = check_cell(cell)
-        self.attention = check_attention(attention)
-        check_order(query_state, input_feeding)
+        self.cell = cell_arguments.check_cell(cell)
+        self.attention = cell_arguments.check_attention(attention)
+        cell_arguments.check_order(query_state, input_feeding)
         self.query_state = query_state
         self.input_feeding = input_feeding
-        self.units = units
-        if units is not None:
-            self.units = validation.check_positive_integer("units", units)
+        self.attention_layer_size = attention_layer_size
+        # `output` is a property of every layer of Keras.
+        self.output_kind = cell_arguments.check_output(output)
+        self.units = cell_arguments.check_units(units, output)
+        self.cell_input = cell_arguments.check_cell_input(
+            cell_input, input_feeding
+        )
+        self.has_several = isinstance(attention, (list, tuple))
+        sizes = cell_arguments.check_layer_sizes(
+            attention_layer_size, attention
+        )
+        self.mechanism = self.attention
+        if self.has_several or sizes:
+            self.mechanism = JoinedMechanisms(
+                attention if self.has_several else [attention],
+                sizes,
+                dtype=self.dtype_policy,
+                name="mechanism",
+            )
 
-    @property
-    def output_width(self) -> int:
-        """The width of the outputs."""
-        return self.units or recurrence.output_size(self.cell)
-
-    def build(self, inputs_shape: tuple, value_shape: tuple) -> None:
+    def build(self, inputs_shape: tuple, value_shape: Any) -> None:
         batch, _, width = inputs_shape
         hidden = recurrence.output_size(self.cell)
-        asked = ((batch, None, hidden), value_shape)
-        self.context_width = self.attention.compute_output_shape(*asked)[-1]
-        if not self.attention.built:
-            self.attention.build(*asked)
-        asks_first = self.query_state == "previous"
-        fed = self.context_width if asks_first else self.output_width
-        self.read_width = width + (fed if self.input_feeding else 0)
+        if not self.mechanism.built:
+            self.mechanism.build(
+                (batch, None, hidden), shapes_of_values(value_shape)
+            )
+        self.context_width = self._context_width(value_shape)
+        self.output_width = self._output_width(value_shape)
+        self.fed_width = self.context_width
+        if self.output_kind == "readout" and self.query_state == "current":
+            self.fed_width = self.output_width
+        self.read_width = width
+        if self.input_feeding:
+            parts = (
+                keras.KerasTensor((None, None, size), self.compute_dtype)
+                for size in (width, self.fed_width)
+            )
+            self.read_width = self._read(*parts).shape[-1]
         if not self.cell.built:
             self.cell.build((batch, self.read_width))
-        self.readout = keras.layers.Dense(
-            self.output_width,
-            activation="tanh",
-            dtype=self.dtype_policy,
-            name="readout",
-        )
-        read = hidden + self.context_width + (width if asks_first else 0)
-        self.readout.build((None, read))
+        if self.output_kind == "readout":
+            self.readout = keras.layers.Dense(
+                self.output_width,
+                activation="tanh",
+                dtype=self.dtype_policy,
+                name="readout",
+            )
+            seen = width if self.query_state == "previous" else 0
+            self.readout.build((None, hidden + self.context_width + seen))
         self.built = True
+
+    def _context_width(self, value_shape):
+        query_shape = (None, None, recurrence.output_size(self.cell))
+        return self.mechanism.compute_output_shape(
+            query_shape, shapes_of_values(value_shape)
+        )[-1]
+
+    def _output_width(self, value_shape):
+        if self.output_kind == "attention":
+            return self._context_width(value_shape)
+        return self.units or recurrence.output_size(self.cell)
 
     def call(
         self,
@@ -138,20 +190,33 @@ class AttentionCell(keras.layers.Layer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
-        if value_mask is not None:
-            check_sequence_mask("value_mask", value_mask, value.shape[:2])
-            value_mask = as_boolean("value_mask", value_mask)
-            value = keep(value, value_mask)
-        memory = self.attention.prepare(value, mask=value_mask)
-        outputs, weights = self.run(
+        memory = self.prepare(value, value_mask)
+        state = self.initial_state(memory, ops.shape(inputs)[0], 1, cell_state)
+        outputs, weights, _ = self.run(
             inputs,
             memory,
-            self.initial_state(memory, ops.shape(value)[0], 1, cell_state),
-            value.shape[1],
-            return_attention_scores,
-            training,
+            state,
+            lengths_of(value),
+            return_attention_scores=return_attention_scores,
+            training=training,
         )
         return (outputs, weights) if return_attention_scores else outputs
+
+    def prepare(self, value: Any, value_mask: Any = None) -> Any:
+        """Returns the memory of the mechanism, or the list of memories.
+
+        Args:
+            value: (batch, source_length, source_width), or a list.
+            value_mask: boolean (batch, source_length), True = real, or a
+                list, or None.
+        """
+        if not isinstance(value, (list, tuple)):
+            value, value_mask = _checked(value, value_mask)
+            return self.mechanism.prepare(value, mask=value_mask)
+        real = [None] * len(value) if value_mask is None else value_mask
+        pairs = [_checked(*pair) for pair in zip(value, real, strict=True)]
+        values, real = map(list, zip(*pairs, strict=True))
+        return self.mechanism.prepare(values, mask=real)
 
     def initial_state(
         self, memory: Any, batch: Any, slots: int = 1, cell_state: Any = None
@@ -159,7 +224,7 @@ class AttentionCell(keras.layers.Layer):
         """Returns the state before the first step.
 
         Args:
-            memory: what `attention.prepare` returned.
+            memory: what `prepare` returned.
             batch: number of sources.
             slots: how many sequences share one source.
             cell_state: list of the first states of the cell, each (batch,
@@ -171,13 +236,13 @@ class AttentionCell(keras.layers.Layer):
             needs of this one, `output` or `fed`.
         """
         cell = recurrence.first_states(self.cell, batch, slots, cell_state)
-        mechanism = self.attention.initial_state(memory, slots)
+        mechanism = self.mechanism.initial_state(memory, slots)
         state = {"cell": cell, "mechanism": mechanism}
         if self.query_state == "previous":
             output = recurrence.first_output(self.cell, cell)
             state["output"] = ops.cast(output, self.compute_dtype)
         elif self.input_feeding:
-            shape = (batch, slots, self.output_width)
+            shape = (batch, slots, self.fed_width)
             state["fed"] = ops.zeros(shape, dtype=self.compute_dtype)
         return state
 
@@ -186,31 +251,39 @@ class AttentionCell(keras.layers.Layer):
 
         Args:
             inputs: (batch, slots, width).
-            memory: what `attention.prepare` returned, zeros at padding.
+            memory: what `prepare` returned.
             state: what `initial_state` or the step before returned.
             **options: `positions`, `seed`, `return_attention_scores` and
-                `training`, as `attention.attend` takes them.
+                `training`, as `AttentionMechanism.attend` takes them.
 
         Returns:
-            The outputs (batch, slots, output_width); the weights (batch,
-            slots, source_length), or None; the new state.
+            The outputs (batch, slots, width); the weights (batch, slots,
+            source_length), or None, of several mechanisms those of the first;
+            the new state.
         """
-        found, weights, state = self._advance(inputs, memory, state, **options)
-        return self._outputs(found, inputs), weights, state
+        found, weights, state = self.advance(inputs, memory, state, **options)
+        weights = weights[0] if self.has_several else weights
+        return self.outputs_of(found, inputs), weights, state
 
-    def _advance(self, inputs, memory, state, **options):
-        """Runs the part of a step for which the next one must wait."""
+    def advance(
+        self, inputs: Any, memory: Any, state: dict, **options
+    ) -> tuple:
+        """Runs the part of a step for which the next one must wait.
+
+        Arguments and results are those of `step`, except that a dict stands
+        in place of the outputs, of which `outputs_of` makes them, and that the
+        weights of several mechanisms are a list.
+        """
         if self.query_state == "previous":
             return self._ask_then_move(inputs, memory, state, **options)
         return self._move_then_ask(inputs, memory, state, **options)
 
     def _ask_then_move(self, inputs, memory, state, training=None, **options):
-        context, weights, mechanism = self._ask(
+        context, weights, mechanism = self.ask(
             state["output"], memory, state, training=training, **options
         )
-        read = ops.concatenate([inputs, context], axis=-1)  # (B, K, E + C)
         hidden, cell = recurrence.run_cell(
-            self.cell, read, state["cell"], training
+            self.cell, self._read(inputs, context), state["cell"], training
         )
         state = {"cell": cell, "mechanism": mechanism, "output": hidden}
         return {"hidden": hidden, "context": context}, weights, state
@@ -218,31 +291,48 @@ class AttentionCell(keras.layers.Layer):
     def _move_then_ask(self, inputs, memory, state, training=None, **options):
         read = inputs
         if self.input_feeding:
-            read = ops.concatenate([inputs, state["fed"]], axis=-1)
+            read = self._read(inputs, state["fed"])
         hidden, cell = recurrence.run_cell(
             self.cell, read, state["cell"], training
         )  # (B, K, H)
-        context, weights, mechanism = self._ask(
+        context, weights, mechanism = self.ask(
             hidden, memory, state, training=training, **options
         )
-        output = self._read_out([hidden, context])
+        fed, found = context, {"hidden": hidden, "context": context}
+        if self.output_kind == "readout":
+            fed = self._read_out([hidden, context])
+            found = {"hidden": hidden, "output": fed}
         state = {"cell": cell, "mechanism": mechanism}
         if self.input_feeding:
-            state["fed"] = output
-        return {"hidden": hidden, "output": output}, weights, state
+            state["fed"] = fed
+        return found, weights, state
 
-    def _ask(self, query, memory, state, **options):
-        context, weights, mechanism = self.attention.attend(
+    def _read(self, inputs, fed):
+        """Returns what the cell reads, (B, K, width)."""
+        if self.cell_input is not None:
+            return self.cell_input(inputs, fed)
+        return ops.concatenate([inputs, fed], axis=-1)
+
+    def ask(self, query: Any, memory: Any, state: dict, **options) -> tuple:
+        """Returns what the mechanism finds, its weights and its new state."""
+        context, weights, mechanism = self.mechanism.attend(
             query, memory, state["mechanism"], **options
         )
+        if isinstance(weights, list) and not self.has_several:
+            (weights,) = weights
         # A loop keeps its dtypes, whatever the policy of the mechanism.
         return ops.cast(context, self.compute_dtype), weights, mechanism
 
-    def _outputs(self, found, inputs):
+    def outputs_of(self, found: dict[str, Any], inputs: Any) -> Any:
         """Makes the outputs of one step, or of all, from what they found."""
+        if self.output_kind != "readout":
+            return found["hidden" if self.output_kind == "cell" else "context"]
         if "output" in found:
             return found["output"]
-        return self._read_out([found["hidden"], found["context"], inputs])
+        parts = [found["hidden"], found["context"]]
+        if self.query_state == "previous":
+            parts.append(inputs)
+        return self._read_out(parts)
 
     def _read_out(self, parts):
         """Returns tanh(W [parts]), (B, T, units)."""
@@ -258,9 +348,8 @@ class AttentionCell(keras.layers.Layer):
         inputs: Any,
         memory: Any,
         state: dict,
-        source_length: int | None = None,
-        return_attention_scores: bool = False,
-        training: bool | None = None,
+        source_length: Any = None,
+        **options,
     ) -> tuple:
         """Runs all steps; equals as many calls of `step`, with one slot.
 
@@ -268,90 +357,25 @@ class AttentionCell(keras.layers.Layer):
 
         Args:
             inputs: (batch, length, width).
-            memory: what `attention.prepare` returned, zeros at padding.
+            memory: what `prepare` returned.
             state: what `initial_state` returned.
-            source_length: number of source positions, None where not known.
-            return_attention_scores: whether to return the weights too.
-            training: whether the dropouts are on.
+            source_length: number of source positions, None where not known;
+                of several values a list.
+            **options: `mask`, `first_position`, `return_attention_scores` and
+                `training`, see `run_cell_with_attention`.
 
         Returns:
-            The outputs (batch, length, output_width), and the weights,
-            float32 (batch, length, source_length), or None.
+            The outputs (batch, length, width); the weights, float32 (batch,
+            length, source_length), a list of them, or None; the last state.
         """
-        seed = self.attention.draw_seed(training)
-        options = {"seed": seed, "training": training}
-        is_stateless = not keras.tree.flatten(state["mechanism"])
-        if is_stateless and self.query_state == "current":
-            if not self.input_feeding:
-                options["return_attention_scores"] = return_attention_scores
-                return self._move_all_then_ask(inputs, memory, state, options)
-        options["return_attention_scores"] = (
-            return_attention_scores and not is_stateless
+        return run_cell_with_attention(
+            self, inputs, memory, state, source_length, **options
         )
-        found = self._scan(inputs, memory, state, source_length, options)
-        weights = found.pop("weights", None)
-        if return_attention_scores and is_stateless:
-            weights = self._weights_of_all_steps(found, memory, state)
-        return self._outputs(found, inputs), weights
-
-    def _move_all_then_ask(self, inputs, memory, state, options):
-        hidden = recurrence.run_cell_over(
-            self.cell, inputs, state["cell"], options["training"]
-        )  # (B, T, H)
-        context, weights, _ = self._ask(hidden, memory, state, **options)
-        return self._read_out([hidden, context]), _float32(weights)
-
-    def _scan(self, inputs, memory, state, source_length, options):
-        """Returns what each step found, (B, T, .), by name."""
-
-        def step(state, now):
-            token, index = now
-            found, weights, state = self._advance(
-                token[:, None],  # (B, 1, E)
-                memory,
-                state,
-                positions=ops.reshape(index, (1, 1)),
-                **options,
-            )
-            if options["return_attention_scores"]:
-                found["weights"] = _float32(weights)
-            return state, found
-
-        batch, length = ops.shape(inputs)[:2]
-        steps = ops.swapaxes(inputs, 0, 1), ops.arange(length, dtype="int32")
-        like = self._found_like(inputs.shape[0])
-        if options["return_attention_scores"]:
-            shape = (inputs.shape[0], 1, source_length)
-            like["weights"] = keras.KerasTensor(shape, "float32")
-        with recurrence.dropout_masks(
-            self.cell, batch, self.read_width, options["training"]
-        ):
-            _, found = scan(step, state, steps, like)
-        return keras.tree.map_structure(recurrence.join_steps, found)
-
-    def _found_like(self, batch):
-        """Returns the shape and dtype of what one step finds, by name."""
-        widths = {"hidden": recurrence.output_size(self.cell)}
-        if self.query_state == "previous":
-            widths["context"] = self.context_width
-        else:
-            widths["output"] = self.output_width
-        return {
-            name: keras.KerasTensor((batch, 1, width), self.compute_dtype)
-            for name, width in widths.items()
-        }
-
-    def _weights_of_all_steps(self, found, memory, state):
-        query = found["hidden"]
-        if self.query_state == "previous":
-            query = ops.concatenate([state["output"], query[:, :-1]], axis=1)
-        options = {"return_attention_scores": True}
-        return _float32(self._ask(query, memory, state, **options)[1])
 
     def compute_output_shape(
-        self, inputs_shape: tuple, value_shape: tuple
+        self, inputs_shape: tuple, value_shape: Any
     ) -> tuple:
-        return (*inputs_shape[:-1], self.output_width)
+        return (*inputs_shape[:-1], self._output_width(value_shape))
 
     def compute_output_spec(
         self,
@@ -362,12 +386,20 @@ class AttentionCell(keras.layers.Layer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
-        shape = self.compute_output_shape(inputs.shape, value.shape)
+        shape = self.compute_output_shape(inputs.shape, shapes_of(value))
         outputs = keras.KerasTensor(shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return outputs
-        shape = (*inputs.shape[:2], value.shape[1])
-        return outputs, keras.KerasTensor(shape, dtype="float32")
+        lengths = lengths_of(value)
+        if self.has_several and not isinstance(lengths, list):
+            lengths = [lengths] * len(self.attention)
+        weights = keras.tree.map_structure(
+            lambda length: keras.KerasTensor(
+                (*inputs.shape[:2], length), dtype="float32"
+            ),
+            lengths,
+        )
+        return outputs, weights
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
@@ -377,53 +409,45 @@ class AttentionCell(keras.layers.Layer):
             "query_state": self.query_state,
             "input_feeding": self.input_feeding,
             "units": self.units,
+            "attention_layer_size": self.attention_layer_size,
+            "output": self.output_kind,
+            "cell_input": serialize(self.cell_input),
         }
         return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AttentionCell":
         deserialize = keras.saving.deserialize_keras_object
-        parts = {x: deserialize(config[x]) for x in ("cell", "attention")}
+        names = ("cell", "attention", "cell_input")
+        parts = {x: deserialize(config[x]) for x in names if x in config}
         return cls(**{**config, **parts})
 
 
-def check_order(query_state: str, input_feeding: bool) -> None:
-    """Raises a ValueError unless the two arguments make one of the orders."""
-    validation.check_choice("query_state", query_state, ORDERS)
-    if query_state == "previous" and not input_feeding:
-        raise validation.invalid(
-            "input_feeding",
-            "True where query_state='previous', since what the query found "
-            "must reach the cell",
-            input_feeding,
-            "Or set query_state='current'.",
-        )
+def lengths_of(value: Any) -> Any:
+    """Returns the length of a value, or the lengths of a list of them."""
+    if isinstance(value, (list, tuple)):
+        return [one.shape[1] for one in value]
+    return value.shape[1]
 
 
-def check_attention(attention: Any) -> AttentionMechanism:
-    """Returns `attention` if it is a mechanism, else raises a ValueError."""
-    if isinstance(attention, AttentionMechanism):
-        return attention
-    raise validation.invalid(
-        "attention",
-        "an AttentionMechanism, such as AdditiveAttention(units)",
-        repr(attention),
-        "`AttentionMechanism` says how to write one.",
-    )
+def shapes_of(value: Any) -> Any:
+    """Returns the shape of a value, or the shapes of a list of them."""
+    if isinstance(value, (list, tuple)):
+        return [tuple(one.shape) for one in value]
+    return tuple(value.shape)
 
 
-def check_cell(cell: Any) -> keras.layers.Layer:
-    """Returns `cell` if it is a Keras RNN cell, else raises a ValueError."""
-    if recurrence.is_cell(cell):
-        return cell
-    raise validation.invalid(
-        "cell",
-        "a Keras RNN cell: a layer with `state_size`, such as "
-        "keras.layers.LSTMCell(units)",
-        repr(cell),
-        "Of a layer like keras.layers.LSTM, pass its `cell`.",
-    )
+def shapes_of_values(shape: Any) -> Any:
+    """Returns a shape as a tuple, of several values a list of tuples."""
+    if isinstance(shape[-1], (list, tuple)):
+        return [tuple(one) for one in shape]
+    return tuple(shape)
 
 
-def _float32(weights):
-    return None if weights is None else ops.cast(weights, "float32")
+def _checked(value, mask):
+    """Returns a value with zeros at padding, and its mask, boolean."""
+    if mask is None:
+        return value, None
+    check_sequence_mask("value_mask", mask, value.shape[:2])
+    mask = as_boolean("value_mask", mask)
+    return keep(value, mask), mask

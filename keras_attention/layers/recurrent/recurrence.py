@@ -136,7 +136,7 @@ def run_cell_over(
     inputs: typing.Any,
     states: list,
     training: bool | None = None,
-) -> typing.Any:
+) -> tuple:
     """Runs a cell over a sequence.
 
     Args:
@@ -146,7 +146,7 @@ def run_cell_over(
         training: whether the cell's dropouts are on.
 
     Returns:
-        The outputs (batch, length, width).
+        The outputs (batch, length, width), and the last states.
     """
 
     def step(state, now):
@@ -158,7 +158,8 @@ def run_cell_over(
     like = keras.KerasTensor(shape, dtype)
     with dropout_masks(cell, ops.shape(inputs)[0], inputs.shape[-1], training):
         steps = ops.swapaxes(inputs, 0, 1)  # (T, B, .)
-        return join_steps(scan(step, states, steps, like)[1])
+        last, outputs = scan(step, states, steps, like)
+    return join_steps(outputs), last
 
 
 @contextlib.contextmanager

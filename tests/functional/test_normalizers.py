@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 from numpy_reference import directional_derivative
+from numpy_reference import normalized
 
 from keras_attention import AdditiveAttention
 from keras_attention import DotProductAttention
@@ -15,66 +16,6 @@ from keras_attention.functional.softmax import attention_weights
 
 NAMES = list(normalizers.NORMALIZERS)
 SMOOTH = ["sparsemax", "entmax15", "sigmoid"]
-
-
-def masses_to_one(weights_at, low, high):
-    """The weights at the threshold, between two, that makes them sum to 1."""
-    for _ in range(100):
-        middle = (low + high) / 2
-        if weights_at(middle).sum() > 1:
-            low = middle
-        else:
-            high = middle
-    return weights_at(low)
-
-
-def sparsemax(z):
-    def weights_at(t):
-        return np.maximum(z - t, 0)
-
-    return masses_to_one(weights_at, z.max() - 1, z.max())
-
-
-def entmax15(z):
-    def weights_at(t):
-        return np.maximum(z / 2 - t, 0) ** 2
-
-    return masses_to_one(weights_at, z.max() / 2 - 1, z.max() / 2)
-
-
-def sigmoid(z):
-    weights = 1 / (1 + np.exp(-z))
-    return weights / weights.sum()
-
-
-def hardmax(z):
-    return np.eye(len(z))[z.argmax()]  # the first of equals
-
-
-def softmax(z):
-    odds = np.exp(z - z.max())
-    return odds / odds.sum()
-
-
-DEFINITIONS = {
-    "softmax": softmax,
-    "hardmax": hardmax,
-    "sparsemax": sparsemax,
-    "entmax15": entmax15,
-    "sigmoid": sigmoid,
-}
-
-
-def expected(name, scores, visible=None):
-    """Row by row over the visible entries, in float64."""
-    scores = np.asarray(scores, "float64")
-    seen = np.broadcast_to(True if visible is None else visible, scores.shape)
-    weights = np.zeros(scores.shape)
-    for row in np.ndindex(scores.shape[:-1]):
-        if seen[row].any():
-            found = DEFINITIONS[name](scores[row][seen[row]])
-            weights[row][seen[row]] = found
-    return weights
 
 
 def rows():
@@ -109,7 +50,7 @@ def test_normalizer_is_its_definition(name, path, run_on):
     all_seen, some_seen = run_on(path, call, tensors)
     assert all_seen.dtype == dtype
     for found, mask in ((all_seen, None), (some_seen, visible)):
-        wanted = expected(name, scores, mask)
+        wanted = normalized(name, scores, mask)
         np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance)
         seen = wanted.sum(axis=-1) > 0
         np.testing.assert_allclose(found.sum(axis=-1), seen, atol=tolerance)
@@ -141,7 +82,7 @@ def test_gradients_are_finite_differences(name, gradients, precise_dtype):
         direction = generator.normal(size=scores[row].shape)
         wanted = directional_derivative(
             lambda z, row=row: np.sum(
-                expected(name, z[None], visible[row]) * upstream[row]
+                normalized(name, z[None], visible[row]) * upstream[row]
             ),
             {"z": scores[row]},
             "z",
@@ -205,7 +146,7 @@ def test_attend_takes_a_normalizer(name):
     )
     scores = np.einsum("btnh,bsnh->bnts", arrays["query"], arrays["key"])
     visible = np.arange(7) < np.array([4, 0])[:, None, None, None]
-    wanted = expected(name, scores / np.sqrt(11), visible)
+    wanted = normalized(name, scores / np.sqrt(11), visible)
     np.testing.assert_allclose(weights, wanted, atol=1e-5)
     value = np.einsum("bnts,bsnv->btnv", wanted, arrays["value"])
     np.testing.assert_allclose(output, value, atol=1e-5)
@@ -240,7 +181,7 @@ def test_a_bias_of_minus_infinity_hides():
             bias=bias[None, None],
             normalizer=name,
         )
-        wanted = expected(name, scores, visible)
+        wanted = normalized(name, scores, visible)
         np.testing.assert_allclose(found[0, 0], wanted, atol=2e-5)
 
 

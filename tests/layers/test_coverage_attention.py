@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from layer_checks import loss_gradients
 from layer_checks import run_layer_checks
 from models.small_models import randomize
@@ -55,6 +56,7 @@ def expected(query, value, key, **weights):
     return alignments @ value, alignments
 
 
+@pytest.mark.tensorflow_only  # on JAX that of its sister will do
 def test_coverage_attention_passes_the_layer_checks(tmp_path):
     run_layer_checks(
         CoverageAttention,

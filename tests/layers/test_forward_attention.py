@@ -209,6 +209,21 @@ def test_nothing_underflows_at_extreme_scores():
         np.testing.assert_allclose(weights[0, t], np.exp(logs), atol=2e-4)
 
 
+@pytest.mark.parametrize("certainty", [100.0, -100.0])
+def test_an_agent_that_is_certain_stays_at_the_last_key(certainty):
+    layer = built(units=UNITS, use_transition_agent=True)
+    layer.transition_bias.assign(certainty)
+    _, weights = layer(
+        **{**inputs(), "query": np.tile(inputs()["query"], (1, 2, 1))},
+        value_mask=VALUE_MASK,
+        return_attention_scores=True,
+    )
+    np.testing.assert_allclose(np.sum(weights, axis=-1), 1, atol=1e-5)
+    # The first step is that of u_0 = 1/2; of four keys, the last is reached.
+    last = np.array(weights)[1, -1]
+    assert last[5] > 0.99 if certainty > 0 else last[4:].max() < 1e-6
+
+
 def test_rows_and_sources_without_keys():
     layer = built(units=UNITS, use_transition_agent=True)
     for length, mask in ((0, None), (KEYS, np.zeros((BATCH, KEYS), bool))):

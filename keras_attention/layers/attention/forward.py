@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import backend
 from keras import ops
 
@@ -194,7 +195,9 @@ class ForwardAttention(ComposedMechanism):
         )  # (B, Q, V + D)
         vector = ops.cast(self.transition_vector, seen.dtype)
         bias = ops.cast(self.transition_bias, seen.dtype)
-        return ops.sigmoid(ops.einsum("bqd,d->bq", seen, vector) + bias)
+        logit = ops.einsum("bqd,d->bq", seen, vector) + bias  # (B, Q)
+        # Below 1: after the last key there is nowhere to move on to.
+        return ops.minimum(ops.sigmoid(logit), 1 - np.finfo("float32").epsneg)
 
     def get_config(self) -> dict[str, Any]:
         config = {"use_transition_agent": self.use_transition_agent}

@@ -28,11 +28,17 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import AttentionCell as AttentionCell
     from keras_attention.layers import AttentionMechanism as AttentionMechanism
     from keras_attention.layers import AttentionRNN as AttentionRNN
+    from keras_attention.layers import CoverageAttention as CoverageAttention
     from keras_attention.layers import (
         DotProductAttention as DotProductAttention,
     )
+    from keras_attention.layers import ForwardAttention as ForwardAttention
     from keras_attention.layers import (
         LearnedPositionalEncoding as LearnedPositionalEncoding,
+    )
+    from keras_attention.layers import LocalAttention as LocalAttention
+    from keras_attention.layers import (
+        LocationSensitiveAttention as LocationSensitiveAttention,
     )
     from keras_attention.layers import MultiHeadAttention as MultiHeadAttention
     from keras_attention.layers import PositionalEncoding as PositionalEncoding
@@ -70,11 +76,15 @@ _PLACES = {
     "AttentionRNN": "layers",
     "Beam": "decoding",
     "CNNEncoder": "models",
+    "CoverageAttention": "layers",
     "DecoderOnlyTransformer": "models",
     "DotProductAttention": "layers",
+    "ForwardAttention": "layers",
     "Greedy": "decoding",
     "LanguageModel": "models",
     "LearnedPositionalEncoding": "layers",
+    "LocalAttention": "layers",
+    "LocationSensitiveAttention": "layers",
     "MultiHeadAttention": "layers",
     "PositionalEncoding": "layers",
     "RNNDecoder": "models",

@@ -119,6 +119,69 @@ def dense_bias(bias, shape):
     return result
 
 
+# --- normalisers --------------------------------------------------------------
+
+
+def _summing_to_one(weights_at, low, high):
+    """The weights at the threshold, between two, that makes them sum to 1."""
+    for _ in range(100):
+        middle = (low + high) / 2
+        if weights_at(middle).sum() > 1:
+            low = middle
+        else:
+            high = middle
+    return weights_at(low)
+
+
+def _sparsemax(z):
+    def weights_at(t):
+        return np.maximum(z - t, 0)
+
+    return _summing_to_one(weights_at, z.max() - 1, z.max())
+
+
+def _entmax15(z):
+    def weights_at(t):
+        return np.maximum(z / 2 - t, 0) ** 2
+
+    return _summing_to_one(weights_at, z.max() / 2 - 1, z.max() / 2)
+
+
+def _sigmoid(z):
+    weights = 1 / (1 + np.exp(-z))
+    return weights / weights.sum()
+
+
+def _hardmax(z):
+    return np.eye(len(z))[z.argmax()]  # the first of equals
+
+
+def _softmax(z):
+    odds = np.exp(z - z.max())
+    return odds / odds.sum()
+
+
+NORMALIZERS = {
+    "softmax": _softmax,
+    "hardmax": _hardmax,
+    "sparsemax": _sparsemax,
+    "entmax15": _entmax15,
+    "sigmoid": _sigmoid,
+}
+
+
+def normalized(name, scores, visible=None):
+    """The weights that a normaliser makes: row by row, of what is visible."""
+    scores = np.asarray(scores, "float64")
+    seen = np.broadcast_to(True if visible is None else visible, scores.shape)
+    weights = np.zeros(scores.shape)
+    for row in np.ndindex(scores.shape[:-1]):
+        if seen[row].any():
+            found = NORMALIZERS[name](scores[row][seen[row]])
+            weights[row][seen[row]] = found
+    return weights
+
+
 # --- attention ---------------------------------------------------------------
 
 

@@ -54,7 +54,33 @@ LAYERS = {
         (QUERY, QUERY),
         {"use_causal_mask": True},
     ),
+    "CoverageAttention": (
+        lambda: layers.CoverageAttention(7, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
     "Dropout": (lambda: layers.Dropout(0.2), (QUERY,), {}),
+    "ForwardAttention": (
+        lambda: layers.ForwardAttention(
+            score=layers.LocationSensitiveAttention(7, 3, 5),
+            use_transition_agent=True,
+            dropout=0.2,
+        ),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
+    "LocalAttention": (
+        lambda: layers.LocalAttention(2, 7, predictive=True, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
+    "LocationSensitiveAttention": (
+        lambda: layers.LocationSensitiveAttention(
+            7, 3, 5, cumulative=True, normalizer="entmax15"
+        ),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
     "MultiHeadAttention": (
         lambda: layers.MultiHeadAttention(3, 5, dropout=0.2),
         (QUERY, VALUE),

@@ -3,6 +3,7 @@
 from keras_attention.functional.attention import attend
 from keras_attention.functional.biases import DistanceBias
 from keras_attention.functional.compiling import portable
+from keras_attention.functional.coverage import coverage_loss
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.dropout import random_bits
 from keras_attention.functional.dropout import random_uniform
@@ -16,6 +17,7 @@ __all__ = [
     "DotProductScore",
     "Dropout",
     "attend",
+    "coverage_loss",
     "masked_softmax",
     "portable",
     "random_bits",

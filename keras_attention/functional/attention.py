@@ -84,6 +84,13 @@ def attend(
             lengths not known before, each call picks. An explicit request is
             never replaced. Only "dense" has second derivatives at every
             length.
+        normalizer: what makes weights of scores: "softmax"; "hardmax",
+            "sparsemax", "entmax15" or "sigmoid", see `normalizers`; or a
+            function normalizer(scores, visible) of scores (batch, num_heads,
+            query_length, key_length) and of what is visible, a boolean tensor
+            that broadcasts to them, or None. All but the softmax need all
+            scores of a query at once, so they are "dense" at any length, and
+            take no sink.
 
     Returns:
         Tensor (batch, query_length, num_heads, value_dim) of the dtype of

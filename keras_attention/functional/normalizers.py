@@ -100,8 +100,9 @@ def sigmoid(scores: Any, visible: Any = None) -> Any:
     logarithms = ops.log_sigmoid(scores)
     powers = ops.exp(_from_the_largest(logarithms, visible, lowest=-np.inf))
     total = ops.sum(powers, axis=-1, keepdims=True)
-    # At least 1 where anything is visible.
-    return _keep_visible(powers / ops.maximum(total, 1.0), visible)
+    # Not `maximum`: a total of 1, one visible key, would halve its gradient.
+    total = ops.where(total > 0, total, ops.ones_like(total))
+    return _keep_visible(powers / total, visible)
 
 
 NORMALIZERS = {

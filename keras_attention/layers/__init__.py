@@ -1,7 +1,13 @@
 """The layers: the only rooms that hold weights."""
 
 from keras_attention.layers.attention.additive import AdditiveAttention
+from keras_attention.layers.attention.coverage import CoverageAttention
 from keras_attention.layers.attention.dot_product import DotProductAttention
+from keras_attention.layers.attention.forward import ForwardAttention
+from keras_attention.layers.attention.local import LocalAttention
+from keras_attention.layers.attention.location_sensitive import (
+    LocationSensitiveAttention,
+)
 from keras_attention.layers.attention.mechanism import AttentionMechanism
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
@@ -28,9 +34,13 @@ __all__ = [
     "AttentionOptions",
     "AttentionPosition",
     "AttentionRNN",
+    "CoverageAttention",
     "DotProductAttention",
     "Dropout",
+    "ForwardAttention",
     "LearnedPositionalEncoding",
+    "LocalAttention",
+    "LocationSensitiveAttention",
     "MultiHeadAttention",
     "PositionalEncoding",
     "RotaryEmbedding",

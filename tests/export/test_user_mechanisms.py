@@ -1,9 +1,10 @@
-"""A mechanism of a user's own answers without Keras, as any other."""
+"""Mechanisms answer without Keras: a user's own, and those of the package."""
 
 import json
 
 import keras
 import numpy as np
+import pytest
 from fresh_process import run_fresh
 from models.small_models import randomize
 from user_mechanisms import Coverage
@@ -27,11 +28,35 @@ print(json.dumps({
 """
 
 
-def test_exported_mechanism_of_a_user_answers_without_keras(tmp_path):
+MECHANISMS = {
+    "user": Coverage,
+    "location": lambda: ka.LocationSensitiveAttention(7, 3, 5),
+    "coverage": lambda: ka.CoverageAttention(7),
+    "forward": lambda: ka.ForwardAttention(
+        score=ka.LocationSensitiveAttention(7, 3, 5), use_transition_agent=True
+    ),
+    "local": lambda: ka.LocalAttention(
+        2, score=ka.DotProductAttention("general")
+    ),
+    "local-predictive": lambda: ka.LocalAttention(2, 7, predictive=True),
+}
+IN_THE_GATE = ("user", "location")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            x, marks=[] if x in IN_THE_GATE else pytest.mark.exhaustive
+        )
+        for x in MECHANISMS
+    ],
+)
+def test_exported_mechanism_answers_without_keras(name, tmp_path):
     source = ka.Vocabulary.build(["abcdefgh"])
     target = ka.Vocabulary.build(["a b c", "d e f g"], unit="symbols")
     decoder = ka.RNNDecoder(
-        len(target), 5, Coverage(), cell=keras.layers.GRUCell(7)
+        len(target), 5, MECHANISMS[name](), cell=keras.layers.GRUCell(7)
     )
     model = ka.Seq2Seq(
         ka.CNNEncoder(len(source), 11),

@@ -24,7 +24,11 @@ from small_models import target_ids
 from user_mechanisms import Coverage
 
 from keras_attention import AdditiveAttention
+from keras_attention import CoverageAttention
 from keras_attention import DotProductAttention
+from keras_attention import ForwardAttention
+from keras_attention import LocalAttention
+from keras_attention import LocationSensitiveAttention
 from keras_attention import MultiHeadAttention
 from keras_attention import RNNDecoder
 from keras_attention import SelfAttention
@@ -70,15 +74,50 @@ OPEN = {
     ),
     "wide": lambda: RNNDecoder(TARGET_IDS, 5, SelfAttention(19)),
     "cell": lambda: RNNDecoder(TARGET_IDS, 5, cell=keras.layers.GRUCell(5)),
+    "location": lambda: RNNDecoder(
+        TARGET_IDS,
+        5,
+        LocationSensitiveAttention(7, 2, 3, cumulative=True),
+        cell="gru",
+    ),
+    "local": lambda: RNNDecoder(
+        TARGET_IDS,
+        5,
+        LocalAttention(2, score=DotProductAttention("general")),
+        query_state="current",
+        input_feeding=False,
+    ),
 }
+# More of the same.
+MORE_OPEN = {
+    "forward": lambda: RNNDecoder(
+        TARGET_IDS,
+        5,
+        ForwardAttention(
+            score=LocationSensitiveAttention(7, 2, 3), use_transition_agent=True
+        ),
+        query_state="current",
+    ),
+    "coverage-of-see": lambda: RNNDecoder(TARGET_IDS, 5, CoverageAttention(7)),
+    "local-predictive": lambda: RNNDecoder(
+        TARGET_IDS, 5, LocalAttention(2, 7, predictive=True)
+    ),
+}
+ALL = {**DECODERS, **OPEN, **MORE_OPEN}
 each_decoder_and_open = pytest.mark.parametrize(
     "name",
-    [*DECODERS, *OPEN] if IS_TENSORFLOW else ["luong-unfed", "coverage"],
+    [
+        *DECODERS,
+        *OPEN,
+        *(pytest.param(x, marks=pytest.mark.exhaustive) for x in MORE_OPEN),
+    ]
+    if IS_TENSORFLOW
+    else ["luong-unfed", "coverage"],
 )
 
 
 def built_decoder(name, **options):
-    decoder = {**DECODERS, **OPEN}[name](**options)
+    decoder = ALL[name](**options)
     decoder.build((None, None), (None, None, ENCODED_WIDTH))
     return randomize(decoder)
 
@@ -103,6 +142,7 @@ def step_by_step(decoder, target, encoded, source_mask):
     return [ops.swapaxes(x[:, :, 0], 0, 1) for x in outputs]
 
 
+MODES = ("eager", "graph", "compiled")
 # In the eyes of a compiler the mixes differ in a width alone.
 FEW = list(
     zip(("bahdanau", "luong-unfed", "transformer"), ENCODERS, strict=False)
@@ -119,6 +159,8 @@ if IS_TENSORFLOW:
         *[("graph", *mix) for mix in FEW],
         *[("compiled", *mix) for mix in [*PAIRED, ("wide", "rnn")]],
         *[("eager", d, e) for d in DECODERS for e in ENCODERS],
+        *[(mode, d, "rnn") for mode in MODES for d in MORE_OPEN],
+        *[(mode, d, "rnn") for mode in MODES for d in ("location", "local")],
     ]
 
 
@@ -135,7 +177,7 @@ if IS_TENSORFLOW:
 )
 def test_step_by_step_is_teacher_forcing(mode, decoder, encoder):
     encoder = ENCODERS[encoder]()
-    decoder = {**DECODERS, **OPEN}[decoder]()
+    decoder = ALL[decoder]()
     source, target = source_ids(), target_ids((4, 4, 4))
     decoder(target, encoder(source))
     randomize(encoder)
@@ -483,11 +525,23 @@ def test_dropout_of_the_attention_is_for_training_alone():
 
 
 @pytest.mark.parametrize(
-    "jit_compile",
-    [False, pytest.param(True, marks=pytest.mark.exhaustive)],
+    ("name", "jit_compile"),
+    [
+        ("coverage", False),
+        *(
+            pytest.param(*case, marks=pytest.mark.exhaustive)
+            for case in [
+                ("coverage", True),
+                ("location", False),
+                ("location", True),
+                ("local", True),
+                *((name, True) for name in MORE_OPEN),
+            ]
+        ),
+    ],
 )
-def test_decoder_with_a_mechanism_of_a_user_trains(jit_compile, tmp_path):
-    model = Seq2Seq(ENCODERS["cnn"](), OPEN["coverage"](), max_length=6)
+def test_decoder_with_a_mechanism_trains(name, jit_compile, tmp_path):
+    model = Seq2Seq(ENCODERS["cnn"](), ALL[name](), max_length=6)
     source, target = source_ids((5, 4, 5)), target_ids((4, 4, 4))
     labels = np.roll(target, -1, axis=1)
     model.compile(

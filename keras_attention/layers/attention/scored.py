@@ -9,6 +9,7 @@ from keras import ops
 from keras_attention import masks
 from keras_attention.functional import Dropout
 from keras_attention.functional.dense import weighted_values
+from keras_attention.functional.dropout import coordinates
 from keras_attention.functional.normalizers import Normalizer
 from keras_attention.functional.normalizers import check_normalizer
 from keras_attention.functional.precision import at_least_float32
@@ -135,11 +136,13 @@ class ScoredMechanism(AttentionMechanism):
 
     def dropout_at(
         self, positions: Any, seed: Any, training: bool | None
-    ) -> "DropoutAt | None":
+    ) -> Dropout | None:
         """Returns the dropout of queries at these positions, or None."""
         if not (self.dropout and training):
             return None
         seed = self.draw_seed(training) if seed is None else seed
+        if positions is None:
+            return Dropout(self.dropout, seed)
         return DropoutAt(self.dropout, seed, positions)
 
     def get_config(self) -> dict[str, Any]:
@@ -167,18 +170,22 @@ class DropoutAt(Dropout):
     Args:
         rate: see `functional.Dropout`.
         seed: see `functional.Dropout`.
-        positions: integer tensor (batch or 1, query_length), or None for 0,
-            1, 2, ...
+        positions: integer tensor (batch or 1, query_length).
     """
 
-    positions: Any = None
+    positions: Any
 
     def with_seed_tensor(self) -> "DropoutAt":
         seed = super().with_seed_tensor().seed
         return DropoutAt(self.rate, seed, self.positions)
 
+    def apply(self, tensor: Any) -> Any:
+        # Without the custom gradient of a `Dropout`: it would close over the
+        # positions, which a loop makes, and JAX differentiates the loop later.
+        indices = coordinates(ops.shape(tensor), (0,) * len(tensor.shape))
+        return tensor * self.apply_at(ops.ones_like(tensor), *indices)
+
     def bits(self, batch: Any, head: Any, query: Any, key: Any) -> Any:
-        if self.positions is not None:
-            query = ops.take(self.positions, ops.reshape(query, (-1,)), axis=1)
-            query = query[:, None, :, None]  # (B or 1, 1, T, 1)
+        query = ops.take(self.positions, ops.reshape(query, (-1,)), axis=1)
+        query = query[:, None, :, None]  # (B or 1, 1, T, 1)
         return super().bits(batch, head, query, key)

@@ -6,6 +6,9 @@ from keras_attention.functional.compiling import portable
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.dropout import random_bits
 from keras_attention.functional.dropout import random_uniform
+from keras_attention.functional.gaussian_mixture import gaussian_mixture_weights
+from keras_attention.functional.monotonic import chunk_alignment
+from keras_attention.functional.monotonic import monotonic_alignment
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 from keras_attention.functional.softmax import masked_softmax
@@ -16,7 +19,10 @@ __all__ = [
     "DotProductScore",
     "Dropout",
     "attend",
+    "chunk_alignment",
+    "gaussian_mixture_weights",
     "masked_softmax",
+    "monotonic_alignment",
     "portable",
     "random_bits",
     "random_uniform",

@@ -31,8 +31,12 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
         DotProductAttention as DotProductAttention,
     )
     from keras_attention.layers import (
+        GaussianMixtureAttention as GaussianMixtureAttention,
+    )
+    from keras_attention.layers import (
         LearnedPositionalEncoding as LearnedPositionalEncoding,
     )
+    from keras_attention.layers import MonotonicAttention as MonotonicAttention
     from keras_attention.layers import MultiHeadAttention as MultiHeadAttention
     from keras_attention.layers import PositionalEncoding as PositionalEncoding
     from keras_attention.layers import RotaryEmbedding as RotaryEmbedding
@@ -70,9 +74,11 @@ _PLACES = {
     "CNNEncoder": "models",
     "DecoderOnlyTransformer": "models",
     "DotProductAttention": "layers",
+    "GaussianMixtureAttention": "layers",
     "Greedy": "decoding",
     "LanguageModel": "models",
     "LearnedPositionalEncoding": "layers",
+    "MonotonicAttention": "layers",
     "MultiHeadAttention": "layers",
     "PositionalEncoding": "layers",
     "RNNDecoder": "models",

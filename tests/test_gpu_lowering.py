@@ -55,6 +55,16 @@ LAYERS = {
         {"use_causal_mask": True},
     ),
     "Dropout": (lambda: layers.Dropout(0.2), (QUERY,), {}),
+    "GaussianMixtureAttention": (
+        lambda: layers.GaussianMixtureAttention(19, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
+    "MonotonicAttention": (
+        lambda: layers.MonotonicAttention(19, chunk_size=3, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
     "MultiHeadAttention": (
         lambda: layers.MultiHeadAttention(3, 5, dropout=0.2),
         (QUERY, VALUE),

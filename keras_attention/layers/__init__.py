@@ -2,7 +2,11 @@
 
 from keras_attention.layers.attention.additive import AdditiveAttention
 from keras_attention.layers.attention.dot_product import DotProductAttention
+from keras_attention.layers.attention.gaussian_mixture import (
+    GaussianMixtureAttention,
+)
 from keras_attention.layers.attention.mechanism import AttentionMechanism
+from keras_attention.layers.attention.monotonic import MonotonicAttention
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
 from keras_attention.layers.dropout import Dropout
@@ -28,7 +32,9 @@ __all__ = [
     "AttentionPosition",
     "DotProductAttention",
     "Dropout",
+    "GaussianMixtureAttention",
     "LearnedPositionalEncoding",
+    "MonotonicAttention",
     "MultiHeadAttention",
     "PositionalEncoding",
     "RotaryEmbedding",

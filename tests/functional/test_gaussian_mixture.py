@@ -1,55 +1,17 @@
 """Weights of a mixture of Gaussians, against loops in float64."""
 
-import math
-
 import keras
 import numpy as np
 import pytest
+from alignment_reference import mixture_weights
 from finite_differences import derivative_by_differences
 from finite_differences import gradients
 from keras import ops
 
 from keras_attention.functional import gaussian_mixture_weights
-from keras_attention.functional.gaussian_mixture import LEAST_WIDTH
 from keras_attention.functional.gaussian_mixture import VERSIONS
 
 BATCH, QUERIES, MIXTURES, KEYS = 2, 3, 5, 7
-
-
-def softmax(row):
-    odds = np.exp(row - row.max())
-    return odds / odds.sum()
-
-
-def softplus(number):
-    return math.log1p(math.exp(number))
-
-
-def weights_of(parameters, previous, keys, version):
-    """Graves 2013 and Battenberg et al. 2020, one number at a time."""
-    batch, queries, _, mixtures = parameters.shape
-    weights, means = np.zeros((batch, queries, keys)), np.zeros_like(previous)
-    for place in np.ndindex(batch, queries):
-        shares, steps, widths = parameters[place]
-        for number in range(mixtures):
-            omega, step, width = shares[number], steps[number], widths[number]
-            if version == "v0":
-                omega, step = math.exp(omega), math.exp(step)
-                width = math.sqrt(math.exp(-width) / 2)
-            elif version == "v1":
-                omega, step = softmax(shares)[number], math.exp(step)
-                width = math.sqrt(math.exp(width))
-            else:
-                omega, step = softmax(shares)[number], softplus(step)
-                width = softplus(width)
-            width += LEAST_WIDTH
-            area = 1 if version == "v0" else math.sqrt(2 * math.pi) * width
-            mean = previous[(*place, number)] + step
-            means[(*place, number)] = mean
-            for key in range(keys):
-                away = (key + 1 - mean) ** 2 / (2 * width**2)
-                weights[(*place, key)] += omega / area * math.exp(-away)
-    return weights, means
 
 
 def numbers(mixtures=MIXTURES):
@@ -64,7 +26,7 @@ def numbers(mixtures=MIXTURES):
 def test_mixture_is_the_formula(version, mixtures):
     parameters, previous = numbers(mixtures)
     found = gaussian_mixture_weights(parameters, previous, KEYS, version)
-    expected = weights_of(parameters, previous, KEYS, version)
+    expected = mixture_weights(parameters, previous, KEYS, version)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
@@ -80,12 +42,12 @@ def test_gradient_of_mixture_is_that_of_differences(version):
     )
     expected = [
         derivative_by_differences(
-            lambda moved: weights_of(moved, previous, KEYS, version)[0],
+            lambda moved: mixture_weights(moved, previous, KEYS, version)[0],
             parameters,
             upstream,
         ),
         derivative_by_differences(
-            lambda moved: weights_of(parameters, moved, KEYS, version)[0],
+            lambda moved: mixture_weights(parameters, moved, KEYS, version)[0],
             previous,
             upstream,
         ),

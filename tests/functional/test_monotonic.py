@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from alignment_reference import aligned
+from alignment_reference import chunked
 from finite_differences import derivative_by_differences
 from finite_differences import gradients
 from hypothesis import given
@@ -15,33 +17,6 @@ from keras_attention.functional import random_uniform
 from keras_attention.functional.dropout import random_normal
 
 BATCH, QUERIES, KEYS = 2, 3, 11
-
-
-def aligned(probabilities, previous):
-    """Raffel et al. 2017, equations 8 to 10, along the last axis."""
-    found = np.zeros_like(previous)
-    for place in np.ndindex(previous.shape[:-1]):
-        reached = 0.0
-        for key in range(previous.shape[-1]):
-            if key > 0:
-                reached *= 1 - probabilities[(*place, key - 1)]
-            reached += previous[(*place, key)]
-            found[(*place, key)] = probabilities[(*place, key)] * reached
-    return found
-
-
-def chunked(monotonic, scores, size, visible):
-    """Chiu & Raffel 2018, equations 19 to 23, hidden keys left out."""
-    found = np.zeros_like(scores)
-    for place in np.ndindex(scores.shape):
-        *row, end = place
-        keys = [k for k in range(max(0, end - size + 1), end + 1)]
-        keys = [k for k in keys if visible[(*row, k)]]
-        if keys:
-            odds = np.exp([scores[(*row, k)] for k in keys])
-            for key, share in zip(keys, odds / odds.sum(), strict=True):
-                found[(*row, key)] += monotonic[place] * share
-    return found
 
 
 def numbers(seed=3, keys=KEYS):

@@ -25,6 +25,8 @@ from user_mechanisms import Coverage
 
 from keras_attention import AdditiveAttention
 from keras_attention import DotProductAttention
+from keras_attention import GaussianMixtureAttention
+from keras_attention import MonotonicAttention
 from keras_attention import MultiHeadAttention
 from keras_attention import RNNDecoder
 from keras_attention import SelfAttention
@@ -67,6 +69,15 @@ OPEN = {
     ),
     "coverage-current": lambda: RNNDecoder(
         TARGET_IDS, 5, Coverage(), query_state="current"
+    ),
+    "mixture": lambda: RNNDecoder(
+        TARGET_IDS, 5, GaussianMixtureAttention(7, 3)
+    ),
+    "mocha": lambda: RNNDecoder(
+        TARGET_IDS,
+        5,
+        MonotonicAttention(score=DotProductAttention("general"), chunk_size=3),
+        query_state="current",
     ),
     "wide": lambda: RNNDecoder(TARGET_IDS, 5, SelfAttention(19)),
     "cell": lambda: RNNDecoder(TARGET_IDS, 5, cell=keras.layers.GRUCell(5)),

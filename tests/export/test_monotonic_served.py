@@ -59,7 +59,9 @@ def test_trained_mechanism_answers_without_keras(name, tmp_path):
     losses = losses_of_copying(model)
     assert losses[-1] < 0.9 * losses[0]
     search = ka.Beam(3, num_hypotheses=3)
-    export.export_saved_model(model, tmp_path / "1", search)
+    export.export_saved_model(
+        model, tmp_path / "1", search, signatures=["n_best"]
+    )
     folder = (tmp_path / "1").rename(tmp_path / "moved")
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -90,6 +90,15 @@ class DropoutAt(Dropout):
         seed = super().with_seed_tensor().seed
         return DropoutAt(self.rate, seed, self.positions)
 
+    def apply(self, tensor: Any) -> Any:
+        if self.positions is None:
+            return super().apply(tensor)
+        # Not by a gradient of its own: JAX would lose the positions of a loop
+        # in it. The bits of one step are few enough to be kept.
+        kept = tensor * (1.0 / (1.0 - self.rate))
+        keep = self.keep(ops.shape(tensor))
+        return ops.where(keep, kept, ops.zeros_like(tensor))
+
     def bits(self, batch: Any, head: Any, query: Any, key: Any) -> Any:
         if self.positions is not None:
             query = ops.take(self.positions, ops.reshape(query, (-1,)), axis=1)

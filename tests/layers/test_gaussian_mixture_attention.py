@@ -13,6 +13,8 @@ from keras_attention.functional.gaussian_mixture import VERSIONS
 
 BATCH, QUERIES, KEYS, UNITS, MIXTURES = 2, 5, 7, 11, 3
 QUERY_WIDTH, VALUE_WIDTH = 17, 13
+# JAX compiles each loop anew, and gets a part of the tests.
+tensorflow_is_enough = pytest.mark.tensorflow_only
 VALUE_MASK = np.arange(KEYS) < np.array([[KEYS], [4]])
 
 
@@ -49,6 +51,7 @@ def expected(layer, query, value, visible):
     return weights @ value, weights
 
 
+@tensorflow_is_enough
 def test_layer_checks(tmp_path):
     query, value = inputs()
     run_layer_checks(
@@ -108,6 +111,7 @@ def test_steps_of_slots_are_the_whole_target():
     assert np.abs(np.subtract(weights[:, 0], weights[:, 1])).max() > 0.01
 
 
+@tensorflow_is_enough
 def test_query_that_sees_nothing_leaves_the_means_as_they_were():
     layer = built()
     query, value = inputs()
@@ -124,6 +128,7 @@ def test_query_that_sees_nothing_leaves_the_means_as_they_were():
     np.testing.assert_allclose(np.array(context)[:, sees], alone, atol=1e-6)
 
 
+@tensorflow_is_enough
 @pytest.mark.parametrize("version", VERSIONS)
 def test_initial_step_and_width_are_those_asked_for(version):
     layer = GaussianMixtureAttention(
@@ -140,6 +145,7 @@ def test_initial_step_and_width_are_those_asked_for(version):
     np.testing.assert_allclose(ratio, np.exp(-2), rtol=1e-4)
 
 
+@tensorflow_is_enough
 def test_keys_are_not_read():
     layer = built()
     query, value = inputs()

@@ -197,7 +197,8 @@ class GaussianMixtureAttention(WeightedMechanism):
         """Returns V tanh(W q + b) + c, (B, Q, 3, M)."""
         # Not `matmul`: XLA cannot differentiate TensorFlow's in a loop.
         hidden = ops.einsum("bqd,du->bqu", query, self.query_kernel)
-        hidden = ops.tanh(at_least_float32(hidden + self.query_bias))
+        hidden = hidden + ops.cast(self.query_bias, hidden.dtype)
+        hidden = ops.tanh(at_least_float32(hidden))
         kernel = ops.cast(self.parameter_kernel, hidden.dtype)
         parameters = ops.einsum("bqu,up->bqp", hidden, kernel)
         shape = (*ops.shape(hidden)[:2], 3, self.num_mixtures)

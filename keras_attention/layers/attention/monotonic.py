@@ -12,6 +12,7 @@ from keras_attention.functional.dropout import random_normal
 from keras_attention.functional.monotonic import chunk_alignment
 from keras_attention.functional.monotonic import monotonic_alignment
 from keras_attention.layers.attention.composed import ComposedMechanism
+from keras_attention.layers.attention.scored import ScoredMechanism
 from keras_attention.layers.attention.weighted import unless_blind
 
 
@@ -33,10 +34,10 @@ class MonotonicAttention(ComposedMechanism):
     first key whose score + r is above 0, and the context is the value there.
     The noise, in training, drives scores away from 0, so that the two agree.
 
-    The scalar r is learned. Since 1 / sigmoid(r) keys are about what a query
-    walks at first, start it below 0 for long sources: -4 for a hundred keys.
-    The paper's score is weight-normalised: `score=AdditiveAttention(units,
-    normalize=True)`; those of tfa's two layers are that one or `units`, and
+    The scalar r is learned. Where scores are 0, a query walks on by exp(-r)
+    keys, so start it below 0 for long sources. The paper's score is weight-
+    normalised: `score=AdditiveAttention(units, normalize=True)`. Those of the
+    two layers in tfa are that one, or `units` without its normalisation, and
     `DotProductAttention("general")`.
 
     With `chunk_size` (MoChA, Chiu & Raffel 2018, arXiv 1712.05382, equations
@@ -101,7 +102,7 @@ class MonotonicAttention(ComposedMechanism):
     def __init__(
         self,
         units: int | None = None,
-        score: Any = None,
+        score: ScoredMechanism | None = None,
         chunk_size: int | None = None,
         score_bias: float = 0.0,
         noise: float = 1.0,

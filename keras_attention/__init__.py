@@ -34,12 +34,16 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     )
     from keras_attention.layers import ForwardAttention as ForwardAttention
     from keras_attention.layers import (
+        GaussianMixtureAttention as GaussianMixtureAttention,
+    )
+    from keras_attention.layers import (
         LearnedPositionalEncoding as LearnedPositionalEncoding,
     )
     from keras_attention.layers import LocalAttention as LocalAttention
     from keras_attention.layers import (
         LocationSensitiveAttention as LocationSensitiveAttention,
     )
+    from keras_attention.layers import MonotonicAttention as MonotonicAttention
     from keras_attention.layers import MultiHeadAttention as MultiHeadAttention
     from keras_attention.layers import PositionalEncoding as PositionalEncoding
     from keras_attention.layers import RotaryEmbedding as RotaryEmbedding
@@ -80,11 +84,13 @@ _PLACES = {
     "DecoderOnlyTransformer": "models",
     "DotProductAttention": "layers",
     "ForwardAttention": "layers",
+    "GaussianMixtureAttention": "layers",
     "Greedy": "decoding",
     "LanguageModel": "models",
     "LearnedPositionalEncoding": "layers",
     "LocalAttention": "layers",
     "LocationSensitiveAttention": "layers",
+    "MonotonicAttention": "layers",
     "MultiHeadAttention": "layers",
     "PositionalEncoding": "layers",
     "RNNDecoder": "models",

@@ -81,6 +81,16 @@ LAYERS = {
         (QUERY, VALUE),
         {"value_mask": KEY_MASK},
     ),
+    "GaussianMixtureAttention": (
+        lambda: layers.GaussianMixtureAttention(19, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
+    "MonotonicAttention": (
+        lambda: layers.MonotonicAttention(19, chunk_size=3, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
     "MultiHeadAttention": (
         lambda: layers.MultiHeadAttention(3, 5, dropout=0.2),
         (QUERY, VALUE),

@@ -7,6 +7,9 @@ from keras_attention.functional.coverage import coverage_loss
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.dropout import random_bits
 from keras_attention.functional.dropout import random_uniform
+from keras_attention.functional.gaussian_mixture import gaussian_mixture_weights
+from keras_attention.functional.monotonic import chunk_alignment
+from keras_attention.functional.monotonic import monotonic_alignment
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 from keras_attention.functional.softmax import masked_softmax
@@ -17,8 +20,11 @@ __all__ = [
     "DotProductScore",
     "Dropout",
     "attend",
+    "chunk_alignment",
     "coverage_loss",
+    "gaussian_mixture_weights",
     "masked_softmax",
+    "monotonic_alignment",
     "portable",
     "random_bits",
     "random_uniform",

@@ -188,6 +188,15 @@ def random_uniform(seed: Any, *indices: Any) -> Any:
     return (ops.cast(ops.cast(bits, "int32"), "float32") + 0.5) / 2.0**23
 
 
+def random_normal(seed: Any, *indices: Any) -> Any:
+    """Returns float32 numbers of the standard normal distribution.
+
+    Drawn as `random_bits` are; none is further from 0 than 5.4.
+    """
+    uniform = random_uniform(seed, *indices)
+    return math.sqrt(2) * ops.erfinv(2 * uniform - 1)
+
+
 def _seed_words(seed):
     if isinstance(seed, (int, np.integer)):
         seed = int(seed)

@@ -4,11 +4,15 @@ from keras_attention.layers.attention.additive import AdditiveAttention
 from keras_attention.layers.attention.coverage import CoverageAttention
 from keras_attention.layers.attention.dot_product import DotProductAttention
 from keras_attention.layers.attention.forward import ForwardAttention
+from keras_attention.layers.attention.gaussian_mixture import (
+    GaussianMixtureAttention,
+)
 from keras_attention.layers.attention.local import LocalAttention
 from keras_attention.layers.attention.location_sensitive import (
     LocationSensitiveAttention,
 )
 from keras_attention.layers.attention.mechanism import AttentionMechanism
+from keras_attention.layers.attention.monotonic import MonotonicAttention
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
 from keras_attention.layers.dropout import Dropout
@@ -38,9 +42,11 @@ __all__ = [
     "DotProductAttention",
     "Dropout",
     "ForwardAttention",
+    "GaussianMixtureAttention",
     "LearnedPositionalEncoding",
     "LocalAttention",
     "LocationSensitiveAttention",
+    "MonotonicAttention",
     "MultiHeadAttention",
     "PositionalEncoding",
     "RotaryEmbedding",

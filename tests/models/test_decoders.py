@@ -27,8 +27,10 @@ from keras_attention import AdditiveAttention
 from keras_attention import CoverageAttention
 from keras_attention import DotProductAttention
 from keras_attention import ForwardAttention
+from keras_attention import GaussianMixtureAttention
 from keras_attention import LocalAttention
 from keras_attention import LocationSensitiveAttention
+from keras_attention import MonotonicAttention
 from keras_attention import MultiHeadAttention
 from keras_attention import RNNDecoder
 from keras_attention import SelfAttention
@@ -71,6 +73,15 @@ OPEN = {
     ),
     "coverage-current": lambda: RNNDecoder(
         TARGET_IDS, 5, Coverage(), query_state="current"
+    ),
+    "mixture": lambda: RNNDecoder(
+        TARGET_IDS, 5, GaussianMixtureAttention(7, 3)
+    ),
+    "mocha": lambda: RNNDecoder(
+        TARGET_IDS,
+        5,
+        MonotonicAttention(score=DotProductAttention("general"), chunk_size=3),
+        query_state="current",
     ),
     "wide": lambda: RNNDecoder(TARGET_IDS, 5, SelfAttention(19)),
     "cell": lambda: RNNDecoder(TARGET_IDS, 5, cell=keras.layers.GRUCell(5)),

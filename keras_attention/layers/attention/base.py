@@ -25,6 +25,8 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
         self.supports_masking = True
         self.dropout = validation.check_rate("dropout", dropout)
         self.seed = seed
+        # A layer that draws anything else in training makes one, too.
+        self.seed_generator = None
         if dropout:
             self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -52,8 +54,11 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
             )
 
     def draw_seed(self, training: bool | None) -> Any:
-        """Returns the seed of this call's dropout, or None without one."""
-        if not (self.dropout and training):
+        """Returns the seed of what this call draws, None if it draws nothing.
+
+        Only training draws, from a `seed_generator`.
+        """
+        if self.seed_generator is None or not training:
             return None
         return self.seed_generator.next()
 

@@ -1,23 +1,18 @@
 """Mechanisms that make weights of a score for each key."""
 
-import dataclasses
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_attention import masks
-from keras_attention.functional import Dropout
-from keras_attention.functional.dense import weighted_values
-from keras_attention.functional.dropout import coordinates
 from keras_attention.functional.normalizers import Normalizer
 from keras_attention.functional.normalizers import check_normalizer
-from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.softmax import attention_weights
-from keras_attention.layers.attention.mechanism import AttentionMechanism
+from keras_attention.layers.attention.weighted import WeightedMechanism
 
 
-class ScoredMechanism(AttentionMechanism):
+class ScoredMechanism(WeightedMechanism):
     """Base of mechanisms that score each key; not a layer by itself.
 
     A subclass makes the scores of its queries in `scores`, and in `remember`
@@ -64,10 +59,6 @@ class ScoredMechanism(AttentionMechanism):
         """
         return state
 
-    def project_context(self, context: Any) -> Any:
-        """Returns the output of a weighted sum of values, (batch, Q, width)."""
-        return context
-
     def attend(
         self,
         query: Any,
@@ -88,26 +79,6 @@ class ScoredMechanism(AttentionMechanism):
         state = self.remember(state, weights)
         return context, ops.cast(weights, self.compute_dtype), state
 
-    def visible(
-        self, memory: dict[str, Any], mask: masks.Mask | None, shape: tuple
-    ) -> Any:
-        """Returns which keys each query sees, or None where it sees all.
-
-        Args:
-            memory: what `prepare` returned.
-            mask: what the query side adds, or None.
-            shape: sizes (batch, queries, key_length).
-
-        Returns:
-            Boolean tensor that broadcasts to (batch, queries, key_length).
-        """
-        joined = self.joined_mask(memory, mask)
-        if joined is None:
-            return None
-        visible = joined.block(0, shape[1], 0, shape[2])
-        # A mask of queries and keys alone has two axes.
-        return visible[:, 0] if len(visible.shape) == 4 else visible
-
     def weights_of(self, scores: Any, visible: Any = None) -> Any:
         """Returns the normalized weights (batch, queries, key_length).
 
@@ -121,29 +92,6 @@ class ScoredMechanism(AttentionMechanism):
             scores[:, None], visible=visible, normalizer=self.normalizer
         )  # (B, 1, Q, S)
         return weights[:, 0]
-
-    def context_of(
-        self,
-        weights: Any,
-        memory: dict[str, Any],
-        dropout: Dropout | None = None,
-    ) -> Any:
-        """Returns what the weights find, (batch, queries, width)."""
-        value = at_least_float32(memory["value"])[:, :, None]  # (B, S, 1, V)
-        context = weighted_values(weights[:, None], value, dropout)
-        context = ops.cast(context[:, :, 0], self.compute_dtype)
-        return self.project_context(context)
-
-    def dropout_at(
-        self, positions: Any, seed: Any, training: bool | None
-    ) -> Dropout | None:
-        """Returns the dropout of queries at these positions, or None."""
-        if not (self.dropout and training):
-            return None
-        seed = self.draw_seed(training) if seed is None else seed
-        if positions is None:
-            return Dropout(self.dropout, seed)
-        return DropoutAt(self.dropout, seed, positions)
 
     def get_config(self) -> dict[str, Any]:
         normalizer = self.normalizer
@@ -159,33 +107,3 @@ class ScoredMechanism(AttentionMechanism):
                 config["normalizer"]
             )
         return cls(**config)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class DropoutAt(Dropout):
-    """Dropout of queries that stand at `positions` of a longer sequence.
-
-    So a step drops what the whole target would have dropped there.
-
-    Args:
-        rate: see `functional.Dropout`.
-        seed: see `functional.Dropout`.
-        positions: integer tensor (batch or 1, query_length).
-    """
-
-    positions: Any
-
-    def with_seed_tensor(self) -> "DropoutAt":
-        seed = super().with_seed_tensor().seed
-        return DropoutAt(self.rate, seed, self.positions)
-
-    def apply(self, tensor: Any) -> Any:
-        # Without the custom gradient of a `Dropout`: it would close over the
-        # positions, which a loop makes, and JAX differentiates the loop later.
-        indices = coordinates(ops.shape(tensor), (0,) * len(tensor.shape))
-        return tensor * self.apply_at(ops.ones_like(tensor), *indices)
-
-    def bits(self, batch: Any, head: Any, query: Any, key: Any) -> Any:
-        query = ops.take(self.positions, ops.reshape(query, (-1,)), axis=1)
-        query = query[:, None, :, None]  # (B or 1, 1, T, 1)
-        return super().bits(batch, head, query, key)

@@ -74,6 +74,26 @@ BIASES = {
         lambda n: (n, 6),
         lambda tensor: functional.DistanceBias(tensor, zero=6),
     ),
+    "distance, by rows": (
+        lambda n: (n, 9),
+        lambda tensor: functional.DistanceBias(tensor, np.array([3, -2])),
+    ),
+    "linear": (
+        lambda n: (n,),
+        lambda tensor: functional.LinearDistanceBias(tensor, 3),
+    ),
+    "linear, by rows": (
+        lambda n: (n,),
+        lambda tensor: functional.LinearDistanceBias(tensor, np.array([2, 5])),
+    ),
+    "by query": (
+        lambda n: (B, n, T, 9),
+        lambda tensor: functional.QueryDistanceBias(tensor, zero=4),
+    ),
+    "by query, by rows": (
+        lambda n: (B, n, T, 6),
+        lambda tensor: functional.QueryDistanceBias(tensor, np.array([4, 0])),
+    ),
 }
 
 

@@ -222,4 +222,4 @@ def _sum_to_distances(gradient, index, size):
     index = ops.reshape(index, (-1, ops.shape(index)[-1]))[:, :-1]
     # A product, not a scatter: of a few distances it is quicker everywhere.
     chosen = ops.one_hot(index, size, dtype=gradient.dtype)  # (P, I + J - 1, D)
-    return ops.einsum("pnix,pxd->pnid", rows, chosen)
+    return ops.matmul(rows, chosen[:, None])  # (P, N, I, D)

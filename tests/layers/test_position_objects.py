@@ -82,7 +82,7 @@ def test_rotary_attention_is_attention_of_rotated_heads():
         position=RotaryEmbedding(max_wavelength=50.0, rotary_dim=6),
     )
     output, weights = layer(INPUTS, INPUTS, return_attention_scores=True)
-    angle = positions.rotary_angles(np.arange(5), 6, 50.0)
+    angle = positions.angles(np.arange(5), positions.rotary_rates(6, 50.0))
     expected, expected_weights = attend(
         query=positions.rotate(layer.query_dense(INPUTS), angle),
         key=positions.rotate(layer.key_dense(INPUTS), angle),

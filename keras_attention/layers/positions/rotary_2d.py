@@ -44,7 +44,8 @@ class RotaryEmbedding2D(Rotation):
         dtype.
 
     Masking:
-        Padded patches are rotated like any other.
+        Padded patches are rotated like any other. Padding at the beginning,
+        as of prompts of several lengths, would move patches along the grid.
 
     Raises:
         ValueError: if the width of a head is no multiple of 4.

@@ -253,7 +253,10 @@ def test_attention_with_relative_keys_is_a_good_layer(tmp_path):
         {"query": INPUTS, "value": INPUTS, "use_causal_mask": True},
         [INPUTS.shape],
     )
-    # All but the config: after the build it says that the position is built.
+    layer = case.new_layer()
+    before = layer_checks.as_json(layer.get_config())
+    case.outputs(layer)
+    assert layer_checks.as_json(layer.get_config()) == before
     layer_checks.check_weights(case, weights)
     layer_checks.check_symbolic_output(case)
     layer_checks.check_graph_and_compiled(case)

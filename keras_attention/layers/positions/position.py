@@ -79,6 +79,13 @@ class AttentionPosition(keras.layers.Layer):
         """
         return None
 
+    def get_build_config(self) -> None:
+        """Returns None: the attention that holds a position builds it.
+
+        So the config of a layer stays what it was before the build.
+        """
+        return None
+
 
 def is_added(position: Any) -> bool:
     """Whether a position is added to embeddings, and is not for attention."""

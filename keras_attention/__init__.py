@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.decoding import Greedy as Greedy
     from keras_attention.decoding import Sample as Sample
     from keras_attention.layers import AdditiveAttention as AdditiveAttention
+    from keras_attention.layers import AlibiBias as AlibiBias
     from keras_attention.layers import AttentionCell as AttentionCell
     from keras_attention.layers import AttentionMechanism as AttentionMechanism
     from keras_attention.layers import AttentionRNN as AttentionRNN
@@ -39,15 +40,27 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import (
         LearnedPositionalEncoding as LearnedPositionalEncoding,
     )
+    from keras_attention.layers import LinearScaling as LinearScaling
     from keras_attention.layers import LocalAttention as LocalAttention
     from keras_attention.layers import (
         LocationSensitiveAttention as LocationSensitiveAttention,
     )
     from keras_attention.layers import MonotonicAttention as MonotonicAttention
     from keras_attention.layers import MultiHeadAttention as MultiHeadAttention
+    from keras_attention.layers import NTKScaling as NTKScaling
     from keras_attention.layers import PositionalEncoding as PositionalEncoding
+    from keras_attention.layers import (
+        PositionalEncoding2D as PositionalEncoding2D,
+    )
+    from keras_attention.layers import (
+        RelativePositionBias as RelativePositionBias,
+    )
     from keras_attention.layers import RotaryEmbedding as RotaryEmbedding
+    from keras_attention.layers import RotaryEmbedding2D as RotaryEmbedding2D
     from keras_attention.layers import SelfAttention as SelfAttention
+    from keras_attention.layers import (
+        ShawRelativePosition as ShawRelativePosition,
+    )
     from keras_attention.layers import (
         TransformerDecoderBlock as TransformerDecoderBlock,
     )
@@ -55,6 +68,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
         TransformerEncoderBlock as TransformerEncoderBlock,
     )
     from keras_attention.layers import TransformerStack as TransformerStack
+    from keras_attention.layers import YaRNScaling as YaRNScaling
     from keras_attention.models import CNNEncoder as CNNEncoder
     from keras_attention.models import (
         DecoderOnlyTransformer as DecoderOnlyTransformer,
@@ -75,6 +89,7 @@ __version__ = "0.1.0"
 # Every public name and the subpackage that has it; None for a subpackage.
 _PLACES = {
     "AdditiveAttention": "layers",
+    "AlibiBias": "layers",
     "AttentionCell": "layers",
     "AttentionMechanism": "layers",
     "AttentionRNN": "layers",
@@ -88,23 +103,30 @@ _PLACES = {
     "Greedy": "decoding",
     "LanguageModel": "models",
     "LearnedPositionalEncoding": "layers",
+    "LinearScaling": "layers",
     "LocalAttention": "layers",
     "LocationSensitiveAttention": "layers",
     "MonotonicAttention": "layers",
     "MultiHeadAttention": "layers",
+    "NTKScaling": "layers",
     "PositionalEncoding": "layers",
+    "PositionalEncoding2D": "layers",
     "RNNDecoder": "models",
     "RNNEncoder": "models",
+    "RelativePositionBias": "layers",
     "RotaryEmbedding": "layers",
+    "RotaryEmbedding2D": "layers",
     "Sample": "decoding",
     "SelfAttention": "layers",
     "Seq2Seq": "models",
+    "ShawRelativePosition": "layers",
     "TransformerDecoder": "models",
     "TransformerDecoderBlock": "layers",
     "TransformerEncoder": "models",
     "TransformerEncoderBlock": "layers",
     "TransformerStack": "layers",
     "Vocabulary": "text",
+    "YaRNScaling": "layers",
     "build_seq2seq": "models",
     "decoding": None,
     "export": None,

@@ -12,6 +12,10 @@ import numpy as np
 
 from keras_attention import masks
 from keras_attention.functional import DistanceBias
+from keras_attention.functional import LinearDistanceBias
+from keras_attention.functional import QueryDistanceBias
+from keras_attention.functional.biases import Bias
+from keras_attention.functional.biases import TensorBias
 
 # --- scores: score(head, q, k) of one query vector and one key vector --------
 
@@ -109,14 +113,29 @@ def dense_bias(bias, shape):
     """The whole bias as a float64 array of (B, N, T, S)."""
     if bias is None:
         return np.zeros(shape)
-    if not isinstance(bias, DistanceBias):
+    if not isinstance(bias, Bias):
         return np.broadcast_to(np.asarray(bias, "float64"), shape)
-    values, zero = np.asarray(bias.values, "float64"), int(bias.zero)
     result = np.zeros(shape)
-    for row, head, query, key in np.ndindex(*shape):
-        index = min(max(zero + key - query, 0), values.shape[1] - 1)
-        result[row, head, query, key] = values[head % len(values), index]
+    for place in np.ndindex(*shape):
+        result[place] = _bias_at(bias, *place)
     return result
+
+
+def _bias_at(bias, row, head, query, key):
+    match bias:
+        case DistanceBias(values=values, zero=zero):
+            values = _entry(values, head)
+        case QueryDistanceBias(values=values, zero=zero):
+            values = _entry(values, row, head, query)
+        case LinearDistanceBias(slopes=slopes, offset=offset):
+            distance = key - query + int(_entry(offset, row))
+            return -float(_entry(slopes, head)) * abs(distance)
+        case TensorBias(tensor=tensor):
+            missing = 4 - np.ndim(tensor)
+            place = (row, head, query, key)[missing:]
+            return float(_entry(tensor, *place))
+    index = int(_entry(zero, row)) + key - query
+    return float(values[min(max(index, 0), len(values) - 1)])
 
 
 # --- normalisers --------------------------------------------------------------

@@ -124,7 +124,19 @@ LAYERS = {
         (QUERY, QUERY),
         {"use_causal_mask": True},
     ),
+    "MultiHeadAttention, relative keys": (
+        lambda: layers.MultiHeadAttention(
+            3, 4, position=layers.ShawRelativePosition(2), flash_attention=True
+        ),
+        (QUERY, QUERY),
+        {"use_causal_mask": True},
+    ),
     "PositionalEncoding": (layers.PositionalEncoding, (QUERY,), {}),
+    "PositionalEncoding2D": (
+        layers.PositionalEncoding2D,
+        (numbers(BATCH, 3, QUERIES, WIDTH),),
+        {},
+    ),
     "SelfAttention": (
         lambda: layers.SelfAttention(5, dropout=0.2),
         (QUERY,),
@@ -157,11 +169,18 @@ LAYERS = {
 }
 # Public names that are only parts of the layers above.
 PARTS = {
+    "AlibiBias",
     "AttentionCell",
     "AttentionMechanism",
     "AttentionOptions",
     "AttentionPosition",
+    "LinearScaling",
+    "NTKScaling",
+    "RelativePositionBias",
     "RotaryEmbedding",
+    "RotaryEmbedding2D",
+    "ShawRelativePosition",
+    "YaRNScaling",
 }
 
 

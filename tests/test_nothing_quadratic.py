@@ -144,6 +144,31 @@ def test_layer_with_dropout_has_no_matrix(training):
     assert ("xor" in program) is training  # the hash that draws the bits
 
 
+@pytest.mark.parametrize(
+    "position",
+    [layers.AlibiBias(2), layers.ShawRelativePosition(16)],
+    ids=["alibi", "relative keys"],
+)
+def test_position_has_no_matrix(position):
+    layer = layers.MultiHeadAttention(2, 3, position=position)
+    layer.build((1, QUERIES, 5), (1, KEYS, 7))
+
+    def call(tensors):
+        output, _ = layer.stateless_call(
+            tensors["weights"], [], tensors["query"], tensors["value"]
+        )
+        return output
+
+    tensors = {
+        "weights": [tf.constant(v.numpy()) for v in layer.weights],
+        "query": tf.zeros((1, QUERIES, 5)),
+        "value": tf.zeros((1, KEYS, 7)),
+    }
+    program = lowered(with_gradients(call), tensors)
+    # The largest is the score of each query and distance that is told apart.
+    assert largest_tensor(program) < QUERIES * KEYS / 8
+
+
 def test_short_sequences_do_not_pay_for_blocks():
     tensors = tensors_of("dot product", 32, 64)
     auto, dense, blockwise = (

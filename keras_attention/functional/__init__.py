@@ -1,9 +1,11 @@
 """Pure functions on tensors: the whole of the attention maths, no weights."""
 
 from keras_attention.functional.attention import attend
-from keras_attention.functional.biases import DistanceBias
 from keras_attention.functional.compiling import portable
 from keras_attention.functional.coverage import coverage_loss
+from keras_attention.functional.distance_biases import DistanceBias
+from keras_attention.functional.distance_biases import LinearDistanceBias
+from keras_attention.functional.distance_biases import QueryDistanceBias
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.dropout import random_bits
 from keras_attention.functional.dropout import random_uniform
@@ -19,6 +21,8 @@ __all__ = [
     "DistanceBias",
     "DotProductScore",
     "Dropout",
+    "LinearDistanceBias",
+    "QueryDistanceBias",
     "attend",
     "chunk_alignment",
     "coverage_loss",

@@ -72,7 +72,8 @@ def attend(
             key_length) or (batch, num_heads, query_length, key_length), where
             any size may be 1. True = may attend.
         bias: float tensor that broadcasts to (batch, num_heads, query_length,
-            key_length), or a `DistanceBias`.
+            key_length), or a `DistanceBias`, a `LinearDistanceBias` or a
+            `QueryDistanceBias`, which never become such a tensor.
         logit_soft_cap: scores are squashed into (-cap, cap) by tanh, if set.
         sink: float tensor (num_heads,): a score that joins the denominator
             of each row and takes weight away from every key.

@@ -23,8 +23,49 @@ def soft_cap(scores: Any, cap: float | None) -> Any:
     return scores if cap is None else cap * ops.tanh(scores / cap)
 
 
+class Bias:
+    """Base of all biases: what is added to each score.
+
+    Blockwise attention has a reader for each of the classes below, which
+    sums the gradient of its tensor; see `blockwise/bias_gradients.py`.
+    """
+
+    def block(
+        self,
+        query_start: Integer,
+        query_length: Integer,
+        key_start: Integer,
+        key_length: Integer,
+        row: Integer | None = None,
+    ) -> Tensor:
+        """Returns the bias of a block, which broadcasts to (B, N, T, S).
+
+        A block may reach past the end of the sequences: the caller hides what
+        lies there, whatever its values.
+
+        Args:
+            query_start: first query, an integer or a scalar tensor.
+            query_length: number of queries.
+            key_start: first key, an integer or a scalar tensor.
+            key_length: number of keys.
+            row: the row of the batch that is meant, or None for all.
+        """
+        raise TypeError(f"{type(self).__name__} does not define `block`.")
+
+    def of_first_query(self, key_length: Integer) -> Tensor:
+        """Returns the bias of a step, which broadcasts to (B, N, Q, S).
+
+        Each of the Q slots of a step stands where the first query does.
+        """
+        return self.block(0, 1, 0, key_length)
+
+    def check(self, target: tuple) -> None:
+        """Raises a ValueError unless the bias broadcasts to `target`."""
+        raise TypeError(f"{type(self).__name__} does not define `check`.")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class TensorBias:
+class TensorBias(Bias):
     """A bias written out.
 
     Args:
@@ -42,10 +83,6 @@ class TensorBias:
         key_length: Integer,
         row: Integer | None = None,
     ) -> Tensor:
-        """Returns the bias of a block, which broadcasts to (B, N, T, S).
-
-        With `row`, of that row of the batch alone.
-        """
         rank = len(self.tensor.shape)
         if rank == 0:
             return ops.reshape(self.tensor, (1, 1))
@@ -54,79 +91,13 @@ class TensorBias:
         return ranges.window(self.tensor, starts, lengths)
 
     def check(self, target: tuple) -> None:
-        """Raises a ValueError unless the tensor broadcasts to `target`."""
         validation.check_broadcasts(
             "bias", self.tensor.shape, target, validation.SCORE_AXES
         )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class DistanceBias:
-    """A bias that depends on the distance from query to key alone.
-
-    It serves ALiBi (arXiv 2108.12409), T5's buckets (1910.10683) and learned
-    relative biases: one vector per head holds the bias of each distance.
-
-    Args:
-        values: float tensor (num_heads, num_distances).
-            `values[head, zero + key - query]` is added to the score; distances
-            outside take the nearest end.
-        zero: integer or scalar tensor: the index of distance 0. With cached
-            keys, subtract the number of keys that come before the first query.
-
-    Raises:
-        ValueError: if `values` does not have two axes.
-    """
-
-    values: Any
-    zero: Any
-
-    def __post_init__(self):
-        validation.check_rank(
-            "values", self.values, 2, "(num_heads, num_distances)"
-        )
-
-    def block(
-        self,
-        query_start: Integer,
-        query_length: Integer,
-        key_start: Integer,
-        key_length: Integer,
-    ) -> Tensor:
-        """Returns the bias of a block, shape (num_heads, T, S)."""
-        rows = ranges.maximum(query_length, 1)
-        distances = rows + key_length - 1
-        lowest = key_start - query_start - (rows - 1)
-        distance = lowest + ops.arange(distances + 1, dtype="int32")
-        index = self.index(distance)
-        values = ops.take(self.values, index, axis=1)  # (N, T + S)
-        # Relative shift (Music Transformer): pad, then reshape. Read in rows
-        # that are one shorter than the period, the values of
-        # all distances shift by one from each query to the next.
-        heads = self.values.shape[0]
-        values = ops.broadcast_to(values[:, None], (heads, rows, distances + 1))
-        values = ops.reshape(values, (heads, -1))  # (N, T * (T + S))
-        values = values[:, : rows * distances]
-        values = ops.reshape(values, (heads, rows, distances))
-        return values[:, :query_length, rows - 1 :]  # (N, T, S)
-
-    def index(self, distance: Any) -> Tensor:
-        """Returns where these distances are in `values`."""
-        last = ops.shape(self.values)[1] - 1
-        return ops.clip(distance + self.zero, 0, last)
-
-    def check(self, target: tuple) -> None:
-        """Raises a ValueError unless there is one vector for each head."""
-        validation.check_broadcasts(
-            "bias.values",
-            (self.values.shape[0], 1, 1),
-            target,
-            validation.SCORE_AXES,
-        )
-
-
-def as_bias(bias: Any) -> TensorBias | DistanceBias | None:
+def as_bias(bias: Any) -> Bias | None:
     """Returns `bias` as an object with `block`: a tensor is wrapped."""
-    if bias is None or isinstance(bias, (TensorBias, DistanceBias)):
+    if bias is None or isinstance(bias, Bias):
         return bias
     return TensorBias(ops.convert_to_tensor(bias))

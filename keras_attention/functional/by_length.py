@@ -16,8 +16,7 @@ from keras import ops
 
 from keras_attention.functional import compiling
 from keras_attention.functional.additive import AdditiveKernel
-from keras_attention.functional.biases import DistanceBias
-from keras_attention.functional.biases import TensorBias
+from keras_attention.functional.biases import Bias
 from keras_attention.functional.blockwise import attention as blockwise
 from keras_attention.functional.blockwise.backward import backward
 from keras_attention.functional.blockwise.forward import forward
@@ -84,7 +83,7 @@ def attend_by_length(
     value: Any,
     score: DotProductScore | AdditiveScore,
     mask: Mask | None,
-    bias: TensorBias | DistanceBias | None,
+    bias: Bias | None,
     logit_soft_cap: float | None,
     sink: Any,
     dropout: Dropout | None,

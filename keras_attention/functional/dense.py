@@ -7,8 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_attention.functional.biases import DistanceBias
-from keras_attention.functional.biases import TensorBias
+from keras_attention.functional.biases import Bias
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.normalizers import Normalizer
 from keras_attention.functional.precision import at_least_float32
@@ -24,7 +23,7 @@ def attend_dense(
     value: Any,
     score: DotProductScore | AdditiveScore,
     mask: Mask | None,
-    bias: TensorBias | DistanceBias | None,
+    bias: Bias | None,
     logit_soft_cap: float | None,
     sink: Any,
     dropout: Dropout | None,

@@ -44,33 +44,47 @@ def sinusoid(position: Any, width: int, max_wavelength: float = 10000.0) -> Any:
         float32 tensor (..., width).
     """
     column = np.arange(width)
-    angle = _angles(position, column // 2 * 2 / width, max_wavelength)
+    rates = _rates(column // 2 * 2 / width, max_wavelength)
+    angle = angles(position, rates)
     return ops.where(column % 2 == 0, ops.sin(angle), ops.cos(angle))
 
 
-def rotary_angles(
-    position: Any, rotary_dim: int, max_wavelength: float = 10000.0
-) -> Any:
-    """Returns the angles p / max_wavelength^(2i / rotary_dim).
+def rotary_rates(rotary_dim: int, max_wavelength: float = 10000.0) -> Any:
+    """Returns max_wavelength^(-2i / rotary_dim): angles by position.
 
-    The theta_i of RoFormer (arXiv 2104.09864, 3.2.2), times the position.
+    The theta_i of RoFormer (arXiv 2104.09864, 3.2.2).
 
     Args:
-        position: integer tensor (...).
         rotary_dim: even number of features that are rotated.
         max_wavelength: the base of the wavelengths.
 
     Returns:
-        float32 tensor (..., rotary_dim / 2).
+        float64 array (rotary_dim / 2,).
     """
-    exponent = np.arange(0, rotary_dim, 2) / rotary_dim
-    return _angles(position, exponent, max_wavelength)
+    return _rates(np.arange(0, rotary_dim, 2) / rotary_dim, max_wavelength)
 
 
-def rotate(heads: Any, angle: Any, interleaved: bool = False) -> Any:
+def angles(position: Any, rates: Any) -> Any:
+    """Returns position * rate for each rate.
+
+    Args:
+        position: integer tensor (...).
+        rates: float64 array (count,).
+
+    Returns:
+        float32 tensor (..., count).
+    """
+    # Rates in float64 until here: an error in them grows with the position.
+    rates = np.asarray(rates).astype("float32")
+    return ops.cast(position, "float32")[..., None] * rates
+
+
+def rotate(
+    heads: Any, angle: Any, interleaved: bool = False, magnitude: float = 1.0
+) -> Any:
     """Rotates pairs of features by an angle (RoFormer, equation 34).
 
-        (x, y) -> (x cos a - y sin a, x sin a + y cos a)
+        (x, y) -> magnitude * (x cos a - y sin a, x sin a + y cos a)
 
     Computed in at least float32.
 
@@ -79,6 +93,7 @@ def rotate(heads: Any, angle: Any, interleaved: bool = False) -> Any:
         angle: float32 tensor (length, R / 2) or (batch, length, R / 2), where
             R <= width. Features from R on stay as they are.
         interleaved: whether a pair is (2i, 2i + 1), or (i, i + R / 2).
+        magnitude: number that multiplies what is rotated.
 
     Returns:
         Tensor of the shape and dtype of `heads`.
@@ -87,7 +102,7 @@ def rotate(heads: Any, angle: Any, interleaved: bool = False) -> Any:
     half = angle.shape[-1]
     rotated = at_least_float32(heads[..., : 2 * half])
     angle = ops.cast(angle, rotated.dtype)
-    cosine, sine = ops.cos(angle), ops.sin(angle)
+    cosine, sine = magnitude * ops.cos(angle), magnitude * ops.sin(angle)
     if interleaved:
         x, y = rotated[..., 0::2], rotated[..., 1::2]  # (B, T, N, R / 2)
     else:
@@ -105,7 +120,5 @@ def rotate(heads: Any, angle: Any, interleaved: bool = False) -> Any:
     return ops.concatenate([rotated, heads[..., 2 * half :]], axis=-1)
 
 
-def _angles(position, exponent, max_wavelength):
-    # Rates in float64: a rounding error in them grows with the position.
-    rate = (max_wavelength**-exponent).astype("float32")
-    return ops.cast(position, "float32")[..., None] * rate
+def _rates(exponent, max_wavelength):
+    return np.float64(max_wavelength) ** -exponent

@@ -49,8 +49,8 @@ def attend_step(
         score: as in `attend`.
         mask: a `Mask`, of which the first query is meant, at the offset that
             the mask has; or a boolean tensor that broadcasts to (B, N, Q, T).
-        bias: a `DistanceBias`, of which the first query is meant; or a float
-            tensor that broadcasts to (B, N, Q, T).
+        bias: a `Bias`, of which the first query is meant; or a float tensor
+            that broadcasts to (B, N, Q, T).
         logit_soft_cap: as in `attend`.
         sink: as in `attend`.
         dropout: as in `attend`.
@@ -73,8 +73,8 @@ def attend_step(
         visible = mask.block(*area)  # (B or 1, N or 1, 1, T)
         live = mask.key_padding(length)  # (B or 1, T)
         live = None if live is None else live[:, None, None]
-    if isinstance(bias, biases.DistanceBias):
-        bias = bias.block(*area)  # (N, 1, T)
+    if isinstance(bias, biases.Bias):
+        bias = bias.of_first_query(length)  # (B or 1, N, Q or 1, T)
     visible, bias, live = (_in_order(x, columns) for x in (visible, bias, live))
     if live is not None:
         key, value = layout.keep(key, live), layout.keep(value, live)

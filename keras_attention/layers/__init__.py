@@ -16,10 +16,18 @@ from keras_attention.layers.attention.monotonic import MonotonicAttention
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
 from keras_attention.layers.dropout import Dropout
+from keras_attention.layers.positions.alibi import AlibiBias
 from keras_attention.layers.positions.learned import LearnedPositionalEncoding
+from keras_attention.layers.positions.linear_scaling import LinearScaling
+from keras_attention.layers.positions.ntk_scaling import NTKScaling
 from keras_attention.layers.positions.position import AttentionPosition
+from keras_attention.layers.positions.relative_bias import RelativePositionBias
 from keras_attention.layers.positions.rotary import RotaryEmbedding
+from keras_attention.layers.positions.rotary_2d import RotaryEmbedding2D
+from keras_attention.layers.positions.shaw import ShawRelativePosition
 from keras_attention.layers.positions.sinusoidal import PositionalEncoding
+from keras_attention.layers.positions.sinusoidal_2d import PositionalEncoding2D
+from keras_attention.layers.positions.yarn_scaling import YaRNScaling
 from keras_attention.layers.recurrent.attention_cell import AttentionCell
 from keras_attention.layers.recurrent.attention_rnn import AttentionRNN
 from keras_attention.layers.transformer.decoder_block import (
@@ -33,6 +41,7 @@ from keras_attention.layers.transformer.stack import TransformerStack
 
 __all__ = [
     "AdditiveAttention",
+    "AlibiBias",
     "AttentionCell",
     "AttentionMechanism",
     "AttentionOptions",
@@ -44,14 +53,21 @@ __all__ = [
     "ForwardAttention",
     "GaussianMixtureAttention",
     "LearnedPositionalEncoding",
+    "LinearScaling",
     "LocalAttention",
     "LocationSensitiveAttention",
     "MonotonicAttention",
     "MultiHeadAttention",
+    "NTKScaling",
     "PositionalEncoding",
+    "PositionalEncoding2D",
+    "RelativePositionBias",
     "RotaryEmbedding",
+    "RotaryEmbedding2D",
     "SelfAttention",
+    "ShawRelativePosition",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
     "TransformerStack",
+    "YaRNScaling",
 ]

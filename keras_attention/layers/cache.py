@@ -58,8 +58,6 @@ class KeyValueCache:
         dtype: dtype of the tensors.
         window: how many positions, its own included, a query sees before it;
             None for all of them.
-        is_ring: whether the cache is a ring without a window too. Then
-            `Span.offset` is one number, even if each row has its own index.
     """
 
     num_heads: int
@@ -67,10 +65,11 @@ class KeyValueCache:
     value_dim: int
     dtype: str
     window: int | None = None
-    is_ring: bool = False
 
-    def __post_init__(self):
-        object.__setattr__(self, "is_ring", self.is_ring or bool(self.window))
+    @property
+    def is_ring(self) -> bool:
+        """Whether positions lie modulo the length."""
+        return self.window is not None
 
     def empty(
         self,

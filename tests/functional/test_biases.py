@@ -9,6 +9,8 @@ from hypothesis import strategies
 from keras import ops
 
 from keras_attention.functional import DistanceBias
+from keras_attention.functional import LinearDistanceBias
+from keras_attention.functional import QueryDistanceBias
 from keras_attention.functional import attend
 from keras_attention.functional import biases
 
@@ -77,13 +79,24 @@ def test_alibi_is_a_distance_bias():
 @strategies.composite
 def any_bias(draw):
     random = np.random.default_rng(draw(strategies.integers(0, 99)))
+
+    def numbers(*shape):
+        return random.normal(size=shape).astype("float32")
+
+    distances = draw(strategies.integers(1, 12))
+    zero = draw(strategies.integers(-2, 12))
     if draw(strategies.booleans()):
-        values = random.normal(size=(HEADS, draw(strategies.integers(1, 12))))
-        zero = draw(strategies.integers(-2, 12))
-        return DistanceBias(values.astype("float32"), zero)
+        zero = random.integers(-2, 12, BATCH)
+    match draw(strategies.sampled_from(["tensor", "table", "line", "query"])):
+        case "table":
+            return DistanceBias(numbers(HEADS, distances), zero)
+        case "line":
+            return LinearDistanceBias(numbers(HEADS), zero)
+        case "query":
+            values = numbers(BATCH, HEADS, QUERIES, distances)
+            return QueryDistanceBias(values, zero)
     shape = [draw(strategies.sampled_from([size, 1])) for size in SHAPE]
-    shape = shape[draw(strategies.integers(0, 3)) :]
-    return biases.as_bias(random.normal(size=shape).astype("float32"))
+    return biases.as_bias(numbers(*shape[draw(strategies.integers(0, 3)) :]))
 
 
 def a_stretch(length):
@@ -108,12 +121,17 @@ def test_block_is_a_slice_of_the_whole(bias, queries, keys, as_tensors):
         starts = map(ops.convert_to_tensor, starts)
     query_at, key_at = starts
     block = bias.block(query_at, query_length, key_at, key_length)
-    source = bias if isinstance(bias, DistanceBias) else bias.tensor
-    expected = numpy_reference.dense_bias(source, SHAPE)
-    expected = expected[:, :, query_start:, key_start:]
+    whole = numpy_reference.dense_bias(bias, SHAPE)
+    expected = whole[:, :, query_start:, key_start:]
     expected = expected[:, :, :query_length, :key_length]
     found = np.broadcast_to(block, expected.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+    # Of one row, and of a step, whose slots all stand at the first query.
+    block = bias.block(query_at, query_length, key_at, key_length, row=1)
+    found = np.broadcast_to(block, (1, *expected.shape[1:]))
+    np.testing.assert_allclose(found, expected[1:], rtol=1e-6)
+    step = np.broadcast_to(bias.of_first_query(KEYS), SHAPE)
+    np.testing.assert_allclose(step[:, :, 0], whole[:, :, 0], rtol=1e-6)
 
 
 def test_bias_of_one_number_changes_nothing_and_is_accepted():
@@ -147,8 +165,40 @@ def test_as_bias_wraps_tensors_alone():
     assert biases.as_bias(wrapped) is wrapped
 
 
-@pytest.mark.parametrize("shape", [(9,), (3, 9, 1)])
-def test_distance_bias_refuses_other_than_a_vector_per_head(shape):
-    message = r"`values` must have shape \(num_heads, num_distances\)."
+def test_slots_of_a_step_have_queries_of_their_own_at_one_position():
+    values = np.random.default_rng(43).normal(size=(2, 3, 5, 4))
+    found = QueryDistanceBias(values, np.array([1, -2])).of_first_query(7)
+    for row, head, slot, key in np.ndindex(2, 3, 5, 7):
+        index = min(max(key + (1, -2)[row], 0), 3)
+        assert found[row, head, slot, key] == values[row, head, slot, index]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "message"),
+    [
+        (DistanceBias, (9,), r"`values` must .* \(num_heads, num_distances\)"),
+        (DistanceBias, (3, 9, 1), r"`values` must have shape \(num_heads, num"),
+        (LinearDistanceBias, (3, 1), r"`slopes` must have shape \(num_heads,"),
+        (QueryDistanceBias, (3, 9), r"`values` must have shape \(batch, num_"),
+    ],
+)
+def test_bias_refuses_a_tensor_of_another_shape(kind, shape, message):
     with pytest.raises(ValueError, match=message):
-        DistanceBias(np.ones(shape), zero=4)
+        kind(np.ones(shape), 4)
+
+
+@pytest.mark.parametrize(
+    ("bias", "message"),
+    [
+        (DistanceBias(np.ones((3, 5)), [1, 2, 3]), "`bias.zero` must be one"),
+        (DistanceBias(np.ones((4, 5)), 1), "`bias.values` must broadcast"),
+        (LinearDistanceBias(np.ones(3), [[1]]), "`bias.offset` must be one"),
+        (LinearDistanceBias(np.ones(5)), "`bias.slopes` must broadcast"),
+        (QueryDistanceBias(np.ones((2, 3, 7, 4)), 1), "`bias.values` must"),
+    ],
+)
+def test_bias_must_fit_the_scores(bias, message):
+    with pytest.raises(ValueError, match=message):
+        bias.check(SHAPE)
+    with pytest.raises(TypeError, match="does not define `block`"):
+        biases.Bias().block(0, 1, 0, 1)

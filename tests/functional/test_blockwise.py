@@ -11,6 +11,7 @@ from keras_attention import functional
 from keras_attention import masks
 from keras_attention.functional import blockwise
 from keras_attention.functional.blockwise import attend_blockwise
+from keras_attention.functional.blockwise import bias_gradients
 from keras_attention.functional.blockwise.attention import current_schedule
 from keras_attention.functional.dense import attend_dense
 
@@ -73,6 +74,26 @@ BIASES = {
     "distance from an end": (
         lambda n: (n, 6),
         lambda tensor: functional.DistanceBias(tensor, zero=6),
+    ),
+    "distance, by rows": (
+        lambda n: (n, 9),
+        lambda tensor: functional.DistanceBias(tensor, np.array([3, -2])),
+    ),
+    "linear": (
+        lambda n: (n,),
+        lambda tensor: functional.LinearDistanceBias(tensor, 3),
+    ),
+    "linear, by rows": (
+        lambda n: (n,),
+        lambda tensor: functional.LinearDistanceBias(tensor, np.array([2, 5])),
+    ),
+    "by query": (
+        lambda n: (B, n, T, 9),
+        lambda tensor: functional.QueryDistanceBias(tensor, zero=4),
+    ),
+    "by query, by rows": (
+        lambda n: (B, n, T, 6),
+        lambda tensor: functional.QueryDistanceBias(tensor, np.array([4, 0])),
     ),
 }
 
@@ -187,7 +208,32 @@ def test_all_tiles_at_once_is_dense_with_each_bias(bias):
         check_equals_dense(PATH, arrays, mask="and", bias=bias, with_sink=True)
 
 
-@pytest.mark.parametrize("bias", few(BIASES, "per key", "distance"))
+@pytest.mark.parametrize("bias", list(BIASES)[1:])
+def test_gradient_of_a_bias_from_that_of_all_scores(bias):
+    arrays = arrays_of(bias, groups=1)
+    upstream = numbers(B, K, T, S, seed=6)
+    given = functional.biases.as_bias(BIASES[bias][1](arrays["bias"]))
+    reader, tensor = bias_gradients.part(given, K)
+
+    def total(tensor):
+        return ops.sum(reader.whole(tensor).block(0, T, 0, S) * upstream)
+
+    if IS_TENSORFLOW:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(tensor)
+            loss = total(tensor)
+        expected = tape.gradient(loss, tensor)
+    else:
+        import jax
+
+        expected = jax.grad(total)(tensor)
+    found = reader.sum_whole(tensor, ops.convert_to_tensor(upstream))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", few(BIASES, "per key", "by query, by rows"))
 def test_blockwise_is_dense_with_each_bias(bias):
     arrays = arrays_of(bias, groups=2).values()
     check_equals_dense(PATH, arrays, mask="window", bias=bias)

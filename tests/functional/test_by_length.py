@@ -33,6 +33,15 @@ CASES = {
     "plain": ("none", "none", None, False, 0.0, False, 1),
     "all options": ("and", "full", 2.0, True, 0.3, False, 2),
     "distances": ("window", "distance", 1.5, True, 0.0, False, 1),
+    "relative keys": (
+        "padding",
+        "by query, by rows",
+        None,
+        False,
+        0.0,
+        False,
+        2,
+    ),
     "additive": ("padding", "per key", None, False, 0.0, True, 2),
     "additive, an empty row": (
         "lengths with an empty row",

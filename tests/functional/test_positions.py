@@ -38,7 +38,9 @@ def test_rotation_is_a_product_of_complex_numbers(
     start, rotary_dim, interleaved
 ):
     position = positions.positions_from(start, LENGTH)
-    angle = positions.rotary_angles(position, rotary_dim, 500.0)
+    angle = positions.angles(
+        position, positions.rotary_rates(rotary_dim, 500.0)
+    )
     found = positions.rotate(heads(), angle, interleaved)
     wanted = rotated(
         heads(),
@@ -54,7 +56,7 @@ def test_rotation_is_a_product_of_complex_numbers(
 
 def test_angles_are_float32_where_heads_are_half():
     position = positions.positions_from(5000, LENGTH)
-    angle = positions.rotary_angles(position, WIDTH)
+    angle = positions.angles(position, positions.rotary_rates(WIDTH))
     assert keras.backend.standardize_dtype(angle.dtype) == "float32"
     half = ops.cast(heads(), "bfloat16")
     found = positions.rotate(half, angle)
@@ -72,7 +74,9 @@ def test_products_depend_on_the_distance_alone(interleaved):
     def product(m, n):
         turned = [
             positions.rotate(
-                x, positions.rotary_angles([p], WIDTH), interleaved
+                x,
+                positions.angles([p], positions.rotary_rates(WIDTH)),
+                interleaved,
             )
             for x, p in ((query, m), (key, n))
         ]

@@ -1,4 +1,4 @@
-"""Positions as objects: rotary and learned, in layers and in files."""
+"""Positions as objects, on every way through attention and in files."""
 
 import keras
 import layer_checks
@@ -7,11 +7,20 @@ import pytest
 from keras import ops
 from layer_checks import run_layer_checks
 
+from keras_attention import AlibiBias
 from keras_attention import LearnedPositionalEncoding
 from keras_attention import MultiHeadAttention
+from keras_attention import RelativePositionBias
 from keras_attention import RotaryEmbedding
+from keras_attention import RotaryEmbedding2D
+from keras_attention import ShawRelativePosition
+from keras_attention import TransformerStack
+from keras_attention import YaRNScaling
+from keras_attention import functional
 from keras_attention.functional import attend
 from keras_attention.functional import positions
+from keras_attention.layers import AttentionOptions
+from keras_attention.layers.attention import cached_call
 
 random = np.random.default_rng(3)
 INPUTS = random.normal(size=(2, 5, 7)).astype("float32")
@@ -82,7 +91,7 @@ def test_rotary_attention_is_attention_of_rotated_heads():
         position=RotaryEmbedding(max_wavelength=50.0, rotary_dim=6),
     )
     output, weights = layer(INPUTS, INPUTS, return_attention_scores=True)
-    angle = positions.rotary_angles(np.arange(5), 6, 50.0)
+    angle = positions.angles(np.arange(5), positions.rotary_rates(6, 50.0))
     expected, expected_weights = attend(
         query=positions.rotate(layer.query_dense(INPUTS), angle),
         key=positions.rotate(layer.key_dense(INPUTS), angle),
@@ -105,3 +114,192 @@ def test_position_goes_through_a_keras_file(tmp_path):
     again = keras.models.load_model(tmp_path / "model.keras")
     assert again.layers[-1].position.rotary_dim == 2
     np.testing.assert_allclose(again(INPUTS), model(INPUTS), atol=1e-6)
+
+
+# --- one answer, on every way through the layer ------------------------------
+
+BATCH, LENGTH, WIDTH, MAX_LENGTH = 2, 7, 7, 11
+SEQUENCE = random.normal(size=(BATCH, LENGTH, WIDTH)).astype("float32")
+# The tokens of row 1 run this far ahead of those of row 0.
+AHEAD = np.array([0, 3])
+POSITIONS = {
+    "yarn": lambda: RotaryEmbedding(
+        rotary_dim=6, scaling=YaRNScaling(4.0, original_length=8)
+    ),
+    "rotary 2d": lambda: RotaryEmbedding2D(3),
+    "alibi": lambda: AlibiBias(3),
+    "t5": lambda: RelativePositionBias(3, 8, 5, False, "he_normal"),
+    "shaw": lambda: ShawRelativePosition(2, False, "he_normal"),
+}
+# JAX compiles each operator anew for each shape.
+IS_JAX = keras.backend.backend() == "jax"
+
+
+@pytest.fixture(scope="module", params=["t5", "shaw"] if IS_JAX else POSITIONS)
+def attention(request):
+    """A layer, and what it says of the whole sequence, densely."""
+    position = POSITIONS[request.param]()
+    layer = MultiHeadAttention(3, 8, position=position, seed=1)
+    return layer, layer(SEQUENCE, SEQUENCE, use_causal_mask=True)
+
+
+def compiled_without_lengths(function, *arrays, jit_compile=False):
+    """`function` as one graph for any batch and length."""
+    if IS_JAX:
+        import jax
+
+        return jax.jit(function)(*arrays)
+    import tensorflow as tf
+
+    shapes = [(None, None, *array.shape[2:]) for array in arrays]
+    signature = [tf.TensorSpec(shape, "float32") for shape in shapes]
+    return tf.function(
+        function, input_signature=signature, jit_compile=jit_compile
+    )(*arrays)
+
+
+@pytest.mark.parametrize("path", ["graph", "XLA", "blockwise"])
+def test_whole_sequence_is_the_dense_one(attention, path):
+    layer, expected = attention
+
+    def run(inputs):
+        return layer(inputs, inputs, use_causal_mask=True)
+
+    if path == "blockwise":
+        config = {**layer.get_config(), "flash_attention": True}
+        other = MultiHeadAttention.from_config(config)
+        other.build(SEQUENCE.shape, SEQUENCE.shape)
+        other.set_weights(layer.get_weights())
+        found = other(SEQUENCE, SEQUENCE, use_causal_mask=True)
+    else:
+        found = compiled_without_lengths(
+            run, SEQUENCE, jit_compile=path == "XLA"
+        )
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("index", ["scalar", "per row"])
+def test_cached_steps_are_the_whole_sequence(attention, index):
+    layer, expected = attention
+    expected = ops.convert_to_numpy(expected)
+    ahead = AHEAD if index == "per row" else np.zeros(2, int)
+    cache, start = layer.make_cache(BATCH, MAX_LENGTH), max(ahead)
+    rows = np.arange(BATCH)
+
+    def call(inputs, index):
+        return layer(
+            inputs,
+            inputs,
+            use_causal_mask=True,
+            cache=cache,
+            cache_index=ops.convert_to_tensor(index, dtype="int32"),
+        )
+
+    if start:  # the first tokens of both rows, at once
+        output, cache = call(SEQUENCE[:, :start], [0, 0])
+        np.testing.assert_allclose(output, expected[:, :start], atol=2e-6)
+    for position in range(LENGTH - start - 2):
+        places = position + ahead
+        now = places if index == "per row" else position
+        output, cache = call(SEQUENCE[rows, places][:, None], now)
+        wanted = expected[rows, places]
+        np.testing.assert_allclose(output[:, 0], wanted, atol=2e-6)
+    # The last two at once, where each row stands.
+    places = LENGTH - start - 2 + ahead
+    both = places[:, None] + np.arange(2)
+    now = places if index == "per row" else places[0]
+    output, cache = call(SEQUENCE[rows[:, None], both], now)
+    wanted = expected[rows[:, None], both]
+    np.testing.assert_allclose(output, wanted, atol=2e-6)
+
+
+def test_window_meets_every_position(attention):
+    layer, _ = attention
+    config = {**layer.get_config(), "sliding_window": 3}
+    other = MultiHeadAttention.from_config(config)
+    expected = other(SEQUENCE, SEQUENCE, use_causal_mask=True)
+    cache = other.make_cache(BATCH, MAX_LENGTH)
+    for position in range(LENGTH):
+        new = SEQUENCE[:, position : position + 1]
+        output, cache = other(
+            new,
+            new,
+            use_causal_mask=True,
+            cache=cache,
+            cache_index=np.array([position, position], "int32"),
+        )
+        wanted = expected[:, position : position + 1]
+        np.testing.assert_allclose(output, wanted, atol=2e-6)
+
+
+def test_slots_of_a_decoder_stand_at_one_position(attention):
+    layer, expected = attention
+    state = cached_call.start(layer, BATCH, LENGTH, 2)
+    for position in range(LENGTH):
+        new = SEQUENCE[:, position][:, None]
+        slots = np.concatenate([new, -new], axis=1)  # two beams of their own
+        output, state = cached_call.step(layer, slots, state, position)
+        np.testing.assert_allclose(
+            output[:, 0], expected[:, position], atol=2e-6
+        )
+    other = layer(-SEQUENCE, -SEQUENCE, use_causal_mask=True)
+    np.testing.assert_allclose(output[:, 1], other[:, -1], atol=2e-6)
+
+
+def test_stack_of_blocks_is_saved_with_its_position(attention, tmp_path):
+    position = attention[0].position
+    inputs = keras.Input((None, WIDTH))
+    options = AttentionOptions(
+        position=type(position).from_config(position.get_config())
+    )
+    stack = TransformerStack(2, 3, 5, 8, attention_options=options)
+    model = keras.Model(inputs, stack(inputs, use_causal_mask=True))
+    for weight in model.weights:
+        weight.assign(random.normal(size=weight.shape))
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again(SEQUENCE), model(SEQUENCE), atol=1e-5)
+    loaded = again.layers[-1].attention_options.position
+    assert type(loaded) is type(position)
+
+
+def test_empty_sequences_and_one_entry(attention):
+    layer, expected = attention
+    one = layer(SEQUENCE[:, :1], SEQUENCE[:, :1])
+    np.testing.assert_allclose(one, expected[:, :1], atol=2e-6)
+    for query, key in ((0, 0), (0, 3), (3, 0)):
+        found = layer(SEQUENCE[:, :query], SEQUENCE[:, :key])
+        assert found.shape == (BATCH, query, WIDTH)
+        nothing = np.zeros((BATCH, query, WIDTH))
+        np.testing.assert_array_equal(found, nothing)
+
+
+def test_object_of_the_old_protocol_still_works():
+    class Near:
+        def rotate(self, query, key, query_offset=0, key_offset=0):
+            return query, key
+
+        def bias(self, query_offset=0, key_offset=0):
+            values = -np.abs(np.arange(-9, 10)) * np.ones((3, 1))
+            zero = 9 + key_offset - query_offset
+            return functional.DistanceBias(values.astype("float32"), zero)
+
+    layer = MultiHeadAttention(3, 8, position=Near(), seed=1)
+    expected = layer(SEQUENCE, SEQUENCE, use_causal_mask=True)
+    index = np.array([0, 0], "int32")
+    output, cache = layer(
+        SEQUENCE[:, :5],
+        SEQUENCE[:, :5],
+        use_causal_mask=True,
+        cache=layer.make_cache(BATCH, MAX_LENGTH),
+        cache_index=index,
+    )
+    np.testing.assert_allclose(output, expected[:, :5], atol=2e-6)
+    output, _ = layer(
+        SEQUENCE[:, 5:6],
+        SEQUENCE[:, 5:6],
+        cache=cache,
+        cache_index=index + 5,
+        use_causal_mask=True,
+    )
+    np.testing.assert_allclose(output, expected[:, 5:6], atol=2e-6)

@@ -11,12 +11,10 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import compiling
-from keras_attention.functional.biases import DistanceBias
-from keras_attention.functional.biases import TensorBias
+from keras_attention.functional.biases import Bias
 from keras_attention.functional.blockwise import bias_gradients
 from keras_attention.functional.blockwise.backward import backward
-from keras_attention.functional.blockwise.bias_gradients import DistanceBlocks
-from keras_attention.functional.blockwise.bias_gradients import TensorBlocks
+from keras_attention.functional.blockwise.bias_gradients import BiasBlocks
 from keras_attention.functional.blockwise.forward import forward
 from keras_attention.functional.blockwise.grid import BATCH
 from keras_attention.functional.blockwise.grid import TILES
@@ -100,7 +98,7 @@ def attend_blockwise(
     value: Any,
     score: DotProductScore | AdditiveScore,
     mask: Mask | None = None,
-    bias: TensorBias | DistanceBias | None = None,
+    bias: Bias | None = None,
     logit_soft_cap: float | None = None,
     sink: Any = None,
     dropout: Dropout | None = None,
@@ -138,9 +136,9 @@ def inputs_of(
     key: Any,
     value: Any,
     score: DotProductScore | AdditiveScore,
-    bias: TensorBias | DistanceBias | None,
+    bias: Bias | None,
     sink: Any,
-) -> tuple[Inputs, TensorBlocks | DistanceBlocks | None]:
+) -> tuple[Inputs, BiasBlocks | None]:
     """Returns the `Inputs` of a call of `attend`, and how to read its bias."""
     bias, bias_tensor = bias_gradients.part(bias, query.shape[2])
     vector = score.vector

@@ -6,26 +6,43 @@ here says how to read it and how to add to its gradient. Letters as in
 """
 
 import dataclasses
-import math
 from typing import Any
 
 from keras import ops
 
-from keras_attention.functional.biases import DistanceBias
+from keras_attention.functional.biases import Bias
 from keras_attention.functional.biases import TensorBias
 from keras_attention.functional.blockwise import buffers
+from keras_attention.functional.blockwise.distance_gradients import (
+    DistanceBlocks,
+)
+from keras_attention.functional.blockwise.distance_gradients import (
+    LinearDistanceBlocks,
+)
+from keras_attention.functional.blockwise.distance_gradients import (
+    QueryDistanceBlocks,
+)
 from keras_attention.functional.blockwise.grid import Grid
 from keras_attention.functional.blockwise.grid import Place
+from keras_attention.functional.distance_biases import DistanceBias
+from keras_attention.functional.distance_biases import LinearDistanceBias
+from keras_attention.functional.distance_biases import QueryDistanceBias
 
 
-def part(
-    bias: TensorBias | DistanceBias | None, heads: int
-) -> "tuple[TensorBlocks | DistanceBlocks | None, Any]":
+def part(bias: Bias | None, heads: int) -> "tuple[BiasBlocks | None, Any]":
     """Returns how to read a bias, and its tensor; None, None for None."""
-    if bias is None:
-        return None, None
-    if isinstance(bias, DistanceBias):
-        return DistanceBlocks(bias.zero), ops.convert_to_tensor(bias.values)
+    match bias:
+        case None:
+            return None, None
+        case DistanceBias():
+            values = ops.convert_to_tensor(bias.values)
+            return DistanceBlocks(bias.zero), values
+        case LinearDistanceBias():
+            slopes = ops.convert_to_tensor(bias.slopes)
+            return LinearDistanceBlocks(bias.offset), slopes
+        case QueryDistanceBias():
+            values = ops.convert_to_tensor(bias.values)
+            return QueryDistanceBlocks(bias.zero), values
     tensor = ops.convert_to_tensor(bias.tensor)
     missing = 4 - len(tensor.shape)
     tensor = ops.reshape(tensor, (1,) * missing + tuple(ops.shape(tensor)))
@@ -96,6 +113,11 @@ class TensorBlocks:
         return gradient
 
 
+BiasBlocks = (
+    TensorBlocks | DistanceBlocks | LinearDistanceBlocks | QueryDistanceBlocks
+)
+
+
 def _counts(grid, tensor):
     """Returns how many (rows, query blocks, key blocks) have a sum."""
     batch, _, queries, keys = tensor.shape
@@ -115,86 +137,3 @@ def _without_padding(gradient, axis, size):
         rest = ops.sum(gradient[size - 1 :], axis=0, keepdims=True)
         gradient = ops.concatenate([gradient[: size - 1], rest], axis=0)
     return ops.moveaxis(gradient, 0, axis)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class DistanceBlocks:
-    """The values of a `DistanceBias`: summed along the diagonals."""
-
-    zero: Any
-    tensor_fields = ("zero",)
-
-    def block(self, values: Any, area: tuple, row: Any) -> Any:
-        """Returns the bias of a block, (N, I, J)."""
-        return self.whole(values).block(*area)
-
-    def whole(self, values: Any) -> DistanceBias:
-        """Returns the bias as an object of `biases`."""
-        return DistanceBias(values, self.zero)
-
-    def sum_whole(self, values: Any, gradient: Any) -> Any:
-        """Returns the gradient of the values from that of all scores."""
-        queries = ops.shape(gradient)[2]
-        gradient = ops.sum(gradient, axis=0, keepdims=True)  # (1, N, T, S)
-        sums = _diagonal_sums(gradient)  # (1, N, T + S - 1)
-        return self._sum_to_values(values, sums, 1 - queries)
-
-    def zeros(self, grid: Grid, values: Any, dtype: Any) -> Any:
-        """Returns a buffer with a vector for each shift between blocks."""
-        shape = (values.shape[0], grid.query_block + grid.key_block - 1)
-        return grid.zeros(_shifts(grid), shape, dtype)
-
-    def add(
-        self, grid: Grid, values: Any, sums: Any, place: Place, gradient: Any
-    ) -> Any:
-        """Adds the gradient (P, N, I, J) of the block of each tile."""
-        step = _step(grid)
-        from_end = grid.query_blocks - 1 - place.query_block
-        index = place.key_block * (grid.key_block // step)
-        index = index + from_end * (grid.query_block // step)
-        return buffers.add(sums, index, _diagonal_sums(gradient))
-
-    def join(self, grid: Grid, values: Any, sums: Any) -> Any:
-        """Returns the gradient of the values, (N, distances)."""
-        shift = ops.arange(_shifts(grid), dtype="int32") * _step(grid)
-        lowest = 1 - grid.query_blocks * grid.query_block
-        return self._sum_to_values(values, sums, lowest + shift[:, None])
-
-    def _sum_to_values(self, values, sums, lowest):
-        """Sums (shifts, N, X), whose first distances are `lowest`, by value."""
-        _, heads, distances = ops.shape(sums)
-        distance = lowest + ops.arange(distances, dtype="int32")
-        gradient = ops.segment_sum(
-            ops.reshape(ops.moveaxis(sums, 1, 2), (-1, heads)),
-            ops.reshape(self.whole(values).index(distance), (-1,)),
-            num_segments=values.shape[1],
-        )
-        return ops.transpose(gradient)
-
-
-def _step(grid):
-    return math.gcd(grid.query_block, grid.key_block)
-
-
-def _shifts(grid):
-    """Returns how many distances there are between corners of blocks."""
-    step = _step(grid)
-    return (
-        (grid.query_blocks - 1) * (grid.query_block // step)
-        + (grid.key_blocks - 1) * (grid.key_block // step)
-        + 1
-    )
-
-
-def _diagonal_sums(blocks):
-    """Sums (P, N, I, J) along diagonals, lowest key - query first."""
-    _, heads, queries, keys = ops.shape(blocks)
-    blocks = ops.flip(blocks, axis=2)
-    surplus = ops.zeros((*ops.shape(blocks)[:3], queries), blocks.dtype)
-    blocks = ops.concatenate([blocks, surplus], axis=3)
-    # Relative shift (Music Transformer): rows that are one shorter each move
-    # one to the right.
-    flat = ops.reshape(blocks, (-1, heads, queries * (keys + queries)))
-    flat = flat[:, :, : queries * (keys + queries - 1)]
-    rows = ops.reshape(flat, (-1, heads, queries, keys + queries - 1))
-    return ops.sum(rows, axis=2)  # (P, N, I + J - 1)

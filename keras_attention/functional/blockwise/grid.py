@@ -265,6 +265,11 @@ class Grid:
         end = ranges.minimum(start + self.query_block, self.query_length)
         return start, end
 
+    def area(self, query_block: Any, key_block: Any) -> tuple:
+        """Returns first query, how many, first key, how many of a block."""
+        rows, columns = self.query_block, self.key_block
+        return query_block * rows, rows, key_block * columns, columns
+
     def _place(self, tile) -> Place:
         return Place(tile, tile // self.query_blocks, tile % self.query_blocks)
 

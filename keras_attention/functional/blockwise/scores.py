@@ -29,7 +29,7 @@ def block_scores(
     if grid.bias is not None:
 
         def bias_of(row, query_block, key_block):
-            area = _area(grid, query_block, key_block)
+            area = grid.area(query_block, key_block)
             block = grid.bias.block(inputs.bias, area, row)
             return ops.cast(block, raw.dtype)  # (1 or N, 1 or I, 1 or J)
 
@@ -92,7 +92,7 @@ def _visible(grid, place):
     """Returns what the mask lets through, (P, 1 or N, 1 or I, J)."""
 
     def of_one(row, query_block, key_block):
-        area = _area(grid, query_block, key_block)
+        area = grid.area(query_block, key_block)
         key = area[2] + ops.arange(grid.key_block, dtype="int32")
         visible = (key < grid.key_length)[None, None]  # (1, 1, J)
         if grid.mask is None:
@@ -107,12 +107,3 @@ def _visible(grid, place):
         return visible
     is_visited = ops.logical_not(place.is_done)
     return ops.logical_and(visible, is_visited[:, None, None, None])
-
-
-def _area(grid, query_block, key_block):
-    return (
-        query_block * grid.query_block,
-        grid.query_block,
-        key_block * grid.key_block,
-        grid.key_block,
-    )

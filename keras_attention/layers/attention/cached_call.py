@@ -78,7 +78,7 @@ def call(
         *(_counted_by(span, given[n], length, seen) for n in given),
         *attention.positional_masks(use_causal_mask, span.offset),
     )
-    bias = attention.bias(query_offset=span.offset)
+    bias = attention.bias(heads, query_offset=span.offset)
     if is_step:
         options = {"mask": mask, **bias, **attention.score_options(training)}
         output, scores, cache = layout.step(
@@ -244,7 +244,7 @@ def step(
             *attention.positional_masks(False, span.offset),
         ),
         ancestors=ancestors,
-        **attention.bias(query_offset=span.offset),
+        **attention.bias(query, query_offset=span.offset),
         **attention.score_options(),
     )
     return attention.output_of(output, inputs), state

@@ -214,6 +214,9 @@ class MultiHeadAttention(AttentionLayer):
             (heads, self.value_dim),
             self._output_shape or tuple(query_shape[-1:]),
         )
+        position = self.position
+        if isinstance(position, keras.layers.Layer) and not position.built:
+            position.build((query_shape[0], None, heads, self.key_dim))
         self.sink = None
         if self.use_sink:
             self.sink = self.add_weight(
@@ -318,7 +321,8 @@ class MultiHeadAttention(AttentionLayer):
         heads = self._query_dense(query)  # (B, T, N, H)
         heads, key = self.rotate(heads, key)
         arguments = (heads, key, value, mask, training, return_attention_scores)
-        output, scores = self._compute_attention(*arguments, **self.bias())
+        bias = self.bias(heads)
+        output, scores = self._compute_attention(*arguments, **bias)
         return self.output_of(output, query), scores
 
     def rotate(
@@ -330,12 +334,21 @@ class MultiHeadAttention(AttentionLayer):
         return self.position.rotate(query, key, query_offset, key_offset)
 
     def bias(
-        self, query_offset: Any = 0, key_offset: Any = 0
+        self, query: Any, query_offset: Any = 0, key_offset: Any = 0
     ) -> dict[str, Any]:
-        """Returns {"bias": the bias of positions}, or {} without one."""
+        """Returns {"bias": the bias of positions}, or {} without one.
+
+        Args:
+            query: (batch, query_length, num_heads, key_dim), rotated.
+            query_offset: position of the first query.
+            key_offset: position of the first key.
+        """
         if self.position is None:
             return {}
-        bias = self.position.bias(query_offset, key_offset)
+        asked = {}
+        if getattr(self.position, "depends_on_query", False):
+            asked["query"] = query
+        bias = self.position.bias(query_offset, key_offset, **asked)
         return {} if bias is None else {"bias": bias}
 
     def output_of(self, heads: Any, query: Any) -> Any:
@@ -406,7 +419,6 @@ class MultiHeadAttention(AttentionLayer):
             self.value_dim,
             self.compute_dtype,
             window=self._sliding_window,
-            is_ring=bool(self.bias()),
         )
 
     def make_cache(self, batch_size: Any, max_length: Any) -> dict[str, Any]:

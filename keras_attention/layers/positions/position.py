@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_attention import validation
-from keras_attention.functional import DistanceBias
+from keras_attention.functional.biases import Bias
 
 
 class AttentionPosition(keras.layers.Layer):
@@ -15,6 +15,10 @@ class AttentionPosition(keras.layers.Layer):
     before keys are cached, and adds `bias` to the scores. A subclass defines
     one of them. Any object that has both may be given, and saved if it is
     registered with Keras and has `get_config`.
+
+    A subclass with weights makes them in `build`, which is given the shape of
+    the heads of the query, (batch, length, num_heads, key_dim), once. Where
+    `depends_on_query` is True, `bias` is given those heads too, as `query`.
 
     Args:
         **kwargs: `name`, `dtype` of `keras.layers.Layer`.
@@ -42,6 +46,9 @@ class AttentionPosition(keras.layers.Layer):
     TensorShape([3, 5, 7])
     """
 
+    # Whether `bias` takes the heads of the query, rotated, not scaled.
+    depends_on_query = False
+
     def rotate(
         self, query: Any, key: Any, query_offset: Any = 0, key_offset: Any = 0
     ) -> tuple:
@@ -57,19 +64,25 @@ class AttentionPosition(keras.layers.Layer):
         """
         return query, key
 
-    def bias(
-        self, query_offset: Any = 0, key_offset: Any = 0
-    ) -> DistanceBias | None:
+    def bias(self, query_offset: Any = 0, key_offset: Any = 0) -> Bias | None:
         """Returns what is added to the scores, or None.
 
         Args:
-            query_offset: position of the first query, an integer or a scalar
-                tensor.
+            query_offset: position of the first query, an integer, a scalar
+                tensor or one per row (batch,).
             key_offset: the same of the first key.
 
         Returns:
-            A `functional.DistanceBias`, which never builds (query_length,
+            A `functional.DistanceBias`, `LinearDistanceBias` or
+            `QueryDistanceBias`, which never builds (query_length,
             key_length), or None.
+        """
+        return None
+
+    def get_build_config(self) -> None:
+        """Returns None: the attention that holds a position builds it.
+
+        So the config of a layer stays what it was before the build.
         """
         return None
 

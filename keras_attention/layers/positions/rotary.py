@@ -3,15 +3,16 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import positions
-from keras_attention.layers.positions.position import AttentionPosition
+from keras_attention.layers.positions.position import with_objects
+from keras_attention.layers.positions.rotation import Rotation
+from keras_attention.layers.positions.scaling import RotaryScaling
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class RotaryEmbedding(AttentionPosition):
+class RotaryEmbedding(Rotation):
     """Rotates queries and keys by their positions (RoFormer).
 
     Pair i of the features of a head is rotated by the angle
@@ -34,6 +35,8 @@ class RotaryEmbedding(AttentionPosition):
         rotary_dim: how many features of a head are rotated, an even number;
             the rest has no position. Defaults to all of them.
         interleaved: whether neighbours are pairs, or halves.
+        scaling: how a model reads more than it was trained on: a
+            `LinearScaling`, `NTKScaling` or `YaRNScaling`. None: not at all.
         **kwargs: `name`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
@@ -65,10 +68,10 @@ class RotaryEmbedding(AttentionPosition):
         max_wavelength: float = 10000.0,
         rotary_dim: int | None = None,
         interleaved: bool = False,
+        scaling: RotaryScaling | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.supports_masking = True
+        super().__init__(interleaved, **kwargs)
         self.max_wavelength = validation.check_positive_number(
             "max_wavelength", max_wavelength
         )
@@ -77,10 +80,20 @@ class RotaryEmbedding(AttentionPosition):
         )
         if self.rotary_dim and self.rotary_dim % 2:
             raise validation.invalid("rotary_dim", "even", rotary_dim)
-        self.interleaved = interleaved
+        if scaling is not None and not isinstance(scaling, RotaryScaling):
+            raise validation.invalid(
+                "scaling",
+                "an object such as LinearScaling(4.0), or None",
+                repr(scaling),
+            )
+        self.scaling = scaling
 
-    def call(self, inputs: Any, start_index: Any = 0) -> Any:
-        width = inputs.shape[-1]
+    @property
+    def magnitude(self) -> float:
+        """What multiplies the rotated features of query and key."""
+        return 1.0 if self.scaling is None else self.scaling.magnitude
+
+    def angles(self, position: Any, width: int) -> Any:
         rotary_dim = self.rotary_dim or width
         if rotary_dim > width or rotary_dim % 2:
             raise validation.invalid(
@@ -89,27 +102,20 @@ class RotaryEmbedding(AttentionPosition):
                 self.rotary_dim,
                 "None rotates all features of a head of even width.",
             )
-        position = positions.positions_from(start_index, ops.shape(inputs)[1])
-        angle = positions.rotary_angles(
-            position, rotary_dim, self.max_wavelength
-        )
-        return positions.rotate(inputs, angle, self.interleaved)
-
-    def compute_output_spec(
-        self, inputs: Any, start_index: Any = 0
-    ) -> keras.KerasTensor:
-        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-
-    def rotate(
-        self, query: Any, key: Any, query_offset: Any = 0, key_offset: Any = 0
-    ) -> tuple:
-        # Past `__call__`, which would cast an offset that is a tensor.
-        return self.call(query, query_offset), self.call(key, key_offset)
+        rates_of = positions.rotary_rates
+        if self.scaling is not None:
+            rates_of = self.scaling.rates
+        rates = rates_of(rotary_dim, self.max_wavelength)
+        return positions.angles(position, rates)
 
     def get_config(self) -> dict[str, Any]:
         config = {
             "max_wavelength": self.max_wavelength,
             "rotary_dim": self.rotary_dim,
-            "interleaved": self.interleaved,
+            "scaling": keras.saving.serialize_keras_object(self.scaling),
         }
         return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "RotaryEmbedding":
+        return super().from_config(with_objects(config, "scaling"))

@@ -27,16 +27,28 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import AdditiveAttention as AdditiveAttention
     from keras_attention.layers import AttentionCell as AttentionCell
     from keras_attention.layers import AttentionMechanism as AttentionMechanism
+    from keras_attention.layers import AttentionPooling as AttentionPooling
     from keras_attention.layers import (
         DotProductAttention as DotProductAttention,
+    )
+    from keras_attention.layers import (
+        InducedSetAttentionBlock as InducedSetAttentionBlock,
     )
     from keras_attention.layers import (
         LearnedPositionalEncoding as LearnedPositionalEncoding,
     )
     from keras_attention.layers import MultiHeadAttention as MultiHeadAttention
+    from keras_attention.layers import (
+        MultiHeadAttentionBlock as MultiHeadAttentionBlock,
+    )
+    from keras_attention.layers import PerceiverEncoder as PerceiverEncoder
+    from keras_attention.layers import (
+        PoolingByMultiHeadAttention as PoolingByMultiHeadAttention,
+    )
     from keras_attention.layers import PositionalEncoding as PositionalEncoding
     from keras_attention.layers import RotaryEmbedding as RotaryEmbedding
     from keras_attention.layers import SelfAttention as SelfAttention
+    from keras_attention.layers import SetAttentionBlock as SetAttentionBlock
     from keras_attention.layers import (
         TransformerDecoderBlock as TransformerDecoderBlock,
     )
@@ -66,14 +78,19 @@ _PLACES = {
     "AdditiveAttention": "layers",
     "AttentionCell": "layers",
     "AttentionMechanism": "layers",
+    "AttentionPooling": "layers",
     "Beam": "decoding",
     "CNNEncoder": "models",
     "DecoderOnlyTransformer": "models",
     "DotProductAttention": "layers",
     "Greedy": "decoding",
+    "InducedSetAttentionBlock": "layers",
     "LanguageModel": "models",
     "LearnedPositionalEncoding": "layers",
     "MultiHeadAttention": "layers",
+    "MultiHeadAttentionBlock": "layers",
+    "PerceiverEncoder": "layers",
+    "PoolingByMultiHeadAttention": "layers",
     "PositionalEncoding": "layers",
     "RNNDecoder": "models",
     "RNNEncoder": "models",
@@ -81,6 +98,7 @@ _PLACES = {
     "Sample": "decoding",
     "SelfAttention": "layers",
     "Seq2Seq": "models",
+    "SetAttentionBlock": "layers",
     "TransformerDecoder": "models",
     "TransformerDecoderBlock": "layers",
     "TransformerEncoder": "models",

@@ -6,6 +6,15 @@ from keras_attention.layers.attention.mechanism import AttentionMechanism
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
 from keras_attention.layers.dropout import Dropout
+from keras_attention.layers.pooling.attention_pooling import AttentionPooling
+from keras_attention.layers.pooling.induced_set_attention_block import (
+    InducedSetAttentionBlock,
+)
+from keras_attention.layers.pooling.perceiver_encoder import PerceiverEncoder
+from keras_attention.layers.pooling.pooling_by_multi_head_attention import (
+    PoolingByMultiHeadAttention,
+)
+from keras_attention.layers.pooling.set_attention_block import SetAttentionBlock
 from keras_attention.layers.positions.learned import LearnedPositionalEncoding
 from keras_attention.layers.positions.position import AttentionPosition
 from keras_attention.layers.positions.rotary import RotaryEmbedding
@@ -17,6 +26,9 @@ from keras_attention.layers.transformer.decoder_block import (
 from keras_attention.layers.transformer.encoder_block import (
     TransformerEncoderBlock,
 )
+from keras_attention.layers.transformer.multi_head_attention_block import (
+    MultiHeadAttentionBlock,
+)
 from keras_attention.layers.transformer.options import AttentionOptions
 from keras_attention.layers.transformer.stack import TransformerStack
 
@@ -25,14 +37,20 @@ __all__ = [
     "AttentionCell",
     "AttentionMechanism",
     "AttentionOptions",
+    "AttentionPooling",
     "AttentionPosition",
     "DotProductAttention",
     "Dropout",
+    "InducedSetAttentionBlock",
     "LearnedPositionalEncoding",
     "MultiHeadAttention",
+    "MultiHeadAttentionBlock",
+    "PerceiverEncoder",
+    "PoolingByMultiHeadAttention",
     "PositionalEncoding",
     "RotaryEmbedding",
     "SelfAttention",
+    "SetAttentionBlock",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",
     "TransformerStack",

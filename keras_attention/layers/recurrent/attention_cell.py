@@ -7,10 +7,10 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional.padding import keep
+from keras_attention.functional.scan import scan
 from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.attention.mechanism import AttentionMechanism
 from keras_attention.layers.recurrent import recurrence
-from keras_attention.layers.recurrent.scan import scan
 from keras_attention.masks.booleans import as_boolean
 
 ORDERS = ("previous", "current")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.decoding import Beam as Beam
     from keras_attention.decoding import Greedy as Greedy
     from keras_attention.decoding import Sample as Sample
+    from keras_attention.functional import FavorFeatures as FavorFeatures
     from keras_attention.layers import AdditiveAttention as AdditiveAttention
     from keras_attention.layers import AttentionCell as AttentionCell
     from keras_attention.layers import AttentionMechanism as AttentionMechanism
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import (
         LearnedPositionalEncoding as LearnedPositionalEncoding,
     )
+    from keras_attention.layers import LinearAttention as LinearAttention
     from keras_attention.layers import MultiHeadAttention as MultiHeadAttention
     from keras_attention.layers import (
         MultiHeadAttentionBlock as MultiHeadAttentionBlock,
@@ -83,10 +85,12 @@ _PLACES = {
     "CNNEncoder": "models",
     "DecoderOnlyTransformer": "models",
     "DotProductAttention": "layers",
+    "FavorFeatures": "functional",
     "Greedy": "decoding",
     "InducedSetAttentionBlock": "layers",
     "LanguageModel": "models",
     "LearnedPositionalEncoding": "layers",
+    "LinearAttention": "layers",
     "MultiHeadAttention": "layers",
     "MultiHeadAttentionBlock": "layers",
     "PerceiverEncoder": "layers",

@@ -85,6 +85,13 @@ LAYERS = {
         {"use_causal_mask": True},
     ),
     "Dropout": (lambda: layers.Dropout(0.2), (QUERY,), {}),
+    "LinearAttention": (
+        lambda: layers.LinearAttention(
+            3, 5, functional.FavorFeatures(7, seed=2)
+        ),
+        (QUERY, QUERY),
+        {"use_causal_mask": True},
+    ),
     "MultiHeadAttention": (
         lambda: layers.MultiHeadAttention(3, 5, dropout=0.2),
         (QUERY, VALUE),

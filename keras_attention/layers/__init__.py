@@ -2,6 +2,7 @@
 
 from keras_attention.layers.attention.additive import AdditiveAttention
 from keras_attention.layers.attention.dot_product import DotProductAttention
+from keras_attention.layers.attention.linear import LinearAttention
 from keras_attention.layers.attention.mechanism import AttentionMechanism
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
@@ -43,6 +44,7 @@ __all__ = [
     "Dropout",
     "InducedSetAttentionBlock",
     "LearnedPositionalEncoding",
+    "LinearAttention",
     "MultiHeadAttention",
     "MultiHeadAttentionBlock",
     "PerceiverEncoder",

@@ -39,11 +39,13 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
         LearnedPositionalEncoding as LearnedPositionalEncoding,
     )
     from keras_attention.layers import LinearAttention as LinearAttention
+    from keras_attention.layers import LowRankAttention as LowRankAttention
     from keras_attention.layers import MultiHeadAttention as MultiHeadAttention
     from keras_attention.layers import (
         MultiHeadAttentionBlock as MultiHeadAttentionBlock,
     )
     from keras_attention.layers import PerceiverEncoder as PerceiverEncoder
+    from keras_attention.layers import PooledAttention as PooledAttention
     from keras_attention.layers import (
         PoolingByMultiHeadAttention as PoolingByMultiHeadAttention,
     )
@@ -91,9 +93,11 @@ _PLACES = {
     "LanguageModel": "models",
     "LearnedPositionalEncoding": "layers",
     "LinearAttention": "layers",
+    "LowRankAttention": "layers",
     "MultiHeadAttention": "layers",
     "MultiHeadAttentionBlock": "layers",
     "PerceiverEncoder": "layers",
+    "PooledAttention": "layers",
     "PoolingByMultiHeadAttention": "layers",
     "PositionalEncoding": "layers",
     "RNNDecoder": "models",

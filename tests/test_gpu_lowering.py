@@ -92,6 +92,16 @@ LAYERS = {
         (QUERY, QUERY),
         {"use_causal_mask": True},
     ),
+    "LowRankAttention": (
+        lambda: layers.LowRankAttention(3, 5, 2, 13, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
+    "PooledAttention": (
+        lambda: layers.PooledAttention(3, 5, 2, 3, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
     "MultiHeadAttention": (
         lambda: layers.MultiHeadAttention(3, 5, dropout=0.2),
         (QUERY, VALUE),

@@ -3,8 +3,10 @@
 from keras_attention.layers.attention.additive import AdditiveAttention
 from keras_attention.layers.attention.dot_product import DotProductAttention
 from keras_attention.layers.attention.linear import LinearAttention
+from keras_attention.layers.attention.low_rank import LowRankAttention
 from keras_attention.layers.attention.mechanism import AttentionMechanism
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
+from keras_attention.layers.attention.pooled import PooledAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
 from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.pooling.attention_pooling import AttentionPooling
@@ -45,9 +47,11 @@ __all__ = [
     "InducedSetAttentionBlock",
     "LearnedPositionalEncoding",
     "LinearAttention",
+    "LowRankAttention",
     "MultiHeadAttention",
     "MultiHeadAttentionBlock",
     "PerceiverEncoder",
+    "PooledAttention",
     "PoolingByMultiHeadAttention",
     "PositionalEncoding",
     "RotaryEmbedding",

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention import masks
 from keras_attention import validation
 from keras_attention.functional import linear
 from keras_attention.functional.feature_maps import FeatureMap
@@ -14,6 +13,7 @@ from keras_attention.functional.padding import keep
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.layers.attention import head_projections
 from keras_attention.layers.attention.base import QueryValueLayer
+from keras_attention.layers.attention.call_masks import has_causal_part
 from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.layers.positions.position import with_objects
 
@@ -174,7 +174,7 @@ class LinearAttention(QueryValueLayer):
             attention_mask=attention_mask,
             use_causal_mask=use_causal_mask or cache is not None,
         )
-        is_causal = _is_causal(mask)
+        is_causal = has_causal_part(mask, "linear attention has no weights")
         self._check_call(query, key, is_causal, cache, return_attention_scores)
         real_queries = real_keys = None
         if mask is not None:
@@ -299,27 +299,3 @@ class LinearAttention(QueryValueLayer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "LinearAttention":
         return super().from_config(with_objects(config, "feature_map"))
-
-
-def _is_causal(mask):
-    """Whether the mask has a causal part; the others must be padding.
-
-    Raises:
-        ValueError: if a part is neither.
-    """
-    if mask is None:
-        return False
-    if isinstance(mask, masks.And):
-        return any([_is_causal(part) for part in mask.masks])
-    if isinstance(mask, (masks.Lengths, masks.Padding, masks.QueryPadding)):
-        return False
-    if isinstance(mask, masks.Causal) and validation.is_integer(mask.offset):
-        if mask.offset == 0:
-            return True
-    raise validation.invalid(
-        "attention_mask",
-        "made of `Lengths`, `Padding`, `QueryPadding` and `Causal()` alone: "
-        "linear attention has no weights that another could hide",
-        type(mask).__name__,
-        "`MultiHeadAttention` takes every mask.",
-    )

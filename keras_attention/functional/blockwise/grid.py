@@ -227,18 +227,20 @@ class Grid:
 
     def visit_keys(self, visit: Callable, place: Place, state: tuple) -> list:
         """Calls `state = visit(place, *state)` for each block of keys seen."""
-        first, last = self._visible_blocks(place)
-        count = last - first
+        first, counts = self._visible_blocks(place)
+        count = ops.sum(counts, axis=-1)
 
         def visit_next(step, *state):
             if self.schedule == TILES:
-                visited = place._replace(key_block=first + step)
+                block = _block_at(step, first, counts)
+                visited = place._replace(key_block=block)
             else:
                 # Neighbours begin a block apart: fewer of them add to the
                 # gradient of the same keys at a time.
                 turn = (step + place.query_block) % ops.maximum(count, 1)
+                block = _block_at(turn[:, None], first, counts)
                 visited = place._replace(
-                    key_block=ops.minimum(first + turn, self.key_blocks - 1),
+                    key_block=ops.minimum(block, self.key_blocks - 1),
                     is_done=step >= count,
                 )
             return step + 1, *visit(visited, *state)
@@ -269,21 +271,63 @@ class Grid:
         return Place(tile, tile // self.query_blocks, tile % self.query_blocks)
 
     def _visible_blocks(self, place: Place):
-        """Returns the (first, last) block of keys that each tile sees."""
+        """Returns the ranges of key blocks that each tile sees.
+
+        As their first blocks and their sizes, (ranges,) or (P, ranges); no
+        block is in two of them.
+        """
 
         def of_one(row, query_block):
-            first, last = 0, self.key_length
+            seen = ((0, self.key_length),)
             if self.mask is not None:
-                area = (*self.queries(query_block), last)
-                first, last = self.mask.row(row).key_range(*area)
-            first = ranges.maximum(first, 0) // self.key_block
-            last = -(-ranges.minimum(last, self.key_length) // self.key_block)
-            return ops.cast(first, "int32"), ops.cast(last, "int32")
+                area = (*self.queries(query_block), self.key_length)
+                seen = self.mask.row(row).key_ranges(*area)
+            blocks = [
+                (
+                    ranges.maximum(first, 0) // self.key_block,
+                    -(-ranges.minimum(last, self.key_length) // self.key_block),
+                )
+                for first, last in seen
+            ]
+            return tuple(
+                ops.stack([ops.cast(end, "int32") for end in ends])
+                for ends in zip(*blocks, strict=True)
+            )
 
         indices = place.row, place.query_block
         if self.schedule == TILES:
-            return of_one(*indices)
-        return ops.vectorized_map(lambda each: of_one(*each), indices)
+            first, last = of_one(*indices)
+        else:
+            first, last = ops.vectorized_map(
+                lambda each: of_one(*each), indices
+            )
+        return _disjoint(first, last)
+
+
+def _disjoint(first, last):
+    """Returns the first blocks and the sizes of ranges without overlap."""
+    if first.shape[-1] == 1:
+        return first, ops.maximum(last - first, 0)
+    order = ops.argsort(first, axis=-1)
+    first, last = (
+        ops.take_along_axis(ends, order, axis=-1) for ends in (first, last)
+    )
+    parts, end = [], ops.zeros_like(first[..., 0])
+    for number in range(first.shape[-1]):
+        start = ops.maximum(first[..., number], end)
+        end = ops.maximum(last[..., number], end)
+        parts.append((start, ops.maximum(end - start, 0)))
+    return tuple(ops.stack(x, axis=-1) for x in zip(*parts, strict=True))
+
+
+def _block_at(step, first, counts):
+    """Returns the block that is visited at `step`, range after range."""
+    if first.shape[-1] == 1:
+        return first[..., 0] + ops.reshape(step, ops.shape(first)[:-1])
+    before = ops.cumsum(counts, axis=-1) - counts
+    inside = ops.logical_and(step >= before, step < before + counts)
+    block = ops.where(inside, first + step - before, 0)
+    return ops.sum(block, axis=-1)
 
 
 def num_blocks(length: Any, size: int) -> Any:

@@ -1,6 +1,7 @@
 """Pooling and sets against their equations, in float64 NumPy."""
 
 import keras
+import layer_checks
 import numpy as np
 import numpy_reference
 import pytest
@@ -199,25 +200,22 @@ def test_multi_head_attention_block_is_equations_6_and_7(normalize_first):
     assert not np.any(array(weights)[2])
 
 
+@pytest.mark.exhaustive  # ISAB and Perceiver are made of it
 def test_multi_head_attention_block_checks(tmp_path):
-    case = block_case(MultiHeadAttentionBlock)
-    run_layer_checks(**case, tmp_path=tmp_path)
-
-
-def block_case(layer_class):
-    return {
-        "layer_class": layer_class,
-        "init_arguments": {
+    run_layer_checks(
+        MultiHeadAttentionBlock,
+        {
             "num_heads": HEADS,
             "feed_forward_units": 13,
             "dropout": 0.0,
             "seed": 3,
         },
-        "call_arguments": {"query": INPUTS, "value": MEMORY},
-        "expected_output_shape": INPUTS.shape,
-        "expected_weights": block_weights("", WIDTH, 11, pre_norm=True),
-        "weights_without_gradient": ("attention/key/bias",),
-    }
+        {"query": INPUTS, "value": MEMORY},
+        INPUTS.shape,
+        expected_weights=block_weights("", WIDTH, 11, pre_norm=True),
+        weights_without_gradient=("attention/key/bias",),
+        tmp_path=tmp_path,
+    )
 
 
 def block_weights(prefix, width, value_width, pre_norm=False):
@@ -271,7 +269,7 @@ def test_induced_set_attention_block_checks(tmp_path):
     )
 
 
-@pytest.mark.exhaustive  # its one block is that of the test above
+@pytest.mark.exhaustive  # its block is that of the test above
 def test_set_attention_block_checks(tmp_path):
     run_layer_checks(
         SetAttentionBlock,
@@ -284,6 +282,7 @@ def test_set_attention_block_checks(tmp_path):
     )
 
 
+@pytest.mark.exhaustive  # its block is that of ISAB, its seeds are as there
 def test_pooling_by_multi_head_attention_checks(tmp_path):
     run_layer_checks(
         PoolingByMultiHeadAttention,
@@ -308,6 +307,36 @@ def test_pooling_by_multi_head_attention_checks(tmp_path):
         tmp_path=tmp_path,
         passes_mask_on=False,
     )
+
+
+QUICK = {
+    "MAB": (
+        MultiHeadAttentionBlock,
+        {"num_heads": HEADS, "feed_forward_units": 13, "key_dim": 3},
+        {"query": INPUTS, "value": MEMORY},
+        [INPUTS.shape],
+    ),
+    "SAB": (
+        SetAttentionBlock,
+        {"num_heads": HEADS, "feed_forward_units": 13, "dropout": 0.1},
+        {"inputs": INPUTS, "return_attention_scores": True},
+        [INPUTS.shape, (BATCH, HEADS, LENGTH, LENGTH)],
+    ),
+    "PMA": (
+        PoolingByMultiHeadAttention,
+        {"num_seeds": 1, "num_heads": HEADS, "feed_forward_units": 13},
+        {"inputs": INPUTS, "return_attention_scores": True},
+        [(BATCH, WIDTH), (BATCH, HEADS, LENGTH)],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", QUICK.values(), ids=QUICK)
+def test_config_and_shapes_of_blocks(case):
+    case = layer_checks.Case(*case)
+    layer_checks.check_config_holds_every_argument(case)
+    layer_checks.check_config_round_trip(case)
+    layer_checks.check_symbolic_output(case)
 
 
 def test_set_blocks_are_equations_8_to_11():

@@ -24,6 +24,7 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_attention.functional.blockwise import buffers
+from keras_attention.functional.blockwise import spans
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.masks import ranges
 
@@ -232,13 +233,13 @@ class Grid:
 
         def visit_next(step, *state):
             if self.schedule == TILES:
-                block = _block_at(step, first, counts)
+                block = spans.block_at(step, first, counts)
                 visited = place._replace(key_block=block)
             else:
                 # Neighbours begin a block apart: fewer of them add to the
                 # gradient of the same keys at a time.
                 turn = (step + place.query_block) % ops.maximum(count, 1)
-                block = _block_at(turn[:, None], first, counts)
+                block = spans.block_at(turn[:, None], first, counts)
                 visited = place._replace(
                     key_block=ops.minimum(block, self.key_blocks - 1),
                     is_done=step >= count,
@@ -301,33 +302,7 @@ class Grid:
             first, last = ops.vectorized_map(
                 lambda each: of_one(*each), indices
             )
-        return _disjoint(first, last)
-
-
-def _disjoint(first, last):
-    """Returns the first blocks and the sizes of ranges without overlap."""
-    if first.shape[-1] == 1:
-        return first, ops.maximum(last - first, 0)
-    order = ops.argsort(first, axis=-1)
-    first, last = (
-        ops.take_along_axis(ends, order, axis=-1) for ends in (first, last)
-    )
-    parts, end = [], ops.zeros_like(first[..., 0])
-    for number in range(first.shape[-1]):
-        start = ops.maximum(first[..., number], end)
-        end = ops.maximum(last[..., number], end)
-        parts.append((start, ops.maximum(end - start, 0)))
-    return tuple(ops.stack(x, axis=-1) for x in zip(*parts, strict=True))
-
-
-def _block_at(step, first, counts):
-    """Returns the block that is visited at `step`, range after range."""
-    if first.shape[-1] == 1:
-        return first[..., 0] + ops.reshape(step, ops.shape(first)[:-1])
-    before = ops.cumsum(counts, axis=-1) - counts
-    inside = ops.logical_and(step >= before, step < before + counts)
-    block = ops.where(inside, first + step - before, 0)
-    return ops.sum(block, axis=-1)
+        return spans.disjoint(first, last)
 
 
 def num_blocks(length: Any, size: int) -> Any:

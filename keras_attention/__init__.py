@@ -24,10 +24,12 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.decoding import Beam as Beam
     from keras_attention.decoding import Greedy as Greedy
     from keras_attention.decoding import Sample as Sample
+    from keras_attention.functional import FavorFeatures as FavorFeatures
     from keras_attention.layers import AdditiveAttention as AdditiveAttention
     from keras_attention.layers import AlibiBias as AlibiBias
     from keras_attention.layers import AttentionCell as AttentionCell
     from keras_attention.layers import AttentionMechanism as AttentionMechanism
+    from keras_attention.layers import AttentionPooling as AttentionPooling
     from keras_attention.layers import AttentionRNN as AttentionRNN
     from keras_attention.layers import CoverageAttention as CoverageAttention
     from keras_attention.layers import (
@@ -38,16 +40,29 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
         GaussianMixtureAttention as GaussianMixtureAttention,
     )
     from keras_attention.layers import (
+        InducedSetAttentionBlock as InducedSetAttentionBlock,
+    )
+    from keras_attention.layers import (
         LearnedPositionalEncoding as LearnedPositionalEncoding,
     )
+    from keras_attention.layers import LinearAttention as LinearAttention
     from keras_attention.layers import LinearScaling as LinearScaling
     from keras_attention.layers import LocalAttention as LocalAttention
     from keras_attention.layers import (
         LocationSensitiveAttention as LocationSensitiveAttention,
     )
+    from keras_attention.layers import LowRankAttention as LowRankAttention
     from keras_attention.layers import MonotonicAttention as MonotonicAttention
     from keras_attention.layers import MultiHeadAttention as MultiHeadAttention
+    from keras_attention.layers import (
+        MultiHeadAttentionBlock as MultiHeadAttentionBlock,
+    )
     from keras_attention.layers import NTKScaling as NTKScaling
+    from keras_attention.layers import PerceiverEncoder as PerceiverEncoder
+    from keras_attention.layers import PooledAttention as PooledAttention
+    from keras_attention.layers import (
+        PoolingByMultiHeadAttention as PoolingByMultiHeadAttention,
+    )
     from keras_attention.layers import PositionalEncoding as PositionalEncoding
     from keras_attention.layers import (
         PositionalEncoding2D as PositionalEncoding2D,
@@ -58,6 +73,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import RotaryEmbedding as RotaryEmbedding
     from keras_attention.layers import RotaryEmbedding2D as RotaryEmbedding2D
     from keras_attention.layers import SelfAttention as SelfAttention
+    from keras_attention.layers import SetAttentionBlock as SetAttentionBlock
     from keras_attention.layers import (
         ShawRelativePosition as ShawRelativePosition,
     )
@@ -92,23 +108,32 @@ _PLACES = {
     "AlibiBias": "layers",
     "AttentionCell": "layers",
     "AttentionMechanism": "layers",
+    "AttentionPooling": "layers",
     "AttentionRNN": "layers",
     "Beam": "decoding",
     "CNNEncoder": "models",
     "CoverageAttention": "layers",
     "DecoderOnlyTransformer": "models",
     "DotProductAttention": "layers",
+    "FavorFeatures": "functional",
     "ForwardAttention": "layers",
     "GaussianMixtureAttention": "layers",
     "Greedy": "decoding",
+    "InducedSetAttentionBlock": "layers",
     "LanguageModel": "models",
     "LearnedPositionalEncoding": "layers",
+    "LinearAttention": "layers",
     "LinearScaling": "layers",
     "LocalAttention": "layers",
     "LocationSensitiveAttention": "layers",
+    "LowRankAttention": "layers",
     "MonotonicAttention": "layers",
     "MultiHeadAttention": "layers",
+    "MultiHeadAttentionBlock": "layers",
     "NTKScaling": "layers",
+    "PerceiverEncoder": "layers",
+    "PooledAttention": "layers",
+    "PoolingByMultiHeadAttention": "layers",
     "PositionalEncoding": "layers",
     "PositionalEncoding2D": "layers",
     "RNNDecoder": "models",
@@ -119,6 +144,7 @@ _PLACES = {
     "Sample": "decoding",
     "SelfAttention": "layers",
     "Seq2Seq": "models",
+    "SetAttentionBlock": "layers",
     "ShawRelativePosition": "layers",
     "TransformerDecoder": "models",
     "TransformerDecoderBlock": "layers",

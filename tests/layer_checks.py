@@ -25,6 +25,7 @@ def run_layer_checks(
     weights_without_gradient=(),
     half_tolerance=None,
     tmp_path=None,
+    passes_mask_on=True,
 ):
     """Checks all that a Keras layer owes its user.
 
@@ -40,6 +41,8 @@ def run_layer_checks(
             depend on, as a bias of all keys alike.
         half_tolerance: replaces parts of `HALF_TOLERANCE`.
         tmp_path: folder for the saved model.
+        passes_mask_on: whether the output has the Keras mask of the first
+            input, or none.
     """
     shapes = expected_output_shape
     case = Case(
@@ -56,7 +59,7 @@ def run_layer_checks(
     check_graph_and_compiled(case)
     check_half_precision(case, {**HALF_TOLERANCE, **(half_tolerance or {})})
     check_tensors_are_left_alone(case)
-    check_mask_is_passed_on(case)
+    check_mask_is_passed_on(case, passes_mask_on)
     if tmp_path is not None:
         check_saved_model(case, tmp_path / "model.keras")
     check_training_step(case, weights_without_gradient)
@@ -317,9 +320,12 @@ def check_tensors_are_left_alone(case):
         np.testing.assert_array_equal(np.array(tensor), before[key])
 
 
-def check_mask_is_passed_on(case):
+def check_mask_is_passed_on(case, passes_mask_on=True):
     _, arrays, mask = masked_first_input(case)
     passed_on = mask_of(case.outputs(case.new_layer(), arrays)[0])
+    if not passes_mask_on:
+        assert passed_on is None, "the output has a mask of another length"
+        return
     assert passed_on is not None, "the output has lost the Keras mask"
     np.testing.assert_array_equal(passed_on, mask)
 

@@ -39,6 +39,36 @@ KEY_MASK = bits(BATCH, KEYS)
 
 # name: a layer, the tensors it is called with, and the rest of the call.
 LAYERS = {
+    "AttentionPooling": (
+        lambda: layers.AttentionPooling(2, 3, dropout=0.2),
+        (QUERY,),
+        {},
+    ),
+    "InducedSetAttentionBlock": (
+        lambda: layers.InducedSetAttentionBlock(2, 3, dropout=0.2),
+        (QUERY,),
+        {},
+    ),
+    "MultiHeadAttentionBlock": (
+        lambda: layers.MultiHeadAttentionBlock(3, 19, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
+    "PerceiverEncoder": (
+        lambda: layers.PerceiverEncoder(2, 1, 3, dropout=0.2),
+        (QUERY,),
+        {},
+    ),
+    "PoolingByMultiHeadAttention": (
+        lambda: layers.PoolingByMultiHeadAttention(2, 3, dropout=0.2),
+        (QUERY,),
+        {},
+    ),
+    "SetAttentionBlock": (
+        lambda: layers.SetAttentionBlock(3, dropout=0.2),
+        (QUERY,),
+        {},
+    ),
     "AdditiveAttention": (
         lambda: layers.AdditiveAttention(19, normalize=True, dropout=0.2),
         (QUERY, VALUE),
@@ -88,6 +118,23 @@ LAYERS = {
     ),
     "MonotonicAttention": (
         lambda: layers.MonotonicAttention(19, chunk_size=3, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
+    "LinearAttention": (
+        lambda: layers.LinearAttention(
+            3, 5, functional.FavorFeatures(7, seed=2)
+        ),
+        (QUERY, QUERY),
+        {"use_causal_mask": True},
+    ),
+    "LowRankAttention": (
+        lambda: layers.LowRankAttention(3, 5, 2, 13, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
+    "PooledAttention": (
+        lambda: layers.PooledAttention(3, 5, 2, 3, dropout=0.2),
         (QUERY, VALUE),
         {"value_mask": KEY_MASK},
     ),

@@ -242,6 +242,8 @@ def one_mask(draw):
         return kind(draw(size), draw(size), offset)
     if kind is masks.Lengths:
         return kind(numbers(0, KEYS, rows))
+    if kind is masks.GlobalTokens:
+        return kind(draw(strategies.integers(0, 3) | arrays(0, 3, rows)))
     if kind is masks.PrefixLM:
         return kind(numbers(0, KEYS, rows), offset)
     if kind is masks.Padding:
@@ -257,6 +259,7 @@ def one_mask(draw):
 KINDS = [
     masks.Causal,
     masks.SlidingWindow,
+    masks.GlobalTokens,
     masks.Lengths,
     masks.PrefixLM,
     masks.Padding,
@@ -367,6 +370,11 @@ def test_nothing_is_visible_outside_the_key_range(mask, queries, start):
     seen = dense_mask(mask, SHAPE)[..., begin : begin + size, :]
     assert not seen[..., : max(0, int(first))].any()
     assert not seen[..., max(0, int(last)) :].any()
+    hidden = np.ones(KEYS, bool)
+    area = start(begin), start(begin + size), KEYS
+    for first, last in mask.key_ranges(*area):
+        hidden[max(0, int(first)) : max(0, int(last))] = False
+    assert not seen[..., hidden].any()
 
 
 @hypothesis.settings(max_examples=EXAMPLES)

@@ -9,7 +9,12 @@ from keras_attention.functional.distance_biases import QueryDistanceBias
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.dropout import random_bits
 from keras_attention.functional.dropout import random_uniform
+from keras_attention.functional.feature_maps import EluFeatures
+from keras_attention.functional.feature_maps import FavorFeatures
+from keras_attention.functional.feature_maps import FeatureMap
 from keras_attention.functional.gaussian_mixture import gaussian_mixture_weights
+from keras_attention.functional.linear import linear_attend
+from keras_attention.functional.linear import linear_attend_causal
 from keras_attention.functional.monotonic import chunk_alignment
 from keras_attention.functional.monotonic import monotonic_alignment
 from keras_attention.functional.scores import AdditiveScore
@@ -21,12 +26,17 @@ __all__ = [
     "DistanceBias",
     "DotProductScore",
     "Dropout",
+    "EluFeatures",
+    "FavorFeatures",
+    "FeatureMap",
     "LinearDistanceBias",
     "QueryDistanceBias",
     "attend",
     "chunk_alignment",
     "coverage_loss",
     "gaussian_mixture_weights",
+    "linear_attend",
+    "linear_attend_causal",
     "masked_softmax",
     "monotonic_alignment",
     "portable",

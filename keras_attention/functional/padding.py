@@ -40,6 +40,11 @@ class Zeroed(Mask):
     ) -> Range:
         return self.mask.key_range(query_start, query_end, key_length)
 
+    def key_ranges(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> tuple[Range, ...]:
+        return self.mask.key_ranges(query_start, query_end, key_length)
+
     def visible_range(
         self, query_start: Integer, query_end: Integer, key_length: Integer
     ) -> Range:

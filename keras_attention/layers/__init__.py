@@ -7,15 +7,27 @@ from keras_attention.layers.attention.forward import ForwardAttention
 from keras_attention.layers.attention.gaussian_mixture import (
     GaussianMixtureAttention,
 )
+from keras_attention.layers.attention.linear import LinearAttention
 from keras_attention.layers.attention.local import LocalAttention
 from keras_attention.layers.attention.location_sensitive import (
     LocationSensitiveAttention,
 )
+from keras_attention.layers.attention.low_rank import LowRankAttention
 from keras_attention.layers.attention.mechanism import AttentionMechanism
 from keras_attention.layers.attention.monotonic import MonotonicAttention
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
+from keras_attention.layers.attention.pooled import PooledAttention
 from keras_attention.layers.attention.self_attention import SelfAttention
 from keras_attention.layers.dropout import Dropout
+from keras_attention.layers.pooling.attention_pooling import AttentionPooling
+from keras_attention.layers.pooling.induced_set_attention_block import (
+    InducedSetAttentionBlock,
+)
+from keras_attention.layers.pooling.perceiver_encoder import PerceiverEncoder
+from keras_attention.layers.pooling.pooling_by_multi_head_attention import (
+    PoolingByMultiHeadAttention,
+)
+from keras_attention.layers.pooling.set_attention_block import SetAttentionBlock
 from keras_attention.layers.positions.alibi import AlibiBias
 from keras_attention.layers.positions.learned import LearnedPositionalEncoding
 from keras_attention.layers.positions.linear_scaling import LinearScaling
@@ -36,6 +48,9 @@ from keras_attention.layers.transformer.decoder_block import (
 from keras_attention.layers.transformer.encoder_block import (
     TransformerEncoderBlock,
 )
+from keras_attention.layers.transformer.multi_head_attention_block import (
+    MultiHeadAttentionBlock,
+)
 from keras_attention.layers.transformer.options import AttentionOptions
 from keras_attention.layers.transformer.stack import TransformerStack
 
@@ -45,6 +60,7 @@ __all__ = [
     "AttentionCell",
     "AttentionMechanism",
     "AttentionOptions",
+    "AttentionPooling",
     "AttentionPosition",
     "AttentionRNN",
     "CoverageAttention",
@@ -52,19 +68,27 @@ __all__ = [
     "Dropout",
     "ForwardAttention",
     "GaussianMixtureAttention",
+    "InducedSetAttentionBlock",
     "LearnedPositionalEncoding",
+    "LinearAttention",
     "LinearScaling",
     "LocalAttention",
     "LocationSensitiveAttention",
+    "LowRankAttention",
     "MonotonicAttention",
     "MultiHeadAttention",
+    "MultiHeadAttentionBlock",
     "NTKScaling",
+    "PerceiverEncoder",
+    "PooledAttention",
+    "PoolingByMultiHeadAttention",
     "PositionalEncoding",
     "PositionalEncoding2D",
     "RelativePositionBias",
     "RotaryEmbedding",
     "RotaryEmbedding2D",
     "SelfAttention",
+    "SetAttentionBlock",
     "ShawRelativePosition",
     "TransformerDecoderBlock",
     "TransformerEncoderBlock",

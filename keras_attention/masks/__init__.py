@@ -25,17 +25,21 @@ from keras_attention.masks.rows import Lengths
 from keras_attention.masks.rows import Padding
 from keras_attention.masks.rows import QueryPadding
 from keras_attention.masks.rows import Segments
+from keras_attention.masks.sparse import GlobalTokens
+from keras_attention.masks.sparse import RandomBlocks
 
 __all__ = [
     "And",
     "Array",
     "Causal",
+    "GlobalTokens",
     "Lengths",
     "Mask",
     "Or",
     "Padding",
     "PrefixLM",
     "QueryPadding",
+    "RandomBlocks",
     "Segments",
     "SlidingWindow",
     "as_mask",

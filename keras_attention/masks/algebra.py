@@ -1,6 +1,7 @@
 """How masks join: `&`, `|` and `combine_masks`."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 from keras import ops
@@ -50,6 +51,16 @@ class And(Mask):
             for mask in self.masks
         )
 
+    def key_ranges(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> tuple[Range, ...]:
+        # (a | b) & (c | d): each of the first with each of the second.
+        parts = (
+            mask.key_ranges(query_start, query_end, key_length)
+            for mask in self.masks
+        )
+        return tuple(map(ranges.intersection, itertools.product(*parts)))
+
     def visible_range(
         self, query_start: Integer, query_end: Integer, key_length: Integer
     ) -> Range:
@@ -96,6 +107,15 @@ class Or(Mask):
             first = ranges.minimum(first, other_first)
             last = ranges.maximum(last, other_last)
         return first, last
+
+    def key_ranges(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> tuple[Range, ...]:
+        return tuple(
+            part
+            for mask in self.masks
+            for part in mask.key_ranges(query_start, query_end, key_length)
+        )
 
 
 def both(mask: Any, other: Any) -> And:

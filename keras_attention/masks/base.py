@@ -23,9 +23,10 @@ class Mask:
     it is saved in `.keras` files.
 
     `block` alone is correct. `key_range` lets blockwise attention skip keys,
-    and makes the cost of a local pattern linear; `visible_range` lets it skip
-    the mask. `row` and the other methods save work where the pattern differs
-    from row to row of the batch.
+    and makes the cost of a local pattern linear, `key_ranges` where the keys
+    seen lie in several places; `visible_range` lets it skip the mask. `row`
+    and the other methods save work where the pattern differs from row to row
+    of the batch.
 
     Example:
 
@@ -103,6 +104,17 @@ class Mask:
         `first` may exceed `last` when no key is left.
         """
         return 0, key_length
+
+    def key_ranges(
+        self, query_start: Integer, query_end: Integer, key_length: Integer
+    ) -> tuple[Range, ...]:
+        """Returns ranges (first, last): keys outside all of them are hidden.
+
+        Several where a pattern has gaps that blockwise attention should skip.
+        Their number is fixed; they may overlap, be empty, and come in any
+        order. By default the one of `key_range`, which is around all of them.
+        """
+        return (self.key_range(query_start, query_end, key_length),)
 
     def visible_range(
         self, query_start: Integer, query_end: Integer, key_length: Integer
@@ -207,6 +219,9 @@ class _Row(Mask):
 
     def key_range(self, query_start, query_end, key_length):
         return self.mask.key_range(query_start, query_end, key_length)
+
+    def key_ranges(self, query_start, query_end, key_length):
+        return self.mask.key_ranges(query_start, query_end, key_length)
 
     def visible_range(self, query_start, query_end, key_length):
         return self.mask.visible_range(query_start, query_end, key_length)

@@ -43,7 +43,7 @@ from keras_attention.decoding import Beam
 from keras_attention.decoding import Suppress
 from keras_attention.decoding import decode
 from keras_attention.decoding import slots
-from keras_attention.layers.recurrent.scan import scan
+from keras_attention.functional.scan import scan
 
 # JAX compiles each loop anew when it runs eagerly: there, a few of them.
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"

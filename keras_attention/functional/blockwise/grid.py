@@ -24,6 +24,7 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_attention.functional.blockwise import buffers
+from keras_attention.functional.blockwise import spans
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.masks import ranges
 
@@ -227,18 +228,20 @@ class Grid:
 
     def visit_keys(self, visit: Callable, place: Place, state: tuple) -> list:
         """Calls `state = visit(place, *state)` for each block of keys seen."""
-        first, last = self._visible_blocks(place)
-        count = last - first
+        first, counts = self._visible_blocks(place)
+        count = ops.sum(counts, axis=-1)
 
         def visit_next(step, *state):
             if self.schedule == TILES:
-                visited = place._replace(key_block=first + step)
+                block = spans.block_at(step, first, counts)
+                visited = place._replace(key_block=block)
             else:
                 # Neighbours begin a block apart: fewer of them add to the
                 # gradient of the same keys at a time.
                 turn = (step + place.query_block) % ops.maximum(count, 1)
+                block = spans.block_at(turn[:, None], first, counts)
                 visited = place._replace(
-                    key_block=ops.minimum(first + turn, self.key_blocks - 1),
+                    key_block=ops.minimum(block, self.key_blocks - 1),
                     is_done=step >= count,
                 )
             return step + 1, *visit(visited, *state)
@@ -274,21 +277,37 @@ class Grid:
         return Place(tile, tile // self.query_blocks, tile % self.query_blocks)
 
     def _visible_blocks(self, place: Place):
-        """Returns the (first, last) block of keys that each tile sees."""
+        """Returns the ranges of key blocks that each tile sees.
+
+        As their first blocks and their sizes, (ranges,) or (P, ranges); no
+        block is in two of them.
+        """
 
         def of_one(row, query_block):
-            first, last = 0, self.key_length
+            seen = ((0, self.key_length),)
             if self.mask is not None:
-                area = (*self.queries(query_block), last)
-                first, last = self.mask.row(row).key_range(*area)
-            first = ranges.maximum(first, 0) // self.key_block
-            last = -(-ranges.minimum(last, self.key_length) // self.key_block)
-            return ops.cast(first, "int32"), ops.cast(last, "int32")
+                area = (*self.queries(query_block), self.key_length)
+                seen = self.mask.row(row).key_ranges(*area)
+            blocks = [
+                (
+                    ranges.maximum(first, 0) // self.key_block,
+                    -(-ranges.minimum(last, self.key_length) // self.key_block),
+                )
+                for first, last in seen
+            ]
+            return tuple(
+                ops.stack([ops.cast(end, "int32") for end in ends])
+                for ends in zip(*blocks, strict=True)
+            )
 
         indices = place.row, place.query_block
         if self.schedule == TILES:
-            return of_one(*indices)
-        return ops.vectorized_map(lambda each: of_one(*each), indices)
+            first, last = of_one(*indices)
+        else:
+            first, last = ops.vectorized_map(
+                lambda each: of_one(*each), indices
+            )
+        return spans.disjoint(first, last)
 
 
 def num_blocks(length: Any, size: int) -> Any:

@@ -9,26 +9,18 @@ from keras_attention.functional import Dropout
 from keras_attention.layers.mask_carrier import MaskCarrier
 
 
-class AttentionLayer(MaskCarrier, keras.layers.Layer):
-    """Base of the attention layers; not a layer by itself.
+class QueryValueLayer(MaskCarrier, keras.layers.Layer):
+    """Base of the layers that are called with query and value.
 
     Args:
-        dropout: share of attention weights dropped in training.
-        seed: integer seed of the dropout.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
     """
 
     needs_value = True  # False where a sequence may attend to itself
 
-    def __init__(self, dropout: float = 0.0, seed: int | None = None, **kwargs):
+    def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.dropout = validation.check_rate("dropout", dropout)
-        self.seed = seed
-        # A layer that draws anything else in training makes one, too.
-        self.seed_generator = None
-        if dropout:
-            self.seed_generator = keras.random.SeedGenerator(seed)
 
     def __call__(self, *args, **kwargs):
         self._check_inputs(*args, **kwargs)
@@ -52,6 +44,25 @@ class AttentionLayer(MaskCarrier, keras.layers.Layer):
                 "`keras.Sequential` passes one: use the functional API, or "
                 "`SelfAttention`, which takes one."
             )
+
+
+class AttentionLayer(QueryValueLayer):
+    """Base of the attention layers with dropout; not a layer by itself.
+
+    Args:
+        dropout: share of attention weights dropped in training.
+        seed: integer seed of the dropout.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+    """
+
+    def __init__(self, dropout: float = 0.0, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.dropout = validation.check_rate("dropout", dropout)
+        self.seed = seed
+        # A layer that draws anything else in training makes one, too.
+        self.seed_generator = None
+        if dropout:
+            self.seed_generator = keras.random.SeedGenerator(seed)
 
     def draw_seed(self, training: bool | None) -> Any:
         """Returns the seed of what this call draws, None if it draws nothing.

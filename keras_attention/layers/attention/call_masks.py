@@ -49,6 +49,34 @@ def mask_for(
     )
 
 
+def has_causal_part(mask: masks.Mask | None, reason: str) -> bool:
+    """Whether a mask of padding is causal as well.
+
+    Args:
+        mask: what `mask_for` returned.
+        reason: why the layer takes no other masks, for the error.
+
+    Raises:
+        ValueError: if a part of the mask is neither padding nor `Causal()`.
+    """
+    if mask is None:
+        return False
+    if isinstance(mask, masks.And):
+        parts = [has_causal_part(part, reason) for part in mask.masks]
+        return any(parts)
+    if isinstance(mask, (masks.Lengths, masks.Padding, masks.QueryPadding)):
+        return False
+    is_causal = isinstance(mask, masks.Causal)
+    if is_causal and validation.is_integer(mask.offset) and mask.offset == 0:
+        return True
+    raise validation.invalid(
+        "attention_mask",
+        f"made of padding alone, for {reason}",
+        type(mask).__name__,
+        "`MultiHeadAttention` takes every mask.",
+    )
+
+
 def _checked_array(mask, scores_shape):
     """Returns an `Array`; errors name the argument of the layer."""
     shape = validation.shape_of(mask)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.recurrent.scan import scan
+from keras_attention.functional.scan import scan
 from keras_attention.masks import Mask
 from keras_attention.masks.ranges import Integer
 from keras_attention.masks.ranges import Range

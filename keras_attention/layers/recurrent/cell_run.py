@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.functional.scan import scan
 from keras_attention.layers.recurrent import recurrence
-from keras_attention.layers.recurrent.scan import scan
 
 
 def run_cell_with_attention(

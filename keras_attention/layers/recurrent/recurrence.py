@@ -12,7 +12,7 @@ import typing
 import keras
 from keras import ops
 
-from keras_attention.layers.recurrent.scan import scan
+from keras_attention.functional.scan import scan
 
 CELLS = {
     "lstm": keras.layers.LSTMCell,

@@ -1,4 +1,4 @@
-"""What the Transformer encoder and decoder blocks share."""
+"""What the Transformer blocks share."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ from keras_attention.layers.transformer.options import objects_of
 from keras_attention.masks.booleans import as_boolean
 
 
-class TransformerBlock(MaskCarrier, keras.layers.Layer):
-    """What the two blocks share: sublayers, each with residual and norm.
+class ResidualBlock(MaskCarrier, keras.layers.Layer):
+    """What all blocks share: sublayers, each with residual and norm.
 
     Args:
         num_heads: number of attention heads.
@@ -33,9 +33,6 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
             et al. 2017).
         layer_norm_epsilon: added to the variance in the normalisation.
         seed: integer seed of the dropouts.
-        flash_attention: as that of `MultiHeadAttention`, for the
-            self-attention.
-        position: as that of `MultiHeadAttention`, for the self-attention.
         attention_options: an `AttentionOptions`: what else can be chosen.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
     """
@@ -50,9 +47,7 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         normalize_first: bool = True,
         layer_norm_epsilon: float = 1e-6,
         seed: int | None = None,
-        flash_attention: bool | None = None,
         *,
-        position: Any = None,
         attention_options: AttentionOptions | None = None,
         **kwargs,
     ):
@@ -74,23 +69,8 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
             "layer_norm_epsilon", layer_norm_epsilon
         )
         self.seed = seed
-        self.flash_attention = flash_attention
-        self.position = checked_position(position)
         self.attention_options = attention_options
-        self._options = joined_options(
-            attention_options, flash_attention, position
-        )
-
-    def _without_padding(self, name, inputs, mask):
-        """Returns inputs with zeros at padding, and the mask as booleans.
-
-        NaN at padding would reach the kernels by their gradients.
-        """
-        if mask is None:
-            return inputs, None
-        check_sequence_mask(name, mask, inputs.shape[:2])
-        mask = as_boolean(name, mask)
-        return padding.keep(inputs, mask), mask
+        self._options = joined_options(attention_options, None, None)
 
     def _build_attention(self, name, query_shape, value_shape, **options):
         width = query_shape[-1]
@@ -112,19 +92,6 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         )
         attention.build(query_shape, value_shape)
         return attention
-
-    def reorder(self, state: dict[str, Any], parents: Any) -> dict[str, Any]:
-        """Returns the state whose slot k holds what slot parents[:, k] held.
-
-        Args:
-            state: what `start` or `step` returned.
-            parents: integer tensor (batch, slots).
-        """
-        return self.self_attention.cache_layout.reorder(state, parents)
-
-    def repeat(self, state: dict[str, Any], slots: int) -> dict[str, Any]:
-        """Returns the state of one slot as that of `slots` equal ones."""
-        return self.self_attention.cache_layout.repeat(state, slots)
 
     def _build_feed_forward(self, shape):
         common = {"dtype": self.dtype_policy}
@@ -172,7 +139,7 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
         return self.output_dense(self.hidden_dense(x))
 
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
+        options = keras.saving.serialize_keras_object(self.attention_options)
         config = {
             "num_heads": self.num_heads,
             "feed_forward_units": self.feed_forward_units,
@@ -182,15 +149,104 @@ class TransformerBlock(MaskCarrier, keras.layers.Layer):
             "normalize_first": self.normalize_first,
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "seed": self.seed,
-            "flash_attention": self.flash_attention,
-            "position": serialize(self.position),
-            "attention_options": serialize(self.attention_options),
+            "attention_options": options,
         }
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "TransformerBlock":
+    def from_config(cls, config: dict[str, Any]) -> "ResidualBlock":
         return super().from_config(objects_of(config))
+
+
+class TransformerBlock(ResidualBlock):
+    """What the encoder and the decoder block share: a self-attention.
+
+    Args:
+        num_heads: as those of `ResidualBlock`, up to `seed`.
+        feed_forward_units: see there.
+        key_dim: see there.
+        dropout: see there.
+        activation: see there.
+        normalize_first: see there.
+        layer_norm_epsilon: see there.
+        seed: see there.
+        flash_attention: as that of `MultiHeadAttention`, for the
+            self-attention.
+        position: as that of `MultiHeadAttention`, for the self-attention.
+        attention_options: an `AttentionOptions`: what else can be chosen.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        feed_forward_units: int,
+        key_dim: int | None = None,
+        dropout: float = 0.0,
+        activation: Any = "relu",
+        normalize_first: bool = True,
+        layer_norm_epsilon: float = 1e-6,
+        seed: int | None = None,
+        flash_attention: bool | None = None,
+        *,
+        position: Any = None,
+        attention_options: AttentionOptions | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            num_heads,
+            feed_forward_units,
+            key_dim,
+            dropout,
+            activation,
+            normalize_first,
+            layer_norm_epsilon,
+            seed,
+            attention_options=attention_options,
+            **kwargs,
+        )
+        self.flash_attention = flash_attention
+        self.position = checked_position(position)
+        self._options = joined_options(
+            attention_options, flash_attention, position
+        )
+
+    def reorder(self, state: dict[str, Any], parents: Any) -> dict[str, Any]:
+        """Returns the state whose slot k holds what slot parents[:, k] held.
+
+        Args:
+            state: what `start` or `step` returned.
+            parents: integer tensor (batch, slots).
+        """
+        return self.self_attention.cache_layout.reorder(state, parents)
+
+    def repeat(self, state: dict[str, Any], slots: int) -> dict[str, Any]:
+        """Returns the state of one slot as that of `slots` equal ones."""
+        return self.self_attention.cache_layout.repeat(state, slots)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "flash_attention": self.flash_attention,
+            "position": keras.saving.serialize_keras_object(self.position),
+        }
+        return {**super().get_config(), **config}
+
+
+def without_padding(name: str, inputs: Any, mask: Any) -> tuple:
+    """Returns inputs with zeros at padding, and the mask as booleans.
+
+    NaN at padding would reach the kernels by their gradients.
+
+    Args:
+        name: what an error calls the mask.
+        inputs: (batch, length, width).
+        mask: boolean or 0/1 (batch, length), True = real, or None.
+    """
+    if mask is None:
+        return inputs, None
+    check_sequence_mask(name, mask, inputs.shape[:2])
+    mask = as_boolean(name, mask)
+    return padding.keep(inputs, mask), mask
 
 
 def output_spec(

@@ -9,6 +9,7 @@ from keras_attention import validation
 from keras_attention.layers.attention import cached_call
 from keras_attention.layers.transformer.block import TransformerBlock
 from keras_attention.layers.transformer.block import output_spec
+from keras_attention.layers.transformer.block import without_padding
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -96,7 +97,7 @@ class TransformerDecoderBlock(TransformerBlock):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
-        inputs, inputs_mask = self._without_padding(
+        inputs, inputs_mask = without_padding(
             "inputs_mask", inputs, inputs_mask
         )
 

@@ -8,6 +8,7 @@ from keras_attention import validation
 from keras_attention.layers.attention import cached_call
 from keras_attention.layers.transformer.block import TransformerBlock
 from keras_attention.layers.transformer.block import output_spec
+from keras_attention.layers.transformer.block import without_padding
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -84,7 +85,7 @@ class TransformerEncoderBlock(TransformerBlock):
         use_causal_mask: bool = False,
     ) -> Any:
         scores = None
-        inputs, inputs_mask = self._without_padding(
+        inputs, inputs_mask = without_padding(
             "inputs_mask", inputs, inputs_mask
         )
 
@@ -157,7 +158,7 @@ class TransformerEncoderBlock(TransformerBlock):
         Returns:
             The output (batch, length, width), and the new state.
         """
-        inputs, inputs_mask = self._without_padding(
+        inputs, inputs_mask = without_padding(
             "inputs_mask", inputs, inputs_mask
         )
 

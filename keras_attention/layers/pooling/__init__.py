@@ -1,0 +1,1 @@
+"""From sequences and sets to a few vectors."""

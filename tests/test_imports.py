@@ -25,7 +25,7 @@ FLOORS = [
     {"functional"},
     {"layers", "decoding"},
     {"models"},
-    {"training", "export"},
+    {"training", "export", "migration"},
     {"cli", "registration"},
     {"examples", "__main__"},
 ]

@@ -1,5 +1,6 @@
 """From other attention layers to those of this package, weights moved."""
 
+from keras_attention.migration.keras_hub import KerasHubAttention
 from keras_attention.migration.keras_layers import from_keras
 from keras_attention.migration.replacement import Changed
 from keras_attention.migration.replacement import Kept
@@ -9,6 +10,7 @@ from keras_attention.migration.unprojected import UnprojectedAttention
 
 __all__ = [
     "Changed",
+    "KerasHubAttention",
     "Kept",
     "Replacement",
     "UnprojectedAttention",

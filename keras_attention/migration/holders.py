@@ -22,6 +22,9 @@ BOOKKEEPING = frozenset(
         "_nodes_by_depth",
         "_operations",
         "_operations_by_depth",
+        "_self_unconditional_checkpoint_dependencies",
+        "_self_unconditional_deferred_dependencies",
+        "_self_unconditional_dependency_names",
         "_tracked",
     }
 )
@@ -80,7 +83,7 @@ def _exchange(holder, names, old, new):
 
 def _attributes(holder) -> Iterator[tuple[str, Any]]:
     for name, value in list(vars(holder).items()):
-        if name not in BOOKKEEPING and not name.startswith("_self_"):
+        if name not in BOOKKEEPING:
             yield name, value
 
 

@@ -1,6 +1,5 @@
 """Keras's own attention layers -> ours, weights moved."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import keras
 from keras_attention import validation
 from keras_attention.layers import MultiHeadAttention
 from keras_attention.migration.unprojected import UnprojectedAttention
+from keras_attention.migration.weights import build_at
 from keras_attention.migration.weights import move_weights
 
 
@@ -94,13 +94,9 @@ def _built_alike(replacement, layer):
         return replacement
     shapes = layer.get_build_config()
     shapes = shapes.get("shapes_dict", shapes)
-    with contextlib.ExitStack() as scopes:  # so that weights keep their paths
-        for name in layer.path.split("/")[:-1]:
-            scopes.enter_context(keras.name_scope(name))
-        if "input_shape" in shapes:
-            replacement.build(*shapes["input_shape"])
-        else:
-            replacement.build(**shapes)
+    listed = shapes.get("input_shape", ())
+    named = {} if listed else shapes
+    build_at(replacement, layer.path, *listed, **named)
     move_weights(layer, replacement)
     return replacement
 

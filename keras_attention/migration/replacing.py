@@ -31,8 +31,10 @@ DROPOUT = (
     "are those before it."
 )
 SAVING = (
-    "A saved model makes anew, from their own classes, the layers that "
-    "have attention inside: after loading, replace again. The weights fit."
+    "A layer that has attention inside is made anew, with Keras's, when a "
+    "saved model is loaded. Save its weights, and load them into a model whose "
+    "attention was replaced. A whole `.keras` file loads where all of them are "
+    "MultiHeadAttention and attributes: replace after it."
 )
 COMPILE = (
     "The model is no longer compiled: call `compile`. The optimizer begins "
@@ -45,8 +47,9 @@ def replace_attention(model: keras.layers.Layer) -> Replacement:
 
     Every `keras.layers.MultiHeadAttention`, `GroupQueryAttention`,
     `Attention` and `AdditiveAttention` becomes the layer that
-    `migration.from_keras` makes of it, with a copy of its weights. The numbers
-    stay the same, and no (query_length, key_length) matrix is built.
+    `migration.from_keras` makes of it, with a copy of its weights. So do
+    KerasHub's `CachedMultiHeadAttention` and `CachedGemmaAttention`. The
+    numbers stay the same, and no (query_length, key_length) matrix is built.
 
     It finds layers that are nodes of functional and Sequential models, nested
     ones too, and those that a layer or a subclassed model keeps as attributes,
@@ -150,6 +153,8 @@ class _Surgery:
             model.train_function = None
             model.test_function = None
             model.predict_function = None
+            if hasattr(model, "generate_function"):  # of KerasHub
+                model.generate_function = None
             model.optimizer = None
             model.compiled = False
 

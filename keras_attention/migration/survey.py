@@ -9,6 +9,7 @@ import keras
 
 from keras_attention.layers.attention.base import AttentionLayer
 from keras_attention.migration import holders
+from keras_attention.migration import keras_hub
 from keras_attention.migration.keras_layers import CONVERTERS
 from keras_attention.migration.replacement import Changed
 from keras_attention.migration.replacement import Kept
@@ -48,7 +49,7 @@ class Survey:
             return
         self._seen.add(id(layer))
         before = len(self.found) + len(self.kept)
-        convert = CONVERTERS.get(type(layer))
+        convert = CONVERTERS.get(type(layer)) or keras_hub.converter_of(layer)
         if convert is not None:
             self._convert(convert, layer, path)
         elif isinstance(layer, tuple(CONVERTERS)):
@@ -58,7 +59,7 @@ class Survey:
             self._visit_held(layer, path)
             found = len(self.found) + len(self.kept) - before
             if "Attention" in type(layer).__name__ and not found:
-                reason = "not a layer of Keras: nothing is known of it"
+                reason = "nothing is known of this class"
                 self.kept.append(Kept(path, layer, reason))
 
     def _visit_held(self, holder, path):

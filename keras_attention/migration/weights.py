@@ -1,12 +1,29 @@
 """Weights of one layer into another."""
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_attention import validation
+
+
+def build_at(layer: Any, path: str, *shapes: tuple, **named: tuple) -> None:
+    """Builds a layer where another stood, so that its weights have its paths.
+
+    Args:
+        layer: a layer that is not built.
+        path: the `path` of the other layer.
+        *shapes: arguments of `build`.
+        **named: arguments of `build`.
+    """
+    with contextlib.ExitStack() as scopes:
+        for name in path.split("/")[:-1]:
+            scopes.enter_context(keras.name_scope(name))
+        layer.build(*shapes, **named)
 
 
 def move_weights(source: Any, target: Any) -> None:
@@ -21,6 +38,11 @@ def move_weights(source: Any, target: Any) -> None:
     """
     values = [ops.convert_to_numpy(weight) for weight in source.weights]
     set_weights(target, values)
+    copy_trainable(source, target)
+
+
+def copy_trainable(source: Any, target: Any) -> None:
+    """Freezes the weights of `target` that are frozen in `source`."""
     for old, new in zip(source.weights, target.weights, strict=True):
         new.trainable = old.trainable
 

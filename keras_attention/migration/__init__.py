@@ -1,7 +1,13 @@
 """From other attention layers to those of this package, weights moved."""
 
+from keras_attention.migration.cyberzhg import ActivatedMultiHeadAttention
+from keras_attention.migration.cyberzhg import CyberZHGAttention
+from keras_attention.migration.cyberzhg import from_cyberzhg
 from keras_attention.migration.keras_hub import KerasHubAttention
 from keras_attention.migration.keras_layers import from_keras
+from keras_attention.migration.philipperemy import ManyToOneAttention
+from keras_attention.migration.philipperemy import from_philipperemy
+from keras_attention.migration.pytorch import from_torch
 from keras_attention.migration.replacement import Changed
 from keras_attention.migration.replacement import Kept
 from keras_attention.migration.replacement import Replacement
@@ -9,11 +15,17 @@ from keras_attention.migration.replacing import replace_attention
 from keras_attention.migration.unprojected import UnprojectedAttention
 
 __all__ = [
+    "ActivatedMultiHeadAttention",
     "Changed",
-    "KerasHubAttention",
+    "CyberZHGAttention",
     "Kept",
+    "KerasHubAttention",
+    "ManyToOneAttention",
     "Replacement",
     "UnprojectedAttention",
+    "from_cyberzhg",
     "from_keras",
+    "from_philipperemy",
+    "from_torch",
     "replace_attention",
 ]

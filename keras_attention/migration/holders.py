@@ -58,8 +58,16 @@ def exchange(
         for name, value in _attributes(holder)
         if any(layer is old for layer in _layers_in(value))
     ]
-    _exchange(holder, names, old, new)
-    return lambda: _exchange(holder, names, new, old)
+
+    def undo():
+        _exchange(holder, names, new, old)
+
+    try:
+        _exchange(holder, names, old, new)
+    except Exception:
+        undo()
+        raise
+    return undo
 
 
 def keeps(holder: keras.layers.Layer, layer: keras.layers.Layer) -> bool:

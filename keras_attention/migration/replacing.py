@@ -114,7 +114,7 @@ class _Surgery:
     def __init__(self, replacements: dict[int, keras.layers.Layer]):
         self.in_place = False
         self._done = dict(replacements)
-        self._models: list[keras.Model] = []
+        self._touched: dict[int, keras.layers.Layer] = {}
         self._undo: list[Callable[[], None]] = []
 
     def operate(self, model: Any) -> Any:
@@ -134,6 +134,8 @@ class _Surgery:
         rebuild = False
         for held in holders.held_layers(layer):
             new = self._replaced(held)
+            if new is not held or id(held) in self._touched:
+                self._touched[id(layer)] = layer
             if new is held:
                 continue
             if any(held is node for node in nodes):
@@ -143,20 +145,23 @@ class _Surgery:
                 self.in_place = True
         if rebuild:
             self._done[id(layer)] = self._rebuilt(layer)
-        elif isinstance(layer, keras.Model):
-            self._models.append(layer)
         return self._done[id(layer)]
 
     def forget_compiled(self) -> None:
-        """Lets go of what models were traced and compiled with."""
-        for model in self._models:
+        """Lets models that changed go of what was traced and compiled."""
+        for key, model in self._touched.items():
+            if (
+                not isinstance(model, keras.Model)
+                or self._done[key] is not model
+            ):
+                continue
             model.train_function = None
             model.test_function = None
             model.predict_function = None
-            if hasattr(model, "generate_function"):  # of KerasHub
+            if hasattr(model, "generate_function"):  # KerasHub's
                 model.generate_function = None
-            model.optimizer = None
-            model.compiled = False
+            if model.compiled:
+                model.optimizer, model.compiled = None, False
 
     def _rebuilt(self, graph):
         """Returns the graph once more, with what replaces its nodes."""

@@ -55,7 +55,7 @@ class Survey:
         elif isinstance(layer, tuple(CONVERTERS)):
             reason = "a subclass, which may compute something else"
             self.kept.append(Kept(path, layer, reason))
-        elif not isinstance(layer, AttentionLayer):
+        elif not _is_ours(layer):
             self._visit_held(layer, path)
             found = len(self.found) + len(self.kept) - before
             if "Attention" in type(layer).__name__ and not found:
@@ -76,7 +76,7 @@ class Survey:
     def _convert(self, convert: Callable, layer: Any, path: str) -> None:
         try:
             new = convert(layer)
-        except (TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             self.kept.append(Kept(path, layer, str(error)))
         else:
             self.found[id(layer)] = Changed(path, layer, new)
@@ -100,8 +100,9 @@ class Survey:
                 )
             if how == NODE and not can_be_rebuilt(holder):
                 return (
-                    f"{name} is a functional or Sequential model with a "
-                    "constructor or layers of its own, which cannot be rebuilt"
+                    f"{name} is a functional or Sequential model that cannot "
+                    "be rebuilt: its class has a constructor or layers of its "
+                    "own, or an input is optional or sparse"
                 )
             if how == NODE and self._obstacle(holder):
                 return self._obstacle(holder)
@@ -118,8 +119,13 @@ def can_be_rebuilt(graph: keras.Model) -> bool:
         for layer in holders.held_layers(graph)
     ):
         return False
+    inputs = [x for x in nodes if isinstance(x, keras.layers.InputLayer)]
+    if any(layer.optional or layer.sparse for layer in inputs):
+        return False  # `clone_model` forgets it
     functional = next(
-        base for base in type(graph).__mro__ if _is_of_keras(base)
+        kind
+        for kind in type(graph).__mro__
+        if kind.__module__.partition(".")[0] == "keras"
     )
     ours, theirs = (
         inspect.signature(kind.__init__) for kind in (type(graph), functional)
@@ -127,5 +133,10 @@ def can_be_rebuilt(graph: keras.Model) -> bool:
     return ours == theirs
 
 
-def _is_of_keras(kind):
-    return kind.__module__.partition(".")[0] == "keras"
+def _is_ours(layer):
+    """Whether there is nothing to replace: attention on top of this package."""
+    is_named = "Attention" in type(layer).__name__
+    home = type(layer).__module__.partition(".")[0]
+    return is_named and (
+        home == "keras_attention" or isinstance(layer, AttentionLayer)
+    )

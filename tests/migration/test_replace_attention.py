@@ -273,6 +273,25 @@ def test_graph_that_cannot_be_rebuilt_keeps_its_nodes_only():
     np.testing.assert_allclose(model(FLOATS), before, atol=1e-5)
 
 
+def test_graph_with_an_optional_input_is_kept():
+    x, y = (
+        keras.Input((None, WIDTH), name="x"),
+        keras.Input((None, WIDTH), name="y", optional=True),
+    )
+    model = keras.Model([x, y], layers.Attention()([x, x]))
+    (kept,) = ka.replace_attention(model).kept
+    assert "an input is optional" in kept.reason
+
+
+def test_model_without_attention_inside_another_stays_compiled():
+    other = keras.Sequential([keras.Input((None, WIDTH)), layers.Dense(WIDTH)])
+    other.compile("sgd", "mse")
+    model = keras.Sequential([other, Block(name="block")])
+    model.compile("sgd", "mse")
+    ka.replace_attention(model)
+    assert other.compiled and not model.compiled
+
+
 def test_functional_subclass_without_constructor_keeps_its_class():
     class Mine(keras.Model):
         pass

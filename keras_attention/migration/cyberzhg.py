@@ -93,6 +93,19 @@ class CyberZHGAttention(keras.layers.Layer):
             training=training,
         )
 
+    def compute_output_spec(
+        self,
+        inputs: Any,
+        mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        is_list = isinstance(inputs, (list, tuple))
+        query, key, value = _three(inputs, is_list)
+        return self.attention.compute_output_spec(
+            query, value, key, return_attention_scores=return_attention_scores
+        )
+
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return _three(previous_mask, isinstance(previous_mask, list))[0]
 

@@ -1,6 +1,6 @@
 """From other attention layers to those of this package, weights moved."""
 
-from keras_attention.migration.cyberzhg import ActivatedMultiHeadAttention
+from keras_attention.migration.activated import ActivatedMultiHeadAttention
 from keras_attention.migration.cyberzhg import CyberZHGAttention
 from keras_attention.migration.cyberzhg import from_cyberzhg
 from keras_attention.migration.keras_hub import KerasHubAttention

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention import functional as functional
     from keras_attention import layers as layers
     from keras_attention import masks as masks
+    from keras_attention import migration as migration
     from keras_attention import models as models
     from keras_attention import plots as plots
     from keras_attention import text as text
@@ -85,6 +86,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     )
     from keras_attention.layers import TransformerStack as TransformerStack
     from keras_attention.layers import YaRNScaling as YaRNScaling
+    from keras_attention.migration import replace_attention as replace_attention
     from keras_attention.models import CNNEncoder as CNNEncoder
     from keras_attention.models import (
         DecoderOnlyTransformer as DecoderOnlyTransformer,
@@ -160,8 +162,10 @@ _PLACES = {
     "layers": None,
     "load": "models",
     "masks": None,
+    "migration": None,
     "models": None,
     "plots": None,
+    "replace_attention": "migration",
     "text": None,
     "training": None,
 }

@@ -13,7 +13,9 @@ import warnings
 
 PACKAGE = __name__.partition(".")[0]
 # What holds the registered classes.
-MODULES = (f"{PACKAGE}.layers", f"{PACKAGE}.models")
+MODULES = tuple(
+    f"{PACKAGE}.{name}" for name in ("layers", "models", "migration")
+)
 
 
 def register() -> None:

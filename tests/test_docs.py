@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-PAGES = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
+import keras_attention as ka
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
 
 
 def blocks_of(page):
@@ -30,3 +33,46 @@ def test_names_on_the_page_exist(page):
     from documented_calls import check_calls_fit
 
     check_calls_fit("\n".join(blocks_of(page)), at_least=1)
+
+
+TFA_NAMES = """
+AttentionMechanism AttentionWrapper AttentionWrapperState BahdanauAttention
+BahdanauMonotonicAttention LuongAttention LuongMonotonicAttention hardmax
+monotonic_attention safe_cumprod BasicDecoder BasicDecoderOutput
+BeamSearchDecoder BeamSearchDecoderOutput BeamSearchDecoderState
+FinalBeamSearchDecoderOutput gather_tree gather_tree_from_array tile_batch
+BaseDecoder Decoder dynamic_decode SequenceLoss sequence_loss CustomSampler
+GreedyEmbeddingSampler InferenceSampler SampleEmbeddingSampler Sampler
+ScheduledEmbeddingTrainingSampler ScheduledOutputTrainingSampler
+TrainingSampler
+""".split()
+
+
+def rows_of(page):
+    """Returns the cells of each row of a page's tables."""
+    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("|").split("|") for line in lines if line[:1] == "|"]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_each_name_of_tfa_has_a_row():
+    first_cells = [row[0] for row in rows_of("from_tfa.md")]
+    named = set(re.findall(r"\w+", " ".join(first_cells)))
+    assert set(TFA_NAMES) - named == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_tables_name_what_exists(page):
+    text = " ".join(" ".join(row) for row in rows_of(page.name))
+    dotted = set(re.findall(r"`ka\.([\w.]+)", text))
+    missing = [name for name in dotted if not resolves(name)]
+    assert missing == []
+
+
+def resolves(dotted):
+    found = ka
+    for name in dotted.split("."):
+        if not hasattr(found, name):
+            return False
+        found = getattr(found, name)
+    return True

@@ -311,3 +311,21 @@ def weights_of_one_block():
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: TransformerStack(2, 2, 11),
+        lambda: TransformerEncoderBlock(2, 11),
+    ],
+    ids=["stack", "block"],
+)
+def test_keras_mask_of_a_single_input_is_the_explicit_one(layer):
+    """At padding too, whose inputs are read as zeros."""
+    ids = np.array([[5, 3, 0, 0], [2, 4, 6, 0]])
+    embedded = keras.layers.Embedding(7, 6, mask_zero=True)(ids)
+    layer = layer()
+    found = layer(embedded)
+    explicit = layer(ops.convert_to_numpy(embedded), inputs_mask=ids != 0)
+    np.testing.assert_allclose(found, explicit, atol=1e-6)

@@ -83,7 +83,11 @@ class TransformerEncoderBlock(TransformerBlock):
         return_attention_scores: bool = False,
         training: bool | None = None,
         use_causal_mask: bool = False,
+        *,
+        mask: Any = None,
     ) -> Any:
+        # The name under which Keras passes the mask of a single input.
+        inputs_mask = mask if inputs_mask is None else inputs_mask
         scores = None
         inputs, inputs_mask = without_padding(
             "inputs_mask", inputs, inputs_mask
@@ -117,6 +121,8 @@ class TransformerEncoderBlock(TransformerBlock):
         return_attention_scores: bool = False,
         training: bool | None = None,
         use_causal_mask: bool = False,
+        *,
+        mask: Any = None,
     ) -> Any:
         length = inputs.shape[1]
         return output_spec(self, inputs, return_attention_scores, length)

@@ -178,7 +178,11 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         return_attention_scores: bool = False,
         training: bool | None = None,
         use_causal_mask: bool = False,
+        *,
+        mask: Any = None,
     ) -> Any:
+        # The name under which Keras passes the mask of a single input.
+        inputs_mask = mask if inputs_mask is None else inputs_mask
         if self.cross_attention and attention_mask is not None:
             raise validation.invalid(
                 "attention_mask",
@@ -240,6 +244,8 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         return_attention_scores: bool = False,
         training: bool | None = None,
         use_causal_mask: bool = False,
+        *,
+        mask: Any = None,
     ) -> Any:
         source = inputs if encoded is None else encoded
         length = source.shape[1]

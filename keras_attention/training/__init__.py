@@ -23,6 +23,7 @@ from keras_attention.training.rates import edit_distance
 from keras_attention.training.rates import error_rate
 from keras_attention.training.rates import exact_match
 from keras_attention.training.schedules import WarmupSchedule
+from keras_attention.training.sequence_loss import SequenceLoss
 from keras_attention.training.survey import Survey
 from keras_attention.training.survey import survey_pairs
 from keras_attention.training.trainer import Trained
@@ -36,6 +37,7 @@ __all__ = [
     "MaskedCrossentropy",
     "Pairs",
     "Position",
+    "SequenceLoss",
     "StopWhenNonFinite",
     "Survey",
     "TimeBudget",

@@ -1,5 +1,8 @@
 """Pure functions on tensors: the whole of the attention maths, no weights."""
 
+from keras_attention.functional.alignment_losses import diagonal_alignment
+from keras_attention.functional.alignment_losses import diagonal_alignment_loss
+from keras_attention.functional.alignment_losses import guided_alignment_loss
 from keras_attention.functional.attention import attend
 from keras_attention.functional.biases import DistanceBias
 from keras_attention.functional.compiling import portable
@@ -16,6 +19,9 @@ __all__ = [
     "DotProductScore",
     "Dropout",
     "attend",
+    "diagonal_alignment",
+    "diagonal_alignment_loss",
+    "guided_alignment_loss",
     "masked_softmax",
     "portable",
     "random_bits",

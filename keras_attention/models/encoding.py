@@ -38,6 +38,12 @@ class Encoded(NamedTuple):
             return {}
         return {"initial_state": self.initial_state}
 
+    def mask_or_ones(self) -> Any:
+        """Returns the mask; all True where all positions are real."""
+        if self.mask is not None:
+            return self.mask
+        return ops.ones(ops.shape(self.values)[:2], dtype="bool")
+
 
 @dataclasses.dataclass(frozen=True)
 class EncoderFacts:

@@ -9,6 +9,8 @@ what is measured, `checkpoints` for going on after a crash, then
 from keras_attention.training.alignment_losses import AlignmentLoss
 from keras_attention.training.alignment_losses import DiagonalAlignmentLoss
 from keras_attention.training.alignment_losses import GuidedAlignmentLoss
+from keras_attention.training.averaging import KeepLast
+from keras_attention.training.averaging import average_weights
 from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
 from keras_attention.training.callbacks import StopWhenNonFinite
@@ -43,6 +45,7 @@ __all__ = [
     "HistoryFile",
     "InverseSigmoidDecay",
     "KeepBest",
+    "KeepLast",
     "MaskedCrossentropy",
     "Pairs",
     "Position",
@@ -54,6 +57,7 @@ __all__ = [
     "TokenAccuracy",
     "Trained",
     "WarmupSchedule",
+    "average_weights",
     "edit_distance",
     "error_rate",
     "exact_match",

@@ -97,6 +97,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.models import Seq2Seq as Seq2Seq
     from keras_attention.models import TransformerDecoder as TransformerDecoder
     from keras_attention.models import TransformerEncoder as TransformerEncoder
+    from keras_attention.models import build_ensemble as build_ensemble
     from keras_attention.models import build_seq2seq as build_seq2seq
     from keras_attention.models import load as load
     from keras_attention.text import Vocabulary as Vocabulary
@@ -155,6 +156,7 @@ _PLACES = {
     "TransformerStack": "layers",
     "Vocabulary": "text",
     "YaRNScaling": "layers",
+    "build_ensemble": "models",
     "build_seq2seq": "models",
     "decoding": None,
     "export": None,

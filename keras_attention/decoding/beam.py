@@ -69,8 +69,7 @@ class BeamSearch:
         """Returns the beams before the first step: one live, none finished."""
         batch, source_length = ops.shape(self.source_mask)
         shape = (batch, self.width)
-        is_first = ops.arange(self.width, dtype="int32") == 0  # (K,)
-        first = ops.where(is_first, 0.0, IMPOSSIBLE)
+        first = ops.where(self._is_first(), 0.0, IMPOSSIBLE)  # (K,)
         return Beams(
             inputs=ops.full(shape, BOS, dtype="int32"),
             ancestors=slots.own_slots(*shape, self.max_length),
@@ -95,9 +94,8 @@ class BeamSearch:
         Returns the beams and the parents (B, K), the slots they extend.
         """
         beams = beams._replace(coverage=beams.coverage + alignment)
-        candidates = self._candidates(beams, log_probabilities)
-        finished = self._finish(beams, candidates, index)
-        live = self._survivors(candidates)
+        ending, live = self._extend(beams.log_probabilities, log_probabilities)
+        finished = self._finish(beams, ending, index)
         tokens = slots.gather_slots(beams.tokens, live.parents)  # (B, K, T)
         extended = Beams(
             inputs=live.tokens,
@@ -143,18 +141,35 @@ class BeamSearch:
             paths=empty,
         )
 
-    def _candidates(self, beams, log_probabilities):
+    def _is_first(self):
+        """Which slots are live before the first step, boolean (K,)."""
+        return ops.arange(self.width, dtype="int32") == 0
+
+    def _distinct(self, hypotheses):
+        """Leaves out what is there twice; here nothing can be."""
+        return hypotheses
+
+    def _extend(self, totals, log_probabilities):
+        """The candidates (B, K) that may end now, and those that go on.
+
+        Args:
+            totals: (B, K), log probabilities of the live beams.
+            log_probabilities: (B, K, V), of one more token.
+        """
+        candidates = self._candidates(totals, log_probabilities)
+        return candidates.best(self.width), self._survivors(candidates)
+
+    def _candidates(self, totals, log_probabilities):
         """The 2K best continuations: even if K of them end, K go on."""
         width, vocabulary = self.width, log_probabilities.shape[-1]
-        totals = beams.log_probabilities[..., None] + log_probabilities
+        totals = totals[..., None] + log_probabilities
         flat = ops.reshape(totals, (-1, width * vocabulary))  # (B, K*V)
         count = min(2 * width, width * vocabulary)
         best, chosen = slots.largest(flat, count)  # (B, C)
         return Candidates(best, chosen // vocabulary, chosen % vocabulary)
 
-    def _finish(self, beams, candidates, index):
+    def _finish(self, beams, ended, index):
         """The N best of those finished before and those that end now."""
-        ended = candidates.best(self.width)  # (B, K)
         scores = self._scores(ended.log_probabilities, index + 1)
         if self.search.coverage_penalty:
             reward = self._coverage_reward(beams)[..., None]  # (B, K, 1)
@@ -168,7 +183,7 @@ class BeamSearch:
             lengths=ops.zeros_like(ended.tokens) + index + 1,
             paths=slots.gather_slots(beams.ancestors, ended.parents),
         )
-        both = _join(beams.finished, new)  # (B, N + K, ...)
+        both = self._distinct(_join(beams.finished, new))  # (B, N + K, ...)
         best = ops.top_k(both.scores, self.search.num_hypotheses)[1]
         return _choose(both, best)
 
@@ -208,7 +223,8 @@ class BeamSearch:
             scores = scores + self._coverage_reward(beams)
         lengths = ops.zeros_like(beams.inputs) + self.max_length
         live = Hypotheses(beams.tokens, scores, lengths, beams.ancestors)
-        best = ops.top_k(scores, self.search.num_hypotheses)[1]
+        live = self._distinct(live)
+        best = ops.top_k(live.scores, self.search.num_hypotheses)[1]
         return _choose(live, best)
 
     def _scores(self, log_probabilities, length):

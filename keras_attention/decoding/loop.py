@@ -10,6 +10,7 @@ from keras_attention.decoding import slots
 from keras_attention.decoding.beam import BeamSearch
 from keras_attention.decoding.constraints import fit_prefix
 from keras_attention.decoding.constraints import force_prefix
+from keras_attention.decoding.diverse_beam import DiverseBeamSearch
 from keras_attention.decoding.search import Beam
 from keras_attention.decoding.search import Greedy
 from keras_attention.decoding.search import Sample
@@ -17,7 +18,13 @@ from keras_attention.decoding.search import Search
 from keras_attention.decoding.token_sampler import TokenSampler
 from keras_attention.masks.booleans import as_boolean
 
-ALGORITHMS = {Greedy: TokenSampler, Sample: TokenSampler, Beam: BeamSearch}
+
+def _beam_search(search, *rest):
+    diverse = search.num_groups > 1
+    return (DiverseBeamSearch if diverse else BeamSearch)(search, *rest)
+
+
+ALGORITHMS = {Greedy: TokenSampler, Sample: TokenSampler, Beam: _beam_search}
 
 
 class Decoded(NamedTuple):

@@ -124,6 +124,18 @@ class Beam(Search):
     alone. Only an EOS among the `width` best continuations of its step ends a
     hypothesis, so a beam of width 1 is greedy search.
 
+    With several groups it is diverse (Vijayakumar et al. 2016, arXiv
+    1610.02424, algorithm 1, Hamming diversity): each group is a beam of
+    `width / num_groups` beginnings, and the groups choose one after the
+    other. At each step a group ranks its continuations by
+
+        log P - diversity_strength * (how many beginnings of the groups
+                                      before chose the same token now)
+
+    The penalty ranks, and enters no score: results come best first by the
+    score above, whatever their group, and none twice. For a diverse list let
+    `num_hypotheses` be `width`.
+
     Args:
         width: number of beginnings kept.
         length_penalty: exponent, at least 0. At 0 the score is log P, which
@@ -135,6 +147,11 @@ class Beam(Search):
             hypotheses do not fill follow in the order of their own scores:
             beginnings that reached `max_length` without EOS, then empty
             ones (length 0, score -inf) where nothing else exists.
+        num_groups: number of groups, a divisor of `width`; 1 for a beam that
+            is not diverse.
+        diversity_strength: at least 0, the log probability that a token
+            loses for each beginning that chose it before. With one group it
+            does nothing.
         constraints: as for `Greedy`.
 
     Raises:
@@ -151,6 +168,8 @@ class Beam(Search):
     length_penalty: float = 1.0
     coverage_penalty: float = 0.0
     num_hypotheses: int = 1
+    num_groups: int = 1
+    diversity_strength: float = 0.5
 
     def __post_init__(self):
         super().__post_init__()
@@ -165,6 +184,10 @@ class Beam(Search):
                 self.num_hypotheses,
                 "Widen the beam.",
             )
+        validation.check_divisor(
+            "num_groups", self.num_groups, "width", self.width
+        )
+        _check_at_least_zero("diversity_strength", self.diversity_strength)
 
 
 def _is_number(value):

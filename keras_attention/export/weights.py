@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_attention import validation
 from keras_attention.choices import WEIGHT_FORMATS
 from keras_attention.models import vocabularies
+from keras_attention.models.tracing import parts_of
 
 FORMATS = (None, *WEIGHT_FORMATS)
 QUANTIZED_LAYERS = (
@@ -120,12 +121,15 @@ def quantized(model: Any) -> Any:
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
     copy.set_vocabularies(**vocabularies.of(model))
-    decoder = copy.decoder
-    is_tied = getattr(decoder, "tie_embeddings", False)
-    tied = decoder.embedding if is_tied else None
+    tied = [
+        part.embedding
+        for part in parts_of(copy)
+        if getattr(part, "tie_embeddings", False)
+    ]
 
     def has_int8(layer):
-        return type(layer) in QUANTIZED_LAYERS and layer is not tied
+        is_tied = any(layer is embedding for embedding in tied)
+        return type(layer) in QUANTIZED_LAYERS and not is_tied
 
     copy.quantize("int8", filters=has_int8)
     return copy

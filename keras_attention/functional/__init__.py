@@ -1,5 +1,8 @@
 """Pure functions on tensors: the whole of the attention maths, no weights."""
 
+from keras_attention.functional.alignment_losses import diagonal_alignment
+from keras_attention.functional.alignment_losses import diagonal_alignment_loss
+from keras_attention.functional.alignment_losses import guided_alignment_loss
 from keras_attention.functional.attention import attend
 from keras_attention.functional.compiling import portable
 from keras_attention.functional.coverage import coverage_loss
@@ -34,7 +37,10 @@ __all__ = [
     "attend",
     "chunk_alignment",
     "coverage_loss",
+    "diagonal_alignment",
+    "diagonal_alignment_loss",
     "gaussian_mixture_weights",
+    "guided_alignment_loss",
     "linear_attend",
     "linear_attend_causal",
     "masked_softmax",

@@ -5,6 +5,9 @@ from keras_attention.models.cnn_encoder import CNNEncoder
 from keras_attention.models.decoder_only_transformer import (
     DecoderOnlyTransformer,
 )
+from keras_attention.models.ensemble import EnsembleDecoder
+from keras_attention.models.ensemble import EnsembleEncoder
+from keras_attention.models.ensemble import build_ensemble
 from keras_attention.models.folders import load
 from keras_attention.models.folders import read_card
 from keras_attention.models.generation import GeneratedTexts
@@ -20,6 +23,8 @@ from keras_attention.models.transformer_encoder import TransformerEncoder
 __all__ = [
     "CNNEncoder",
     "DecoderOnlyTransformer",
+    "EnsembleDecoder",
+    "EnsembleEncoder",
     "GeneratedTexts",
     "GeneratedTokens",
     "LanguageModel",
@@ -28,6 +33,7 @@ __all__ = [
     "Seq2Seq",
     "TransformerDecoder",
     "TransformerEncoder",
+    "build_ensemble",
     "build_seq2seq",
     "generate_tokens",
     "load",

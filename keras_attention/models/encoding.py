@@ -38,6 +38,12 @@ class Encoded(NamedTuple):
             return {}
         return {"initial_state": self.initial_state}
 
+    def mask_or_ones(self) -> Any:
+        """Returns the mask; all True where all positions are real."""
+        if self.mask is not None:
+            return self.mask
+        return ops.ones(ops.shape(self.values)[:2], dtype="bool")
+
 
 @dataclasses.dataclass(frozen=True)
 class EncoderFacts:
@@ -119,7 +125,7 @@ def encode(
     values, *states = keras.tree.flatten(outputs)
     _check_encoded(values)
     if source_mask is None:
-        source_mask = _keras_mask_of(values)
+        source_mask = keras_mask_of(values)
     else:
         check_sequence_mask("source_mask", source_mask, values.shape[:2])
     if source_mask is None and facts.tells_padding:
@@ -199,7 +205,7 @@ class _MaskProbe(keras.layers.Layer):
 
     def call(self, source):
         values, *_ = keras.tree.flatten(self.encoder(source, training=False))
-        self.finds_mask = _keras_mask_of(values) is not None
+        self.finds_mask = keras_mask_of(values) is not None
         return values
 
 
@@ -209,7 +215,27 @@ def _gives_mask(encoder, source):
     return probe.finds_mask
 
 
-def _keras_mask_of(tensor):
+class _MaskWriter(keras.layers.Layer):
+    """Keras gives the output of a layer the mask that the layer computes."""
+
+    def __init__(self, mask):
+        super().__init__(name="mask_writer", autocast=False)
+        self.mask = mask
+
+    def call(self, tensor):
+        return tensor
+
+    def compute_mask(self, tensor, previous_mask=None):
+        return self.mask
+
+
+def keras_mask_of(tensor: Any) -> Any:
+    """Returns the Keras mask that a tensor carries, or None."""
     reader = _MaskReader()
     reader(tensor)
     return reader.mask
+
+
+def with_keras_mask(tensor: Any, mask: Any) -> Any:
+    """Returns a tensor like this one that carries a Keras mask."""
+    return _MaskWriter(mask)(tensor)

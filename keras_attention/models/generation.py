@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_attention import validation
 from keras_attention.decoding import Decoded
@@ -208,16 +207,13 @@ def generate_tokens(
         A `decoding.Decoded`.
     """
     encoded = model.encode(source, source_mask, initial_state, training=False)
-    mask = encoded.mask
-    if mask is None:
-        mask = ops.ones(ops.shape(encoded.values)[:2], dtype="bool")
     decoder = model.decoder
     if encoded.initial_state is not None:
         decoder = _Started(decoder, encoded.for_decoder())
     return decode(
         decoder,
         encoded.values,
-        mask,
+        encoded.mask_or_ones(),
         without_specials(search),
         max_length,
         row_seeds=row_seeds,

@@ -5,7 +5,7 @@ from typing import Any
 from keras_attention import validation
 from keras_attention.models.source_signature import SourceSignature
 
-NAMES = {"source", "target", "source_mask", "initial_state"}
+NAMES = {"source", "target", "source_mask", "initial_state", "alignment"}
 
 
 def check_inputs(inputs: Any, signature: SourceSignature) -> None:
@@ -27,6 +27,6 @@ def check_inputs(inputs: Any, signature: SourceSignature) -> None:
     raise validation.invalid(
         "inputs",
         "a dict with the keys 'source' and 'target', and if wanted "
-        "'source_mask' and 'initial_state'",
+        "'source_mask', 'initial_state' and 'alignment'",
         received,
     )

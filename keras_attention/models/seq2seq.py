@@ -20,6 +20,9 @@ from keras_attention.models.parts import check_decoder
 from keras_attention.models.parts import check_encoder
 from keras_attention.models.source_signature import IDS
 from keras_attention.models.source_signature import signature_of
+from keras_attention.models.training_aids import Attended
+from keras_attention.models.training_aids import TrainingAids
+from keras_attention.models.training_aids import logits_of
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -70,14 +73,17 @@ class Seq2Seq(keras.Model):
         inputs: dict with the sources `source`, ids (batch, source_length) or
             arrays, and integer ids `target` (batch, target_length), which
             begin with BOS. Optional are `source_mask`, boolean (batch,
-            source_length), True = a real position of the encoded source, and
+            source_length), True = a real position of the encoded source,
             `initial_state`, a list of tensors (batch, units), in place of
-            those the encoder gives.
+            those the encoder gives, and `alignment` (batch, target_length,
+            source_length), read by an alignment loss alone.
         training: whether dropout is on.
 
     Returns:
         Logits (batch, target_length, target vocabulary), float32: entry t
-        predicts token t + 1 of the target.
+        predicts token t + 1 of the target. In training, a model that was
+        compiled with an alignment loss returns a named tuple `logits`,
+        `weights` (batch, target_length, source_length) and `source_mask`.
 
     Masking:
         Padding of the source is told by, in this order: `source_mask`; the
@@ -142,6 +148,7 @@ class Seq2Seq(keras.Model):
         self.source_signature = signature_of(encoder, source_signature)
         self.set_vocabularies(source_vocabulary, target_vocabulary)
         self._generator = BatchGenerator(self)
+        self._aids = TrainingAids(self)
         shape = (None, *self.source_signature.shape)
         self.build({"source": shape, "target": (None, None)})
 
@@ -185,9 +192,56 @@ class Seq2Seq(keras.Model):
             self.decoder(IDS.symbol, encoded)
         self.built = True
 
-    def compile(self, *args, **kwargs) -> None:
+    def compile(
+        self,
+        *args,
+        alignment_loss: Any = None,
+        scheduled_sampling: Any = None,
+        **kwargs,
+    ) -> None:
+        """Configures `fit`; see `keras.Model.compile`.
+
+        Args:
+            *args: as in Keras, such as the optimizer and the loss.
+            alignment_loss: added to the loss in training, but not in
+                `evaluate`: `training.GuidedAlignmentLoss`,
+                `DiagonalAlignmentLoss`, `AlignmentLoss` of any function, or
+                any callable of `weights`, `target_mask`, `source_mask` and,
+                if it has that argument, the input `alignment`, that returns
+                a scalar. The weights are those that the decoder returns
+                beside its logits, of several heads their mean.
+            scheduled_sampling: a `training.ScheduledSampling`, or any
+                callable of the decoder, the target, what `encode` returned
+                and the step of the optimizer, that returns the target to
+                read in training. TensorFlow only.
+            **kwargs: as in Keras.
+
+        Raises:
+            ValueError: if the decoder or the backend cannot do that.
+        """
         super().compile(*args, **kwargs)
+        self._aids = TrainingAids(self, alignment_loss, scheduled_sampling)
         self._generator.functions.clear()
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        loss = super().compute_loss(
+            x, y, logits_of(y_pred), sample_weight, training
+        )
+        if isinstance(y_pred, Attended):
+            loss = loss + self._aids.loss_of(x, y_pred)
+        return loss
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        return super().compute_metrics(x, y, logits_of(y_pred), sample_weight)
 
     def encode(
         self,
@@ -227,13 +281,8 @@ class Seq2Seq(keras.Model):
             inputs.get("initial_state"),
             training,
         )
-        return self.decoder(
-            inputs["target"],
-            encoded.values,
-            encoded_mask=encoded.mask,
-            training=training,
-            **encoded.for_decoder(),
-        )
+        aids = self._aids if training else TrainingAids(self)
+        return aids.decode(inputs["target"], encoded, training)
 
     def compute_mask(self, inputs: dict, previous_mask: Any = None) -> Any:
         return self.decoder.compute_mask(inputs["target"])

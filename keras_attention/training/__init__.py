@@ -6,6 +6,11 @@ what is measured, `checkpoints` for going on after a crash, then
 `trainer`.
 """
 
+from keras_attention.training.alignment_losses import AlignmentLoss
+from keras_attention.training.alignment_losses import DiagonalAlignmentLoss
+from keras_attention.training.alignment_losses import GuidedAlignmentLoss
+from keras_attention.training.averaging import KeepLast
+from keras_attention.training.averaging import average_weights
 from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
 from keras_attention.training.callbacks import StopWhenNonFinite
@@ -22,26 +27,37 @@ from keras_attention.training.pipeline import steps_per_epoch
 from keras_attention.training.rates import edit_distance
 from keras_attention.training.rates import error_rate
 from keras_attention.training.rates import exact_match
+from keras_attention.training.scheduled_sampling import InverseSigmoidDecay
+from keras_attention.training.scheduled_sampling import ScheduledSampling
 from keras_attention.training.schedules import WarmupSchedule
+from keras_attention.training.sequence_loss import SequenceLoss
 from keras_attention.training.survey import Survey
 from keras_attention.training.survey import survey_pairs
 from keras_attention.training.trainer import Trained
 from keras_attention.training.trainer import train
 
 __all__ = [
+    "AlignmentLoss",
     "Checkpoints",
+    "DiagonalAlignmentLoss",
     "GenerationMetrics",
+    "GuidedAlignmentLoss",
     "HistoryFile",
+    "InverseSigmoidDecay",
     "KeepBest",
+    "KeepLast",
     "MaskedCrossentropy",
     "Pairs",
     "Position",
+    "ScheduledSampling",
+    "SequenceLoss",
     "StopWhenNonFinite",
     "Survey",
     "TimeBudget",
     "TokenAccuracy",
     "Trained",
     "WarmupSchedule",
+    "average_weights",
     "edit_distance",
     "error_rate",
     "exact_match",

@@ -153,7 +153,7 @@ INPUTS = {"source": source_ids(), "target": SHIFTED}
 def test_inputs_of_another_structure_are_refused(rnn_model, inputs, received):
     message = (
         "`inputs` must be a dict with the keys 'source' and 'target', and if "
-        "wanted 'source_mask' and 'initial_state'. "
+        "wanted 'source_mask', 'initial_state' and 'alignment'. "
         f"Received: inputs=({received})"
     )
     with pytest.raises(ValueError, match=message):

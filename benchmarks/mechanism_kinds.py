@@ -30,9 +30,12 @@ def mechanisms(units):
             score=ka.LocationSensitiveAttention(units, **location),
             use_transition_agent=True,
         ),
-        "monotonic": lambda: ka.MonotonicAttention(score=normalized()),
+        # A query walks on by e^2 keys at first, about a digit.
+        "monotonic": lambda: ka.MonotonicAttention(
+            score=normalized(), score_bias=-2.0
+        ),
         "MoChA": lambda: ka.MonotonicAttention(
-            score=normalized(), chunk_size=4
+            score=normalized(), chunk_size=4, score_bias=-2.0
         ),
         "Gaussian mixture": lambda: ka.GaussianMixtureAttention(units),
     }

@@ -96,6 +96,25 @@ class EnsembleEncoder(_Ensemble):
             joined = encoding.with_keras_mask(joined, _all_of(masks))
         return [joined, *states] if states else joined
 
+    def build(self, source_shape: tuple) -> None:
+        for member in self.members:
+            if not member.built:
+                member.build(source_shape)
+        self.built = True
+
+    def compute_output_spec(
+        self, source: Any, mask: Any = None, training: bool | None = None
+    ) -> Any:
+        values, states = [], []
+        for member, count in zip(self.members, self.state_counts, strict=True):
+            value, *further = keras.tree.flatten(member(source))
+            values.append(value)
+            states += further[:count]
+        width = sum(value.shape[-1] for value in values)
+        shape = (*values[0].shape[:-1], width)
+        joined = keras.KerasTensor(shape, dtype="float32")
+        return [joined, *states] if states else joined
+
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class EnsembleDecoder(_Ensemble):

@@ -5,9 +5,9 @@ from keras_attention.models.cnn_encoder import CNNEncoder
 from keras_attention.models.decoder_only_transformer import (
     DecoderOnlyTransformer,
 )
-from keras_attention.models.ensemble import EnsembleDecoder
-from keras_attention.models.ensemble import EnsembleEncoder
 from keras_attention.models.ensemble import build_ensemble
+from keras_attention.models.ensemble_layers import EnsembleDecoder
+from keras_attention.models.ensemble_layers import EnsembleEncoder
 from keras_attention.models.folders import load
 from keras_attention.models.folders import read_card
 from keras_attention.models.generation import GeneratedTexts

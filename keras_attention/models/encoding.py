@@ -102,7 +102,7 @@ def facts_of(
         values.shape[-1],
         tuple(state.shape[-1] for state in states),
         keeps_length,
-        isinstance(encoder, Encoder) or _gives_mask(encoder, source),
+        _gives_mask(encoder, source),
         getattr(encoder, "max_positions", None),
     )
 
@@ -210,6 +210,10 @@ class _MaskProbe(keras.layers.Layer):
 
 
 def _gives_mask(encoder, source):
+    if isinstance(encoder, Encoder):
+        return True
+    if hasattr(encoder, "members"):  # an ensemble
+        return any(_gives_mask(member, source) for member in encoder.members)
     probe = _MaskProbe(encoder)
     probe.compute_output_spec(source)
     return probe.finds_mask

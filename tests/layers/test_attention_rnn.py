@@ -302,6 +302,8 @@ def test_what_is_no_attention_cell_is_refused():
         AttentionRNN(keras.layers.GRUCell(5))
     with pytest.raises(ValueError, match="`attention` must be None where"):
         RNNDecoder(9, 5, AdditiveAttention(3), cell=cell("cell"))
+    with pytest.raises(ValueError, match="`query_state` must be left out, lik"):
+        RNNDecoder(9, 5, cell=cell("cell"), query_state="current")
     with pytest.raises(ValueError, match="`units` must be 5, the width of"):
         RNNDecoder(9, 6, cell=cell("cell"))(np.ones((2, 3)), inputs()[1])
 

@@ -37,6 +37,11 @@ class MixtureVersion:
     is_density: bool
 
 
+def _softplus_inverse(number: float) -> float:
+    # Not log(expm1(x)), which overflows.
+    return number + math.log(-math.expm1(-number))
+
+
 # Battenberg et al. 2020, table 1. The first is that of Graves 2013.
 VERSIONS = {
     "v0": MixtureVersion(
@@ -59,8 +64,8 @@ VERSIONS = {
         weight=masked_softmax,
         step=ops.softplus,
         width=ops.softplus,
-        step_inverse=lambda step: math.log(math.expm1(step)),
-        width_inverse=lambda width: math.log(math.expm1(width)),
+        step_inverse=_softplus_inverse,
+        width_inverse=_softplus_inverse,
         is_density=True,
     ),
 }

@@ -38,16 +38,22 @@ def _scan_tensorflow(step, first, inputs, like):
     import tensorflow as tf
 
     leaves = [ops.convert_to_tensor(x) for x in keras.tree.flatten(inputs)]
-    length = leaves[0].shape[0]
-    length = tf.shape(leaves[0])[0] if length is None else length
+    length = steps = leaves[0].shape[0]
+    if not length:
+        # Where there may be no step, or is none, one is made and taken back:
+        # TensorFlow cannot stack no outputs of a shape it does not know, and
+        # XLA cannot compile a loop that reads none.
+        length = tf.shape(leaves[0])[0]
+        steps = tf.maximum(length, 1)
+        leaves = [_at_least_one(leaf) for leaf in leaves]
     unread = [
-        tf.TensorArray(
-            leaf.dtype, length, element_shape=leaf.shape[1:]
-        ).unstack(leaf)
+        tf.TensorArray(leaf.dtype, steps, element_shape=leaf.shape[1:]).unstack(
+            leaf
+        )
         for leaf in leaves
     ]
     unwritten = [
-        tf.TensorArray(part.dtype, length, element_shape=part.shape)
+        tf.TensorArray(part.dtype, steps, element_shape=part.shape)
         for part in keras.tree.flatten(like)
     ]
 
@@ -64,13 +70,28 @@ def _scan_tensorflow(step, first, inputs, like):
 
     first = keras.tree.map_structure(ops.convert_to_tensor, first)
     _, last, written = tf.while_loop(
-        lambda index, *_: index < length,
+        lambda index, *_: index < steps,
         advance,
         (0, first, unwritten),
-        maximum_iterations=length,
+        maximum_iterations=steps,
     )
     outputs = [array.stack() for array in written]  # (T, ...)
+    if steps is not length:
+        outputs = [output[:length] for output in outputs]
+        last = keras.tree.map_structure(
+            lambda new, old: tf.where(length > 0, new, old), last, first
+        )
     return last, keras.tree.pack_sequence_as(like, outputs)
+
+
+def _at_least_one(leaf):
+    """Returns (length, ...) with a step of zeros if there is none."""
+    import tensorflow as tf
+
+    shape = leaf.shape
+    missing = tf.maximum(1 - tf.shape(leaf)[0], 0)
+    leaf = tf.pad(leaf, [[0, missing], *[[0, 0]] * (len(shape) - 1)])
+    return tf.ensure_shape(leaf, (None, *shape[1:]))
 
 
 def _of_shape(new, old):

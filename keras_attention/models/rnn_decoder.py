@@ -196,6 +196,13 @@ class RNNDecoder(Decoder):
                 "None where `cell` is an AttentionCell, which has its own",
                 repr(self.attention),
             )
+        if self.query_state != "previous" or not self.input_feeding:
+            raise validation.invalid(
+                "query_state",
+                "left out, like `input_feeding`, where `cell` is an "
+                "AttentionCell, which has its own",
+                f"{self.query_state!r}, input_feeding={self.input_feeding}",
+            )
 
     def build(self, target_shape: tuple, encoded_shape: tuple) -> None:
         super().build(target_shape, encoded_shape)

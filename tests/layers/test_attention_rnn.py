@@ -18,6 +18,7 @@ from keras_attention import AdditiveAttention
 from keras_attention import AttentionCell
 from keras_attention import AttentionRNN
 from keras_attention import DotProductAttention
+from keras_attention import LocalAttention
 from keras_attention import RNNDecoder
 
 BATCH, LENGTH, SOURCE, WIDTH, SOURCE_WIDTH, UNITS = 2, 5, 7, 3, 11, 13
@@ -104,6 +105,26 @@ def test_a_call_goes_on_from_a_state(kind):
     for one, other in zip(*leaves, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     assert np.array(last["position"]).tolist() == [[LENGTH]] * BATCH
+
+
+@pytest.mark.parametrize("kind", ["previous", "unfed"])
+def test_a_window_goes_on_from_where_it_was(kind):
+    """Local attention has no state, and needs to know the position."""
+    layer = AttentionRNN(
+        AttentionCell(
+            keras.layers.GRUCell(5), LocalAttention(1, 3), **CELLS[kind]
+        ),
+        return_sequences=True,
+        return_state=True,
+    )
+    tokens, value = inputs()
+    whole = layer(tokens, value, return_attention_scores=True)
+    state = layer(tokens[:, :2], value)[-1]
+    rest = layer(
+        tokens[:, 2:], value, initial_state=state, return_attention_scores=True
+    )
+    for one, other in zip(whole[:2], rest[:2], strict=True):
+        np.testing.assert_allclose(one[:, 2:], other, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["eager", "compiled"])
@@ -281,5 +302,62 @@ def test_what_is_no_attention_cell_is_refused():
         AttentionRNN(keras.layers.GRUCell(5))
     with pytest.raises(ValueError, match="`attention` must be None where"):
         RNNDecoder(9, 5, AdditiveAttention(3), cell=cell("cell"))
+    with pytest.raises(ValueError, match="`query_state` must be left out, lik"):
+        RNNDecoder(9, 5, cell=cell("cell"), query_state="current")
     with pytest.raises(ValueError, match="`units` must be 5, the width of"):
         RNNDecoder(9, 6, cell=cell("cell"))(np.ones((2, 3)), inputs()[1])
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "message"),
+    [
+        (2, {"value": 3}, "`value` must be one tensor, or a list .* of 3"),
+        (1, {"value": 1}, "`value` must be one tensor, or .* has 1 mechanism"),
+        (2, {"value": 2, "value_mask": 1}, "`value_mask` must be a list of 2"),
+        (2, {"value_mask": 2}, "`value_mask` must be one tensor, as `value`"),
+        (1, {"initial_state": {"cell": []}}, "`initial_state` must be a state"),
+        (1, {"inputs": np.ones((2, 3))}, r"`inputs` must have shape \(batch"),
+    ],
+)
+def test_bad_arguments_of_a_call_are_refused(number, changes, message):
+    """A number stands for a list of as many values or masks."""
+    tokens, value = inputs()
+    each = {"value": value, "value_mask": VALUE_MASK}
+    changes = {
+        name: [each[name]] * change if name in each else change
+        for name, change in changes.items()
+    }
+    attention = [AdditiveAttention(3) for _ in range(number)]
+    cell = AttentionCell(
+        keras.layers.GRUCell(5), attention if number > 1 else attention[0]
+    )
+    with pytest.raises(ValueError, match=message):
+        AttentionRNN(cell)(**{"inputs": tokens, "value": value, **changes})
+
+
+@pytest.mark.tensorflow_only
+def test_layer_that_makes_the_input_of_the_cell_trains_compiled():
+    """XLA cannot differentiate a layer's product of three axes in a loop."""
+
+    @keras.saving.register_keras_serializable(package="tests")
+    class Mix(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = keras.layers.Dense(4)
+
+        def call(self, inputs, fed):
+            return self.dense(ops.concatenate([inputs, fed], axis=-1))
+
+    tokens, value = keras.Input((LENGTH, WIDTH)), keras.Input((SOURCE, 2))
+    cell = AttentionCell(
+        keras.layers.GRUCell(5),
+        AdditiveAttention(3),
+        output="attention",
+        cell_input=Mix(),
+    )
+    model = keras.Model([tokens, value], AttentionRNN(cell)(tokens, value))
+    model.compile("sgd", "mse", jit_compile=True)
+    before = np.array(cell.cell_input.dense.kernel)
+    tokens, value = inputs()
+    model.train_on_batch([tokens, value[..., :2]], value[:, 0, :2])
+    assert np.abs(before - cell.cell_input.dense.kernel).max() > 0

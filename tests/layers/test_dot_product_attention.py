@@ -8,6 +8,7 @@ from layer_checks import loss_gradients
 from layer_checks import run_layer_checks
 
 from keras_attention import DotProductAttention
+from keras_attention import MonotonicAttention
 from keras_attention import masks
 
 SCORES = ("dot", "scaled", "general", "cosine", "distance")
@@ -126,6 +127,24 @@ def test_scores_of_a_case_by_hand(score, scores):
     powers = np.exp(np.array(scores, "float64") - max(scores))
     wanted = powers / powers.sum()
     np.testing.assert_allclose(weights[0, 0], wanted, rtol=1e-5, atol=1e-12)
+
+
+def test_what_is_no_softmax_sees_the_whole_distance():
+    """The term -|q|^2, alike for all keys, moves sigmoids."""
+    query, value = np.array([[[3.0]]]), np.array([[[3.0], [4.0], [1.0]]])
+    chances = 1 / (1 + np.exp([0.0, 1.0, 4.0]))
+    layer = DotProductAttention("distance", normalizer="sigmoid")
+    _, weights = layer(query, value, return_attention_scores=True)
+    np.testing.assert_allclose(
+        weights[0, 0], chances / chances.sum(), rtol=1e-5
+    )
+    score = DotProductAttention("distance")
+    layer = MonotonicAttention(score=score, noise=0.0)
+    _, weights = layer(
+        query, value, return_attention_scores=True, training=True
+    )
+    stays = np.cumprod([1, *(1 - chances[:-1])])
+    np.testing.assert_allclose(weights[0, 0], chances * stays, rtol=1e-5)
 
 
 @each_score

@@ -145,6 +145,13 @@ def test_initial_step_and_width_are_those_asked_for(version):
     np.testing.assert_allclose(ratio, np.exp(-2), rtol=1e-4)
 
 
+def test_initial_step_may_be_great():
+    layer = GaussianMixtureAttention(UNITS, 2, initial_step=1e3)
+    query, value = inputs()
+    layer.build(query.shape, value.shape)
+    np.testing.assert_allclose(layer.parameter_bias[1], 1e3)
+
+
 @tensorflow_is_enough
 def test_keys_are_not_read():
     layer = built()

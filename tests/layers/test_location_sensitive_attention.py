@@ -218,6 +218,17 @@ def test_queries_and_rows_with_nothing_to_attend_to():
         assert np.any(tensor[1, 0])
 
 
+@each_kind
+def test_a_padded_query_is_as_if_it_were_not_there(cumulative):
+    layer, arrays = built(cumulative), inputs()
+    sees = np.array([True, True, False, True, True])
+    found = layer(**arrays, query_mask=np.stack([sees, sees]))
+    arrays["query"] = arrays["query"][:, sees]
+    np.testing.assert_allclose(
+        np.array(found)[:, sees], layer(**arrays), atol=1e-6
+    )
+
+
 def test_even_kernel_size_is_an_error():
     with pytest.raises(ValueError, match="`kernel_size` must be odd.*=4"):
         LocationSensitiveAttention(UNITS, kernel_size=4)

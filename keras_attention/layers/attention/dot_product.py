@@ -146,7 +146,7 @@ class DotProductAttention(StatelessMechanism):
         return self.memory_of(key, value, mask)
 
     def attend_inputs(self, query: Any, key: Any) -> dict:
-        bias, scale = None, self.scale
+        bias, query_bias, scale = None, None, self.scale
         if self.use_scale:
             scale = at_least_float32(self.scale_weight)
         if self.score_name == "scaled":
@@ -158,7 +158,8 @@ class DotProductAttention(StatelessMechanism):
             query = _unit(query)
         elif self.score_name == "distance":
             # -|q-k|^2 = 2 q.k - |k|^2 - |q|^2, and softmax does not see the
-            # last term. A bias, because it stays in float32 there.
+            # last term. Biases, because they stay in float32 there.
+            query_bias = -scale * _squared_length(query)  # (B, Q, 1)
             bias = -scale * _squared_length(key)  # (B, S, 1)
             bias = ops.transpose(bias, (0, 2, 1))[:, None]  # (B, 1, 1, S)
             scale = 2.0 * scale
@@ -167,6 +168,7 @@ class DotProductAttention(StatelessMechanism):
             "key": key,
             "score": DotProductScore(scale),
             "bias": bias,
+            "query_bias": query_bias,
         }
 
     def get_config(self) -> dict[str, Any]:

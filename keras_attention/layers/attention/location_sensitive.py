@@ -62,8 +62,9 @@ class LocationSensitiveAttention(HistoryMechanism):
 
     Masking:
         All masks AND together. A query with nothing to attend to, and a
-        padded query, gets zero weights and a zero output. The output keeps
-        the Keras mask of the query.
+        padded query, gets zero weights and a zero output, and the next one
+        sees the weights of the one before it. The output keeps the Keras mask
+        of the query.
 
     Raises:
         ValueError: if an argument or a shape does not fit.
@@ -130,7 +131,11 @@ class LocationSensitiveAttention(HistoryMechanism):
     def remember(self, state: dict[str, Any], weights: Any) -> dict[str, Any]:
         before = state["alignment"]
         weights = ops.cast(weights, before.dtype)
-        return {"alignment": before + weights if self.cumulative else weights}
+        if self.cumulative:
+            return {"alignment": before + weights}
+        # A padded query has none, and is as if it were not there.
+        has_some = ops.any(weights > 0, axis=-1, keepdims=True)
+        return {"alignment": ops.where(has_some, weights, before)}
 
     def get_config(self) -> dict[str, Any]:
         config = {

@@ -30,7 +30,9 @@ class StatelessMechanism(ScoredMechanism):
 
         Returns:
             A dict with `query`, `key`, `score` and, where needed, `bias`;
-            query and key without the axis of heads.
+            query and key without the axis of heads. `query_bias`, (batch,
+            query_length, 1), may add what is alike for all keys of a query: a
+            softmax does not see it.
         """
         raise TypeError(f"{type(self).__name__} lacks `attend_inputs`.")
 
@@ -41,8 +43,9 @@ class StatelessMechanism(ScoredMechanism):
             for name in ("query", "key")
         )
         scores = inputs["score"].scores(query, key)  # (B, 1, Q, S)
-        bias = inputs.get("bias")
-        return (scores if bias is None else scores + bias)[:, 0]
+        bias, query_bias = inputs.get("bias"), inputs.get("query_bias")
+        scores = (scores if bias is None else scores + bias)[:, 0]
+        return scores if query_bias is None else scores + query_bias
 
     def attend(
         self,
@@ -60,6 +63,9 @@ class StatelessMechanism(ScoredMechanism):
         inputs = self.attend_inputs(query, memory["key"])
         for name in ("query", "key"):
             inputs[name] = inputs[name][:, :, None]  # (B, ., 1, H)
+        query_bias = inputs.pop("query_bias", None)
+        if query_bias is not None and self.normalizer != "softmax":
+            inputs["bias"] = inputs["bias"] + query_bias[:, None]
         result = attend(
             **inputs,
             value=memory["value"][:, :, None],  # (B, S, 1, D)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention import validation
 from keras_attention.functional.padding import keep
 from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.attention.joined import JoinedMechanisms
@@ -61,9 +62,9 @@ class AttentionCell(keras.layers.Layer):
             mechanism; None for no such layer.
         output: "readout", "attention" or "cell", see above.
         cell_input: function of the input of a step and of what is fed to it,
-            (batch, slots, width) each, that returns what the cell reads; a
-            Keras layer or a function registered with Keras, if it is to be
-            saved. Defaults to both side by side.
+            (rows, width) each, that returns what the cell reads; a Keras
+            layer or a function registered with Keras, if it is to be saved.
+            Defaults to both side by side.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -139,6 +140,10 @@ class AttentionCell(keras.layers.Layer):
             )
 
     def build(self, inputs_shape: tuple, value_shape: Any) -> None:
+        validation.check_sequence_shape("inputs", inputs_shape)
+        cell_arguments.check_values(
+            shapes_of_values(value_shape), None, self.attention
+        )
         batch, _, width = inputs_shape
         hidden = recurrence.output_size(self.cell)
         if not self.mechanism.built:
@@ -152,11 +157,7 @@ class AttentionCell(keras.layers.Layer):
             self.fed_width = self.output_width
         self.read_width = width
         if self.input_feeding:
-            parts = (
-                keras.KerasTensor((None, None, size), self.compute_dtype)
-                for size in (width, self.fed_width)
-            )
-            self.read_width = self._read(*parts).shape[-1]
+            self.read_width = self._read_width(width)
         if not self.cell.built:
             self.cell.build((batch, self.read_width))
         if self.output_kind == "readout":
@@ -169,6 +170,15 @@ class AttentionCell(keras.layers.Layer):
             seen = width if self.query_state == "previous" else 0
             self.readout.build((None, hidden + self.context_width + seen))
         self.built = True
+
+    def _read_width(self, width):
+        if self.cell_input is None:
+            return width + self.fed_width
+        parts = (
+            keras.KerasTensor((None, size), self.compute_dtype)
+            for size in (width, self.fed_width)
+        )
+        return self.cell_input(*parts).shape[-1]
 
     def _context_width(self, value_shape):
         query_shape = (None, None, recurrence.output_size(self.cell))
@@ -210,6 +220,7 @@ class AttentionCell(keras.layers.Layer):
             value_mask: boolean (batch, source_length), True = real, or a
                 list, or None.
         """
+        cell_arguments.check_values(value, value_mask, self.attention)
         if not isinstance(value, (list, tuple)):
             value, value_mask = _checked(value, value_mask)
             return self.mechanism.prepare(value, mask=value_mask)
@@ -309,9 +320,12 @@ class AttentionCell(keras.layers.Layer):
 
     def _read(self, inputs, fed):
         """Returns what the cell reads, (B, K, width)."""
-        if self.cell_input is not None:
-            return self.cell_input(inputs, fed)
-        return ops.concatenate([inputs, fed], axis=-1)
+        if self.cell_input is None:
+            return ops.concatenate([inputs, fed], axis=-1)
+        # In two axes, as in `_read_out`: it may be a layer with a kernel.
+        rows = (ops.reshape(x, (-1, x.shape[-1])) for x in (inputs, fed))
+        read = self.cell_input(*rows)  # (B * K, width)
+        return ops.reshape(read, (*ops.shape(inputs)[:2], self.read_width))
 
     def ask(self, query: Any, memory: Any, state: dict, **options) -> tuple:
         """Returns what the mechanism finds, its weights and its new state."""

@@ -140,6 +140,7 @@ class AttentionRNN(keras.layers.Layer):
     def _first_state(self, memory, batch, given):
         """Returns the state before the first step, without a slots axis."""
         if isinstance(given, dict):
+            _check_state(given)
             return dict(given)
         state = self.cell.initial_state(memory, batch, 1, given)
         state = keras.tree.map_structure(lambda x: x[:, 0], state)
@@ -167,3 +168,15 @@ class AttentionRNN(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "AttentionRNN":
         cell = keras.saving.deserialize_keras_object(config["cell"])
         return cls(**{**config, "cell": cell})
+
+
+def _check_state(state):
+    """Raises a ValueError unless it is a state that a call returned."""
+    missing = {"cell", "mechanism", "position"} - set(state)
+    if missing:
+        raise validation.invalid(
+            "initial_state",
+            "a state that a call with return_state=True returned, or a list "
+            "of the first states of the cell",
+            f"a dict without {sorted(missing)}",
+        )

@@ -96,3 +96,46 @@ def check_cell(cell: Any) -> keras.layers.Layer:
 def check_output(output: str) -> str:
     """Returns `output` if it says what comes out of a step."""
     return validation.check_choice("output", output, OUTPUTS)
+
+
+def check_values(values: Any, value_mask: Any, attention: Any) -> None:
+    """Raises a ValueError unless values and masks are as many as mechanisms.
+
+    Args:
+        values: what a cell is called with, or the shapes of it: one for all
+            mechanisms, or a list.
+        value_mask: likewise, or None.
+        attention: a mechanism, or a list of them.
+    """
+    masks_are_several = isinstance(value_mask, (list, tuple))
+    if not isinstance(values, list) and not _is_of_tensors(values):
+        if masks_are_several:
+            raise validation.invalid(
+                "value_mask",
+                "one tensor, as `value` is",
+                f"a list of {len(value_mask)}",
+            )
+        return
+    number = len(attention) if isinstance(attention, (list, tuple)) else 1
+    if len(values) != number or not isinstance(attention, (list, tuple)):
+        raise validation.invalid(
+            "value",
+            "one tensor, or a list of one for each mechanism in `attention`, "
+            "if that is a list",
+            f"a list of {len(values)}",
+            f"The cell has {number} mechanism{'s' * (number > 1)}.",
+        )
+    if value_mask is not None and (
+        not masks_are_several or len(value_mask) != number
+    ):
+        raise validation.invalid(
+            "value_mask",
+            f"a list of {number} masks (or None in place of one), as `value` "
+            "is a list",
+            f"a list of {len(value_mask)}" if masks_are_several else "one mask",
+        )
+
+
+def _is_of_tensors(values):
+    """Whether it is a tuple of values, and not a shape or a tensor."""
+    return isinstance(values, tuple) and hasattr(values[0], "shape")

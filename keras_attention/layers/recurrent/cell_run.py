@@ -50,6 +50,7 @@ def run_cell_with_attention(
     is_stateless = not keras.tree.flatten(state["mechanism"])
     can_wait = is_stateless and mask is None
     if can_wait and cell.query_state == "current" and not cell.input_feeding:
+        options["positions"] = _positions_of(inputs, first_position)
         return _move_all_then_ask(cell, inputs, memory, state, options)
     if can_wait:
         options["return_attention_scores"] = False
@@ -63,10 +64,20 @@ def run_cell_with_attention(
         found, last = _move_in_turn(cell, step, inputs, state, mask, like)
     weights = found.pop("weights", None)
     if return_attention_scores and can_wait:
-        weights = _weights_of_all_steps(cell, found, memory, state)
+        options["return_attention_scores"] = True
+        options["positions"] = _positions_of(inputs, first_position)
+        weights = _weights_of_all_steps(cell, found, memory, state, options)
     if mask is not None:
         return found["output"], weights, last
     return cell.outputs_of(found, inputs), weights, last
+
+
+def _positions_of(inputs, first_position):
+    """Returns where each input stands, (batch or 1, T); None for 0, 1, ..."""
+    if isinstance(first_position, int) and first_position == 0:
+        return None
+    steps = ops.arange(ops.shape(inputs)[1], dtype="int32")
+    return steps[None] + first_position
 
 
 def _move_all_then_ask(cell, inputs, memory, state, options):
@@ -170,11 +181,10 @@ def _weights_like(cell, batch, source_length):
     return like if cell.has_several else like[0]
 
 
-def _weights_of_all_steps(cell, found, memory, state):
+def _weights_of_all_steps(cell, found, memory, state, options):
     query = found["hidden"]
     if cell.query_state == "previous":
         query = ops.concatenate([state["output"], query[:, :-1]], axis=1)
-    options = {"return_attention_scores": True}
     return _in_float32(cell.ask(query, memory, state, **options)[1])
 
 

@@ -26,7 +26,7 @@ class DistanceBias(Bias):
     vector per head holds the bias of each distance.
 
     Args:
-        values: float tensor (num_heads, num_distances).
+        values: float tensor (num_heads or 1, num_distances).
             `values[head, zero + key - query]` is added to the score; distances
             outside take the nearest end.
         zero: the index of distance 0, an integer, a scalar tensor or one per
@@ -98,7 +98,7 @@ class LinearDistanceBias(Bias):
     That of ALiBi (arXiv 2108.12409), on both sides of the query.
 
     Args:
-        slopes: float tensor (num_heads,).
+        slopes: float tensor (num_heads or 1,).
         offset: position of the first key less that of the first query, an
             integer, a scalar tensor or one per row (batch,).
 
@@ -159,7 +159,8 @@ class QueryDistanceBias(Bias):
     has a vector that holds the bias of each distance.
 
     Args:
-        values: float tensor (batch, num_heads, query_length, num_distances).
+        values: float tensor (batch, num_heads, query_length, num_distances),
+            or 1 in place of any of the first three.
             `values[..., query, zero + key - query]` is added to the score;
             distances outside take the nearest end.
         zero: the index of distance 0, as that of a `DistanceBias`.
@@ -194,6 +195,9 @@ class QueryDistanceBias(Bias):
         values = ranges.window(self.values, starts, lengths)
         area = query_start, query_length, key_start, key_length
         values = _taken(values, self.index(*area, row))  # (B, N, T, T + S)
+        if values.shape[2] == 1:  # one query's values may serve all of them
+            shape = (*ops.shape(values)[:2], query_length, ops.shape(values)[3])
+            values = ops.broadcast_to(values, shape)
         return _by_key(values, query_length, key_length)
 
     def index(
@@ -228,10 +232,14 @@ class QueryDistanceBias(Bias):
 
 
 def _int32(number):
-    """Returns an integer as it is, and anything else as an int32 tensor."""
+    """Returns an integer as it is, and anything else as an int32 tensor.
+
+    One row's number is that of all rows, and need not be told apart by row.
+    """
     if validation.is_integer(number):
         return int(number)
-    return ops.cast(ops.convert_to_tensor(number), "int32")
+    number = ops.cast(ops.convert_to_tensor(number), "int32")
+    return number[0] if tuple(number.shape) == (1,) else number
 
 
 def _distances(query_start, query_length, key_start, key_length):

@@ -48,6 +48,7 @@ class DotProductScore:
 
     def check(self, query_shape: tuple) -> None:
         """Nothing to check: the kernel has no weights."""
+        return  # AutoGraph warns of a function that has a docstring alone.
 
     def scores(self, query: Any, key: Any, mask: Mask | None = None) -> Any:
         """Returns (B, N, T, S) from query (B, T, N, H) and key (B, S, K, H).

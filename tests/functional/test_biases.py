@@ -1,5 +1,7 @@
 """The soft cap, and biases read block by block."""
 
+import functools
+
 import hypothesis
 import keras
 import numpy as np
@@ -141,6 +143,53 @@ def test_bias_of_one_number_changes_nothing_and_is_accepted():
         np.testing.assert_allclose(
             attend(query=x, key=x, value=x, bias=bias), plain, atol=1e-5
         )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda draw: (lambda x: DistanceBias(x, 4), draw(1, 9)),
+        # One number for all rows may have an axis.
+        lambda draw: (lambda x: DistanceBias(x, np.array([4])), draw(HEADS, 9)),
+        lambda draw: (lambda x: LinearDistanceBias(x, 1), draw(1)),
+        lambda draw: (
+            lambda x: QueryDistanceBias(x, 2),
+            draw(1, 1, QUERIES, 5),
+        ),
+        lambda draw: (
+            lambda x: QueryDistanceBias(x, 2),
+            draw(BATCH, HEADS, 1, 5),
+        ),
+    ],
+    ids=["head", "zero", "slope", "row", "query"],
+)
+def test_shared_numbers_get_the_sum_of_all_gradients(make, gradients):
+    random = np.random.default_rng(41)
+
+    def draw(*shape):
+        return random.normal(size=shape).astype("float32")
+
+    bias_of, numbers = make(draw)
+    query, key, value = (
+        draw(BATCH, length, HEADS, 4) for length in (QUERIES, KEYS, KEYS)
+    )
+
+    def loss(tensors, implementation):
+        output = attend(
+            query=query,
+            key=key,
+            value=value,
+            bias=bias_of(tensors["numbers"]),
+            implementation=implementation,
+        )
+        return ops.sum(ops.sin(output))
+
+    tensors = {"numbers": ops.convert_to_tensor(numbers)}
+    found, expected = (
+        gradients(functools.partial(loss, implementation=name), tensors)
+        for name in ("blockwise", "dense")
+    )
+    np.testing.assert_allclose(found["numbers"], expected["numbers"], atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -213,7 +213,7 @@ def test_gradient_of_a_bias_from_that_of_all_scores(bias):
     arrays = arrays_of(bias, groups=1)
     upstream = numbers(B, K, T, S, seed=6)
     given = functional.biases.as_bias(BIASES[bias][1](arrays["bias"]))
-    reader, tensor = bias_gradients.part(given, K)
+    reader, tensor = bias_gradients.part(given, arrays["query"])
 
     def total(tensor):
         return ops.sum(reader.whole(tensor).block(0, T, 0, S) * upstream)

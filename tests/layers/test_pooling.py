@@ -151,6 +151,29 @@ def test_attention_inside_is_saved_with_the_pooling():
     assert again.attention.get_config() == layer.attention.get_config()
 
 
+def test_words_and_then_sentences_are_pooled_as_by_yang():
+    inputs = keras.Input((5, 3, WIDTH))
+    sentences = keras.layers.TimeDistributed(AttentionPooling())(inputs)
+    assert sentences.shape == (None, 5, WIDTH)
+    model = keras.Model(inputs, AttentionPooling()(sentences))
+    assert model(np.ones((2, 5, 3, WIDTH))).shape == (2, WIDTH)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        AttentionPooling(3, 2),
+        AttentionPooling(attention=AdditiveAttention(4)),
+        PoolingByMultiHeadAttention(1, 2),
+        PoolingByMultiHeadAttention(3, 2),
+        PerceiverEncoder(3, 1, 2, latent_width=6),
+    ],
+)
+def test_shape_is_known_before_the_first_call(layer):
+    expected = layer.compute_output_shape(INPUTS.shape)
+    assert tuple(layer(INPUTS).shape) == expected
+
+
 def test_sequential_model_pools_what_a_recurrent_layer_returns():
     model = keras.Sequential(
         [
@@ -478,6 +501,8 @@ def test_arguments_that_do_not_fit():
         AttentionPooling(num_heads=3).build((None, None, WIDTH))
     with pytest.raises(ValueError, match="`attention` must be None where"):
         AttentionPooling(num_heads=3, attention=AdditiveAttention(2))
+    with pytest.raises(ValueError, match="`attention` must be an attention"):
+        AttentionPooling(attention="additive")
     with pytest.raises(ValueError, match="`num_queries` must be a positive"):
         AttentionPooling(num_queries=0)
     with pytest.raises(ValueError, match="`num_inducing_points` must be"):

@@ -79,6 +79,7 @@ def bucket_of_t5(distance, num_buckets, max_distance, bidirectional):
     ("num_buckets", "max_distance"), [(32, 128), (8, 17), (4, 3), (64, 1024)]
 )
 def test_buckets_are_those_of_t5(num_buckets, max_distance, bidirectional):
+    num_buckets += not bidirectional  # halves are of the other direction
     distances = np.arange(-2 * max_distance, 2 * max_distance + 1)
     rest = num_buckets, max_distance, bidirectional
     found = relative_buckets(distances, *rest)
@@ -94,6 +95,10 @@ def test_buckets_are_those_of_t5(num_buckets, max_distance, bidirectional):
     [
         ({"num_buckets": 2}, "`num_buckets` must be even and at least 4"),
         ({"num_buckets": 9}, "`num_buckets` must be even and at least 4"),
+        (
+            {"num_buckets": 1, "bidirectional": False},
+            "or at least 2 with bidirectional=False",
+        ),
         ({"max_distance": 8}, "`max_distance` must be above 8, the number"),
         (
             {"bidirectional": False, "max_distance": 16},

@@ -14,6 +14,7 @@ from keras_attention import RelativePositionBias
 from keras_attention import RotaryEmbedding
 from keras_attention import RotaryEmbedding2D
 from keras_attention import ShawRelativePosition
+from keras_attention import TransformerEncoderBlock
 from keras_attention import TransformerStack
 from keras_attention import YaRNScaling
 from keras_attention import functional
@@ -114,6 +115,23 @@ def test_position_goes_through_a_keras_file(tmp_path):
     again = keras.models.load_model(tmp_path / "model.keras")
     assert again.layers[-1].position.rotary_dim == 2
     np.testing.assert_allclose(again(INPUTS), model(INPUTS), atol=1e-6)
+
+
+def test_attentions_that_share_a_position_do_so_when_loaded(tmp_path):
+    position, options = RelativePositionBias(2), ShawRelativePosition(3)
+    options = AttentionOptions(position=options)
+    x = inputs = keras.Input((5, 8))
+    for _ in range(2):
+        x = MultiHeadAttention(2, 4, position=position)(x, x)
+    for _ in range(2):
+        x = TransformerEncoderBlock(2, 8, attention_options=options)(x)
+    model = keras.Model(inputs, x)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    one, other = again.layers[1:3]
+    assert one.position is other.position
+    x = random.normal(size=(2, 5, 8)).astype("float32")
+    np.testing.assert_allclose(again(x), model(x), atol=1e-6)
 
 
 # --- one answer, on every way through the layer ------------------------------

@@ -148,6 +148,7 @@ def test_scaling_goes_through_a_config(scaling):
         (lambda: NTKScaling(None), "`factor` must be a number above 0"),
         (lambda: YaRNScaling(2.0, 0), "`original_length` must be a positive"),
         (lambda: YaRNScaling(2.0, 9, 1, 2), "`fast` must be above slow=2.0"),
+        (lambda: YaRNScaling(2.0, 9).rates(4, 1.0), "`max_wavelength` must be"),
         (lambda: RotaryEmbedding(scaling=2.0), "`scaling` must be an object"),
         (lambda: RotaryEmbedding2D(0), "`grid_width` must be a positive int"),
         (lambda: RotaryEmbedding2D(3)(HEADS[..., :6]), "a multiple of 4"),

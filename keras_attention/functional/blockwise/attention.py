@@ -140,7 +140,7 @@ def inputs_of(
     sink: Any,
 ) -> tuple[Inputs, BiasBlocks | None]:
     """Returns the `Inputs` of a call of `attend`, and how to read its bias."""
-    bias, bias_tensor = bias_gradients.part(bias, query.shape[2])
+    bias, bias_tensor = bias_gradients.part(bias, query)
     vector = score.vector
     if vector is not None:
         vector = at_least_float32(ops.convert_to_tensor(vector))

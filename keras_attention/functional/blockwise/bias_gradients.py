@@ -29,20 +29,28 @@ from keras_attention.functional.distance_biases import LinearDistanceBias
 from keras_attention.functional.distance_biases import QueryDistanceBias
 
 
-def part(bias: Bias | None, heads: int) -> "tuple[BiasBlocks | None, Any]":
-    """Returns how to read a bias, and its tensor; None, None for None."""
-    match bias:
-        case None:
-            return None, None
-        case DistanceBias():
-            values = ops.convert_to_tensor(bias.values)
-            return DistanceBlocks(bias.zero), values
-        case LinearDistanceBias():
-            slopes = ops.convert_to_tensor(bias.slopes)
-            return LinearDistanceBlocks(bias.offset), slopes
-        case QueryDistanceBias():
-            values = ops.convert_to_tensor(bias.values)
-            return QueryDistanceBlocks(bias.zero), values
+def part(bias: Bias | None, query: Any) -> "tuple[BiasBlocks | None, Any]":
+    """Returns how to read a bias, and its tensor; None, None for None.
+
+    What all heads, rows or queries share is repeated here, outside of what
+    sums gradients by block, so that its own gradient is the sum of theirs.
+
+    Args:
+        bias: the bias.
+        query: (B, T, N, H).
+    """
+    batch, length, heads = ops.shape(query)[:3]
+    # No `match`, of which AutoGraph warns in the graph functions of users.
+    if bias is None:
+        return None, None
+    if isinstance(bias, DistanceBias):
+        return DistanceBlocks(bias.zero), _repeated(bias.values, (heads,))
+    if isinstance(bias, LinearDistanceBias):
+        slopes = _repeated(bias.slopes, (heads,))
+        return LinearDistanceBlocks(bias.offset), slopes
+    if isinstance(bias, QueryDistanceBias):
+        values = _repeated(bias.values, (batch, heads, length))
+        return QueryDistanceBlocks(bias.zero), values
     tensor = ops.convert_to_tensor(bias.tensor)
     missing = 4 - len(tensor.shape)
     tensor = ops.reshape(tensor, (1,) * missing + tuple(ops.shape(tensor)))
@@ -50,6 +58,15 @@ def part(bias: Bias | None, heads: int) -> "tuple[BiasBlocks | None, Any]":
         rows, _, queries, keys = ops.shape(tensor)
         tensor = ops.broadcast_to(tensor, (rows, heads, queries, keys))
     return TensorBlocks(), tensor
+
+
+def _repeated(tensor, leading):
+    """Returns a tensor whose first axes have these sizes, where one was 1."""
+    tensor = ops.convert_to_tensor(tensor)
+    if 1 not in tensor.shape[: len(leading)]:
+        return tensor
+    rest = ops.shape(tensor)[len(leading) :]
+    return ops.broadcast_to(tensor, (*leading, *rest))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.layers.attention.head_projections import one_or_all
 from keras_attention.layers.cache import KeyValueCache
 from keras_attention.layers.positions.position import checked_position
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.positions.position import with_objects
 
 IMPLEMENTATION = {None: "auto", True: "blockwise", False: "dense"}
@@ -512,7 +513,7 @@ class MultiHeadAttention(AttentionLayer):
             "num_key_value_heads": self.num_key_value_heads,
             "logit_soft_cap": self.logit_soft_cap,
             "use_sink": self.use_sink,
-            "position": serialize(self.position),
+            "position": shared_config(self.position),
         }
         return {**super().get_config(), **config}
 

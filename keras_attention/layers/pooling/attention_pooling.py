@@ -10,6 +10,7 @@ from keras_attention.layers.initializers import cloned
 from keras_attention.layers.pooling.learned_queries import PoolingLayer
 from keras_attention.layers.pooling.learned_queries import for_each_row
 from keras_attention.layers.pooling.learned_queries import head_width
+from keras_attention.layers.pooling.learned_queries import pooled_shape
 from keras_attention.layers.pooling.learned_queries import without_single
 from keras_attention.layers.positions.position import with_objects
 
@@ -60,7 +61,7 @@ class AttentionPooling(PoolingLayer):
 
     Raises:
         ValueError: if the width does not divide by `num_heads`, or heads or
-            dropout are given beside `attention`.
+            dropout are given beside `attention`, or that is no layer.
 
     Example:
 
@@ -94,6 +95,13 @@ class AttentionPooling(PoolingLayer):
         )
         self.dropout = validation.check_rate("dropout", dropout)
         self.seed = seed
+        is_layer = isinstance(attention, keras.layers.Layer)
+        if attention is not None and not is_layer:
+            raise validation.invalid(
+                "attention",
+                "an attention layer, such as AdditiveAttention(7), or None",
+                repr(attention),
+            )
         if attention is not None and (num_heads, dropout, seed) != (1, 0, None):
             raise validation.invalid(
                 "attention",
@@ -147,6 +155,16 @@ class AttentionPooling(PoolingLayer):
             training=training,
         )
         return without_single(result, self.num_queries)
+
+    def compute_output_shape(self, inputs_shape: tuple) -> tuple:
+        width = inputs_shape[-1]
+        if self.attention is not None:
+            query_shape = self._query_shape(inputs_shape)
+            shape = self.attention.compute_output_shape(
+                query_shape, inputs_shape
+            )
+            width = shape[-1]
+        return pooled_shape(inputs_shape, self.num_queries, width)
 
     def compute_output_spec(
         self,

@@ -131,6 +131,10 @@ class PerceiverEncoder(PoolingLayer, SetBlock):
         latents, weights = result
         return self.stack(latents, training=training), weights
 
+    def compute_output_shape(self, inputs_shape: tuple) -> tuple:
+        width = self.latent_width or inputs_shape[-1]
+        return inputs_shape[0], self.num_latents, width
+
     def compute_output_spec(
         self,
         inputs: Any,
@@ -138,8 +142,7 @@ class PerceiverEncoder(PoolingLayer, SetBlock):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
-        width = self.latent_width or inputs.shape[-1]
-        shape = (inputs.shape[0], self.num_latents, width)
+        shape = self.compute_output_shape(inputs.shape)
         latents = keras.KerasTensor(shape, dtype=inputs.dtype)
         return self.reading_block.compute_output_spec(
             latents, inputs, return_attention_scores=return_attention_scores

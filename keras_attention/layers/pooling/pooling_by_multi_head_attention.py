@@ -8,6 +8,7 @@ from keras_attention import validation
 from keras_attention.layers.pooling.learned_queries import PoolingLayer
 from keras_attention.layers.pooling.learned_queries import for_each_row
 from keras_attention.layers.pooling.learned_queries import head_width
+from keras_attention.layers.pooling.learned_queries import pooled_shape
 from keras_attention.layers.pooling.learned_queries import without_single
 from keras_attention.layers.pooling.set_block import SetBlock
 from keras_attention.layers.transformer.block import without_padding
@@ -111,6 +112,9 @@ class PoolingByMultiHeadAttention(PoolingLayer, SetBlock):
             training=training,
         )
         return without_single(result, self.num_seeds)
+
+    def compute_output_shape(self, inputs_shape: tuple) -> tuple:
+        return pooled_shape(inputs_shape, self.num_seeds, inputs_shape[-1])
 
     def compute_output_spec(
         self,

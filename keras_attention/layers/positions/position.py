@@ -119,6 +119,17 @@ def checked_any_position(position: Any) -> Any:
     return position
 
 
+def shared_config(position: Any) -> Any:
+    """Returns the config of a position that several attentions may hold.
+
+    When a model is saved, Keras marks an object as shared in its second config
+    and, by then too late, in its first: that has been copied into the config
+    of a layer. So each attention takes the second of two.
+    """
+    keras.saving.serialize_keras_object(position)
+    return keras.saving.serialize_keras_object(position)
+
+
 def with_objects(config: dict, *names: str) -> dict:
     """Returns the config of a layer, with what these names hold as objects."""
     config = dict(config)

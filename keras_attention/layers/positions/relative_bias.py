@@ -73,10 +73,10 @@ class RelativePositionBias(AttentionPosition):
         self.bidirectional = bidirectional
         self.initializer = keras.initializers.get(initializer)
         parts = 4 if bidirectional else 2
-        if num_buckets < parts or num_buckets % 2:
+        if num_buckets < parts or (bidirectional and num_buckets % 2):
             raise validation.invalid(
                 "num_buckets",
-                f"even and at least {parts} with bidirectional={bidirectional}",
+                "even and at least 4, or at least 2 with bidirectional=False",
                 num_buckets,
             )
         if max_distance <= num_buckets // parts:

@@ -68,6 +68,10 @@ class YaRNScaling(RotaryScaling):
 
     def rates(self, rotary_dim: int, max_wavelength: float) -> Any:
         rates = rotary_rates(rotary_dim, max_wavelength)
+        if max_wavelength <= 1:  # no pair turns more slowly than another
+            raise validation.invalid(
+                "max_wavelength", "above 1", max_wavelength
+            )
 
         def pair_that_turns(count):
             wavelength = self.original_length / (2 * math.pi * count)

@@ -12,6 +12,7 @@ from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.dropout import child_seed
 from keras_attention.layers.mask_carrier import MaskCarrier
 from keras_attention.layers.positions.position import checked_position
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.transformer.options import AttentionOptions
 from keras_attention.layers.transformer.options import joined_options
 from keras_attention.layers.transformer.options import objects_of
@@ -227,7 +228,7 @@ class TransformerBlock(ResidualBlock):
     def get_config(self) -> dict[str, Any]:
         config = {
             "flash_attention": self.flash_attention,
-            "position": keras.saving.serialize_keras_object(self.position),
+            "position": shared_config(self.position),
         }
         return {**super().get_config(), **config}
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_attention import validation
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.positions.position import with_objects
 
 
@@ -73,8 +74,7 @@ class AttentionOptions:
 
     def get_config(self) -> dict[str, Any]:
         config = self.of_self_attention()
-        position = keras.saving.serialize_keras_object(self.position)
-        return {**config, "position": position}
+        return {**config, "position": shared_config(self.position)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AttentionOptions":

@@ -10,6 +10,7 @@ from keras_attention.layers.dropout import child_seed
 from keras_attention.layers.mask_carrier import MaskCarrier
 from keras_attention.layers.positions.position import checked_any_position
 from keras_attention.layers.positions.position import is_added
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.transformer.block import output_spec
 from keras_attention.layers.transformer.decoder_block import (
     TransformerDecoderBlock,
@@ -401,7 +402,7 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "seed": self.seed,
             "cross_attention": self.cross_attention,
-            "position": serialize(self.position),
+            "position": shared_config(self.position),
             "attention_options": serialize(self.attention_options),
         }
         return {**super().get_config(), **config}

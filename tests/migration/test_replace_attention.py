@@ -97,7 +97,7 @@ def gradients(model, inputs, real=None):
 
 def assert_same_numbers(model, inputs, before, before_gradients, real=None):
     rows = ... if real is None else real
-    assert np.abs(before[rows]).max() > 1e-2
+    assert np.abs(before[rows]).max() > 1e-3
     for output in (model(inputs), model.predict(inputs, verbose=0)):
         output = ops.convert_to_numpy(output)
         np.testing.assert_allclose(output[rows], before[rows], atol=1e-5)
@@ -120,6 +120,7 @@ def trained(model, inputs):
 @KERAS_MASK_WARNING
 @pytest.mark.tensorflow_only
 def test_functional_model_keeps_its_numbers_before_and_after_a_step(tmp_path):
+    keras.utils.set_random_seed(0)
     model = functional_model()
     before = ops.convert_to_numpy(model(IDS))
     real = IDS > 0
@@ -152,6 +153,7 @@ def test_functional_model_keeps_its_numbers_before_and_after_a_step(tmp_path):
 
 @pytest.mark.tensorflow_only
 def test_subclassed_model_is_changed_in_place(tmp_path):
+    keras.utils.set_random_seed(0)
     model = Subclassed(name="mine")
     model.build(FLOATS.shape)
     before = model.predict(FLOATS, verbose=0)

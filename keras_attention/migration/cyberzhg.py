@@ -65,7 +65,7 @@ class CyberZHGAttention(keras.layers.Layer):
         self.window = masks.SlidingWindow(left, right)
 
     def build(self, input_shape: Any) -> None:
-        query, key, value = _three(input_shape, isinstance(input_shape, list))
+        query, key, value = _three_shapes(input_shape)
         if not self.attention.built:
             self.attention.build(query, value, key)
 
@@ -93,6 +93,10 @@ class CyberZHGAttention(keras.layers.Layer):
             training=training,
         )
 
+    def compute_output_shape(self, input_shape: Any) -> tuple:
+        query, key, value = _three_shapes(input_shape)
+        return self.attention.compute_output_shape(query, value, key)
+
     def compute_output_spec(
         self,
         inputs: Any,
@@ -107,7 +111,8 @@ class CyberZHGAttention(keras.layers.Layer):
         )
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        return _three(previous_mask, isinstance(previous_mask, list))[0]
+        is_list = isinstance(previous_mask, (list, tuple))
+        return _three(previous_mask, is_list)[0]
 
     def get_config(self) -> dict[str, Any]:
         config = {
@@ -121,6 +126,10 @@ class CyberZHGAttention(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "CyberZHGAttention":
         attention = keras.saving.deserialize_keras_object(config["attention"])
         return super().from_config({**config, "attention": attention})
+
+
+def _three_shapes(shape):
+    return _three(shape, isinstance(shape[0], (list, tuple)))
 
 
 def _three(given, is_list):

@@ -118,6 +118,6 @@ def _exchanged(value, old, new):
             value[index] = _exchanged(item, old, new)
     elif isinstance(value, tuple):
         items = [_exchanged(item, old, new) for item in value]
-        is_named = hasattr(value, "_fields")
-        return type(value)(*items) if is_named else type(value)(items)
+        kind = value.__class__  # TensorFlow's wrapper says what it wraps
+        return kind(*items) if hasattr(value, "_fields") else kind(items)
     return value

@@ -92,6 +92,7 @@ def _built_alike(replacement, layer):
     """Builds the replacement as `layer` is built, and moves the weights."""
     if not layer.built:
         return replacement
+    _check_weights_are_whole(layer)
     shapes = layer.get_build_config()
     shapes = shapes.get("shapes_dict", shapes)
     listed = shapes.get("input_shape", ())
@@ -99,6 +100,21 @@ def _built_alike(replacement, layer):
     build_at(replacement, layer.path, *listed, **named)
     move_weights(layer, replacement)
     return replacement
+
+
+def _check_weights_are_whole(layer):
+    for part in layer._layers:
+        if getattr(part, "quantization_mode", None):
+            received, remedy = "is quantised", "quantise the model"
+        elif getattr(part, "lora_enabled", False):
+            received, remedy = "has LoRA", "call `enable_lora`"
+        else:
+            continue
+        raise ValueError(
+            "`layer` must have its weights as they were trained. Received: "
+            f"{part.path!r} {received}. Replace the attention first, then "
+            f"{remedy}."
+        )
 
 
 CONVERTERS: dict[type, Callable[[Any], keras.layers.Layer]] = {

@@ -86,9 +86,27 @@ class ManyToOneAttention(keras.layers.Layer):
             return_attention_scores=True,
             training=training,
         )
+        context = ops.cast(context, self.compute_dtype)
         both = ops.concatenate([context, last], axis=-1)[:, 0]  # (B, 2 * D)
         output = ops.tanh(ops.matmul(both, self.kernel))  # (B, units)
         return (output, weights[:, 0]) if return_attention_scores else output
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], self.units)
+
+    def compute_output_spec(
+        self,
+        inputs: Any,
+        mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        shape = self.compute_output_shape(inputs.shape)
+        output = keras.KerasTensor(shape, dtype=self.compute_dtype)
+        if not return_attention_scores:
+            return output
+        dtype = self.attention.compute_dtype
+        return output, keras.KerasTensor(inputs.shape[:2], dtype=dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         return None  # no sequence is left

@@ -102,13 +102,31 @@ def from_torch(
 def _projections(weights):
     """Takes the kernels (E, width) of q, k and v, and their biases or None."""
     if "in_proj_weight" in weights:
-        kernels = np.split(_taken(weights, "in_proj_weight"), 3)
+        kernels = _thirds(weights, "in_proj_weight")
     else:
         kernels = [_taken(weights, f"{x}_proj_weight") for x in PROJECTIONS]
     biases = None
     if "in_proj_bias" in weights:
-        biases = np.split(_taken(weights, "in_proj_bias"), 3)
+        biases = _thirds(weights, "in_proj_bias")
+    sizes = {len(array) for array in (*kernels, *(biases or ()))}
+    if len(sizes) > 1:
+        raise ValueError(
+            "`state_dict` must have projections of query, key and value, and "
+            "biases, of one size, embed_dim. Received: the sizes "
+            f"{sorted(sizes)}."
+        )
     return kernels, biases
+
+
+def _thirds(weights, name):
+    """Takes the parts of query, key and value from an array of all three."""
+    array = _taken(weights, name)
+    if len(array) % 3:
+        raise ValueError(
+            f"`state_dict[{name!r}]` must have 3 * embed_dim rows. Received: "
+            f"the shape {array.shape}."
+        )
+    return np.split(array, 3)
 
 
 def _taken(weights, name):

@@ -36,6 +36,12 @@ SAVING = (
     "attention was replaced. A whole `.keras` file loads where all of them are "
     "MultiHeadAttention and attributes: replace after it."
 )
+OUTPUTS = (
+    "`layer.output` of a layer that was not replaced is its output in the "
+    "model that was given. Make a model that ends in the middle, such as "
+    "`keras.Model(model.inputs, model.get_layer(name).output)`, first, and "
+    "replace the attention of that."
+)
 COMPILE = (
     "The model is no longer compiled: call `compile`. The optimizer begins "
     "anew."
@@ -61,7 +67,9 @@ def replace_attention(model: keras.layers.Layer) -> Replacement:
     with the same layers but for these, and the new model is in the result;
     any other model, or layer with attention inside, is changed in place, and
     the result holds the same object. On an error nothing has changed. The
-    result is not compiled.
+    result is not compiled, and a rebuilt model has no attributes that were
+    set from outside. Load weights that were saved before, and build layers
+    that make their attention in `build`, first.
 
     Args:
         model: a Keras model or layer, built or not.
@@ -88,7 +96,7 @@ def replace_attention(model: keras.layers.Layer) -> Replacement:
       mine/attention: keras.MultiHeadAttention ->
         keras_attention.MultiHeadAttention
     0 kept
-    2 notes:
+    3 notes:
     ...
     >>> type(replacement.model.layers[-1]) is ka.MultiHeadAttention
     True
@@ -101,7 +109,7 @@ def replace_attention(model: keras.layers.Layer) -> Replacement:
     surgery = _Surgery({key: x.new for key, x in survey.found.items()})
     new = surgery.operate(model) if survey.found else model
     changed = tuple(survey.found.values())
-    notes = _notes(changed, surgery.in_place)
+    notes = _notes(changed, surgery)
     if changed and getattr(model, "compiled", False):
         notes.append(COMPILE)
     surgery.forget_compiled()
@@ -109,10 +117,15 @@ def replace_attention(model: keras.layers.Layer) -> Replacement:
 
 
 class _Surgery:
-    """Exchanges layers; `in_place` says whether any kept its holder."""
+    """Exchanges layers.
+
+    Attributes:
+        in_place: whether any was exchanged in a holder that stays.
+        rebuilt: whether any graph was made anew.
+    """
 
     def __init__(self, replacements: dict[int, keras.layers.Layer]):
-        self.in_place = False
+        self.in_place = self.rebuilt = False
         self._done = dict(replacements)
         self._touched: dict[int, keras.layers.Layer] = {}
         self._undo: list[Callable[[], None]] = []
@@ -145,6 +158,7 @@ class _Surgery:
                 self.in_place = True
         if rebuild:
             self._done[id(layer)] = self._rebuilt(layer)
+            self.rebuilt = True
         return self._done[id(layer)]
 
     def forget_compiled(self) -> None:
@@ -174,7 +188,7 @@ class _Surgery:
             graph.compiled = compiled
 
 
-def _notes(changed, in_place):
+def _notes(changed, surgery):
     if not changed:
         return []
     new = [x.new for x in changed]
@@ -184,6 +198,7 @@ def _notes(changed, in_place):
         MASKS: not all(unprojected),
         KEY_MASKS: any(unprojected),
         DROPOUT: any(x.dropout for x in new),
-        SAVING: in_place,
+        SAVING: surgery.in_place,
+        OUTPUTS: surgery.rebuilt,
     }
     return [note for note, holds in notes.items() if holds]

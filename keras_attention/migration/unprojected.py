@@ -94,8 +94,9 @@ class UnprojectedAttention(StatelessMechanism):
         self.use_scale = use_scale
 
     def __call__(
-        self, query: Any, value: Any = None, *args: Any, **kwargs: Any
+        self, query: Any = None, value: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
+        query = kwargs.pop("inputs", query)  # as Keras's layers name the list
         if isinstance(query, (list, tuple)):
             # Keras's own call: (inputs, mask).
             tensors, masks = query, kwargs.pop("mask", value)
@@ -109,10 +110,12 @@ class UnprojectedAttention(StatelessMechanism):
     def build(
         self,
         query_shape: tuple,
-        value_shape: tuple,
+        value_shape: tuple | None = None,
         key_shape: tuple | None = None,
     ) -> None:
-        key_shape = value_shape if key_shape is None else key_shape
+        query_shape, value_shape, key_shape = _three_shapes(
+            query_shape, value_shape, key_shape
+        )
         super().build(query_shape, value_shape, key_shape)
         width = query_shape[-1]
         if width != key_shape[-1]:
@@ -159,9 +162,39 @@ class UnprojectedAttention(StatelessMechanism):
             return vectors
         return vectors * ops.cast(self.scale, vectors.dtype)
 
+    def compute_output_shape(
+        self,
+        query_shape: tuple,
+        value_shape: tuple | None = None,
+        key_shape: tuple | None = None,
+    ) -> tuple:
+        return super().compute_output_shape(
+            *_three_shapes(query_shape, value_shape, key_shape)
+        )
+
     def get_config(self) -> dict[str, Any]:
         config = {"score_mode": self.score_mode, "use_scale": self.use_scale}
         return {**super().get_config(), **config}
+
+
+def _three_shapes(query_shape, value_shape, key_shape):
+    """Returns all shapes; Keras's layers are built with a list of them."""
+    if value_shape is None:
+        shapes = query_shape
+        is_list = all(isinstance(shape, (list, tuple)) for shape in shapes)
+        if not is_list or len(shapes) not in (2, 3):
+            raise validation.invalid(
+                "query_shape",
+                "a list of 2 or 3 shapes where `value_shape` is not given",
+                shapes,
+            )
+        query_shape, value_shape, *rest = shapes
+        key_shape = rest[0] if rest else None
+    return (
+        tuple(query_shape),
+        tuple(value_shape),
+        tuple(value_shape if key_shape is None else key_shape),
+    )
 
 
 def _dtype_of(scale):

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 from layer_checks import run_layer_checks
 
+import keras_attention as ka
 from keras_attention import migration
 
 BATCH, LENGTH, WIDTH, UNITS, HEADS = 2, 7, 6, 5, 2
@@ -154,6 +155,16 @@ def test_mask_hides_padding_and_is_passed_on():
         output = ops.convert_to_numpy(output)
         np.testing.assert_allclose(output[mask], expected[mask], atol=1e-5)
     assert ours.compute_mask(None, [mask, None, None]) is mask
+
+
+def test_a_tuple_is_as_good_as_a_list():
+    ours = migration.CyberZHGAttention(ka.DotProductAttention("general"))
+    symbols = (keras.Input((None, WIDTH)),) * 3
+    assert ours(symbols).shape == (None, None, WIDTH)
+    expected = ours([INPUTS] * 3)
+    np.testing.assert_array_equal(ours((INPUTS,) * 3), expected)
+    for shape in (INPUTS.shape, (INPUTS.shape,) * 3, [INPUTS.shape] * 3):
+        assert ours.compute_output_shape(shape) == expected.shape
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,25 @@ def test_what_cannot_be_carried_is_refused(layer, message):
         migration.from_keras(layer)
 
 
+def changed_weights(change):
+    layer = layers.MultiHeadAttention(2, 3, name="mine")
+    layer(QUERY, VALUE)
+    change(layer)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.query_dense.enable_lora(2), "'mine/query' has LoRA"),
+        (lambda x: x.value_dense.quantize("int8"), "'mine/value' is quantised"),
+    ],
+)
+def test_weights_that_were_taken_apart_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        migration.from_keras(changed_weights(change))
+
+
 def test_more_than_three_axes_are_refused_by_the_single_head_layers():
     theirs = layers.Attention()
     theirs([np.ones((2, 3, 5, 7)), np.ones((2, 3, 11, 7))])

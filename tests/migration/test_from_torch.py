@@ -77,6 +77,8 @@ def test_state_dict_is_carried(packed, bias):
         ({"weight": np.ones(3)}, HEADS, r"Received also: \['weight'\]"),
         ({"out_proj.weight": None}, HEADS, "no 'out_proj.weight' among"),
         ({"in_proj_weight": None}, HEADS, "no 'q_proj_weight' among"),
+        ({"in_proj_weight": np.ones((17, 3))}, HEADS, "must have 3 \\* embed"),
+        ({"in_proj_bias": np.ones(9)}, HEADS, r"Received: the sizes \[3, 12\]"),
         ({}, 5, "`num_heads` must be a divisor of embed_dim=12"),
     ],
 )

@@ -57,6 +57,7 @@ def test_formula_is_carried(score):
     theirs = Attention(score)
     ours = migration.from_philipperemy(theirs)
     np.testing.assert_allclose(ours(STATES), oracle(theirs), atol=1e-5)
+    assert ours.compute_output_shape(STATES.shape) == (len(STATES), UNITS)
 
 
 @pytest.mark.tensorflow_only

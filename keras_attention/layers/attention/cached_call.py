@@ -17,6 +17,7 @@ from keras_attention.functional.step import PARTS
 from keras_attention.functional.step import SharedKeys
 from keras_attention.functional.step import attend_step
 from keras_attention.layers import cache as caches
+from keras_attention.layers.attention import head_projections
 from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.masks.booleans import as_boolean
@@ -64,7 +65,7 @@ def call(
     )
     given = _checked(given, query, kept)
     value, key = _zero_padding(value, key, given, index, length)
-    heads = attention.query_dense(query)
+    heads = attention.project_query(query)
     key, value = attention.project_key_value(value, key)
     heads, key = attention.rotate(heads, key, index, index)
     is_step = length == 1 and not attention.overrides_attention
@@ -274,7 +275,7 @@ def step_source(
         The output (B, Q, width), and the weights (B, N, Q, S).
     """
     output, weights = attend_step(
-        query=attention.query_dense(inputs),
+        query=attention.project_query(inputs),
         key=state["cross_key"],
         value=state["cross_value"],
         layout=SharedKeys(),
@@ -319,7 +320,7 @@ def _project(attention, inputs, state):
     """Returns the heads of query, key and value, (B, Q, N or K, H or V)."""
     if "kernel" not in state:
         key, value = attention.project_key_value(inputs)
-        return attention.query_dense(inputs), key, value
+        return attention.project_query(inputs), key, value
     batch, slots, width = ops.shape(inputs)
     rows = ops.reshape(inputs, (-1, width))  # (B * Q, width)
     joined = ops.matmul(rows, state["kernel"])
@@ -335,4 +336,7 @@ def _project(attention, inputs, state):
         start, end = end, end + heads * size
         shape = (batch, slots, heads, size)
         parts.append(ops.reshape(joined[:, start:end], shape))
-    return parts
+    query, key, value = parts
+    query = head_projections.normalized(attention.query_norm, query)
+    key = head_projections.normalized(attention.key_norm, key)
+    return query, key, value

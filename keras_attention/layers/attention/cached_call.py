@@ -1,4 +1,7 @@
-"""A call of `MultiHeadAttention` with a cache, and the steps of a decoder.
+"""A call of an attention with a cache, and the steps of a decoder.
+
+The attention is a `MultiHeadAttention`, or a `LatentAttention`, which has the
+same methods for it. Attention to a source is that of the former alone.
 
 Letters: B batch, Q slots (beams), L new positions, S positions seen, N heads,
 H width of a head.
@@ -39,7 +42,7 @@ def call(
     """Writes the new positions and attends to all that the cache then holds.
 
     Args:
-        attention: the `MultiHeadAttention`.
+        attention: the layer.
         query: (B, L, width).
         value: (B, L, width).
         key: (B, L, width).
@@ -53,7 +56,6 @@ def call(
     Returns:
         The output (B, L, output width), the weights or None, and the cache.
     """
-    attention.check_scores_may_be_returned(return_attention_scores)
     layout, length = attention.cache_layout, query.shape[1]
     layout.check(cache, index, query)
     index = index if isinstance(index, int) else ops.cast(index, "int32")
@@ -181,7 +183,7 @@ def extend(
     """Writes several positions of one slot, and attends to those up to each.
 
     Args:
-        attention: the `MultiHeadAttention`.
+        attention: the layer.
         inputs: (B, L, width).
         state: what `start` or the last step returned, of one slot.
         index: position of the first, an integer, a scalar or one per row
@@ -199,7 +201,7 @@ def extend(
         inputs,
         value_mask=inputs_mask,
         use_causal_mask=True,
-        cache={name: state[name] for name in caches.NAMES},
+        cache={name: state[name] for name in attention.cache_layout.names},
         cache_index=index,
     )
     return output, {**state, **cache}
@@ -216,7 +218,7 @@ def step(
     """Writes position `index` of each slot and attends to those up to it.
 
     Args:
-        attention: the `MultiHeadAttention`.
+        attention: the layer.
         inputs: (B, Q, width).
         state: what `start` or the last step returned.
         index: scalar integer tensor, the position.
@@ -301,8 +303,8 @@ def _rotate_slots(attention, query, key, index):
 
 
 def _joined_weights(attention):
-    layers = attention.query_dense, attention.key_dense, attention.value_dense
-    if any(layer.quantization_mode for layer in layers):
+    layers = attention.joined_projections
+    if not layers or any(layer.quantization_mode for layer in layers):
         return {}  # an integer product is the layer's own
     joined = {"kernel": _joined([x.kernel for x in layers], attention, 1)}
     if attention.use_bias:

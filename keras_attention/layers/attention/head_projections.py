@@ -59,16 +59,17 @@ def projection(
 
 
 def normalization(
-    attention: Any, name: str, kind: str | None
+    attention: Any, name: str, kind: str | None, width: int
 ) -> keras.layers.Layer | None:
-    """Returns a built normalisation of heads (batch, length, heads, key_dim).
+    """Returns a built normalisation of the last axis, (..., width).
 
-    Its weight is shared by the heads. Keras computes it in float32.
+    Its weight is shared by heads. Keras computes it in float32.
 
     Args:
         attention: the layer that has it.
         name: its name.
         kind: one of `NORMS`; None gives None.
+        width: size of the last axis.
     """
     if kind is None:
         return None
@@ -80,7 +81,7 @@ def normalization(
             epsilon=NORM_EPSILON, center=False, **options
         )
     child.supports_masking = True
-    child.build((None, None, None, attention.key_dim))
+    child.build((None, None, width))
     return child
 
 

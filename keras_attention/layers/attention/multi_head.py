@@ -225,7 +225,9 @@ class MultiHeadAttention(AttentionLayer):
             self._output_shape or tuple(query_shape[-1:]),
         )
         self.query_norm, self.key_norm = (
-            head_projections.normalization(self, name, self.query_key_norm)
+            head_projections.normalization(
+                self, name, self.query_key_norm, self.key_dim
+            )
             for name in ("query_norm", "key_norm")
         )
         position = self.position
@@ -271,6 +273,7 @@ class MultiHeadAttention(AttentionLayer):
             output, scores = self._call_whole(*folded, given, **options)
         else:
             axes.check_plain("cache")
+            self.check_scores_may_be_returned(return_attention_scores)
             output, scores, cache = cached_call.call(
                 self, *folded, given, cache, cache_index, **options
             )
@@ -433,6 +436,11 @@ class MultiHeadAttention(AttentionLayer):
             "sink": self.sink,
             "dropout": self.dropout_for(training),
         }
+
+    @property
+    def joined_projections(self) -> tuple:
+        """The projections that steps make in one product."""
+        return self._query_dense, self._key_dense, self._value_dense
 
     @property
     def cache_layout(self) -> KeyValueCache:

@@ -197,16 +197,13 @@ def whole_and_cache(**call):
     return layer, whole, layer.make_cache(BATCH, MAX_LENGTH)
 
 
-@pytest.mark.parametrize(
-    "sizes", [(1,) * LENGTH, (3, 1, 1, 2), (LENGTH,)], ids=str
-)
-def test_cached_calls_equal_the_whole_sequence(sizes):
+def test_cached_calls_equal_the_whole_sequence():
     """With padding before row 1, which may hold anything."""
     real = np.arange(MAX_LENGTH) >= np.array([[0], [2]])
     layer, whole, cache = whole_and_cache(value_mask=real[:, :LENGTH])
     spoilt = np.where(real[:, :LENGTH, None], QUERY, np.nan).astype("float32")
     index = 0
-    for size in sizes:
+    for size in (3, 1, 1, 2):
         now = slice(index, index + size)
         output, weights, cache = layer(
             QUERY[:, now],
@@ -230,8 +227,8 @@ def test_forms_agree_where_every_query_sees_all():
     np.testing.assert_allclose(array(output), whole, atol=1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
-def test_compiled_steps_with_an_index_per_row(jit_compile):
+@pytest.mark.parametrize("mode", ["graph", "XLA"])
+def test_compiled_steps_with_an_index_per_row(mode):
     layer, whole, cache = whole_and_cache()
 
     def step(new, cache, index):
@@ -240,13 +237,15 @@ def test_compiled_steps_with_an_index_per_row(jit_compile):
         )
 
     if keras.backend.backend() == "jax":
+        if mode == "graph":
+            return  # one way to compile
         import jax
 
         step = jax.jit(step)
     else:
         import tensorflow as tf
 
-        step = tf.function(step, jit_compile=jit_compile)
+        step = tf.function(step, jit_compile=mode == "XLA")
     ahead = np.array([0, 3])
     index = ops.convert_to_tensor([0, 0], "int32")
     _, cache = layer(QUERY[:, :3], QUERY[:, :3], cache=cache, cache_index=index)

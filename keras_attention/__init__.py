@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import (
         InducedSetAttentionBlock as InducedSetAttentionBlock,
     )
+    from keras_attention.layers import LatentAttention as LatentAttention
     from keras_attention.layers import (
         LearnedPositionalEncoding as LearnedPositionalEncoding,
     )
@@ -124,6 +125,7 @@ _PLACES = {
     "Greedy": "decoding",
     "InducedSetAttentionBlock": "layers",
     "LanguageModel": "models",
+    "LatentAttention": "layers",
     "LearnedPositionalEncoding": "layers",
     "LinearAttention": "layers",
     "LinearScaling": "layers",

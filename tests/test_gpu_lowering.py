@@ -121,6 +121,13 @@ LAYERS = {
         (QUERY, VALUE),
         {"value_mask": KEY_MASK},
     ),
+    "LatentAttention": (
+        lambda: layers.LatentAttention(
+            3, 4, 7, query_latent_dim=5, dropout=0.2
+        ),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
     "LinearAttention": (
         lambda: layers.LinearAttention(
             3, 5, functional.FavorFeatures(7, seed=2)

@@ -30,7 +30,7 @@ def attend_step(
     query: Any,
     key: Any,
     value: Any,
-    layout: "OwnKeys | SharedKeys",
+    layout: "OwnKeys | OwnHead | SharedKeys",
     score: DotProductScore | AdditiveScore = DotProductScore(),  # noqa: B008 (frozen)
     mask: Any = None,
     bias: Any = None,
@@ -45,7 +45,7 @@ def attend_step(
         query: float tensor (B, Q, N, H).
         key: float tensor, as `layout` has it.
         value: float tensor, as `layout` has it.
-        layout: `OwnKeys()` or `SharedKeys()`.
+        layout: `OwnKeys()`, `OwnHead()` or `SharedKeys()`.
         score: as in `attend`.
         mask: a `Mask`, of which the first query is meant, at the offset that
             the mask has; or a boolean tensor that broadcasts to (B, N, Q, T).
@@ -131,6 +131,23 @@ class OwnKeys:
         """Returns `tensor` with zeros where `live` (B, 1, 1, T) is False."""
         live = ops.transpose(live, (3, 0, 1, 2))[..., None]  # (T, B, 1, 1, 1)
         return ops.where(live, tensor, ops.zeros((), tensor.dtype))
+
+
+class OwnHead(OwnKeys):
+    """Each slot has keys of its own, of one head: (T, B, Q, 1, H).
+
+    All heads of the query read each key, so these are matrix products, and
+    nothing as large as the heads and the keys together is ever made.
+    """
+
+    def scores(self, score: DotProductScore, query: Any, key: Any) -> Any:
+        """Returns (B, N, Q, T)."""
+        query = score.scale_query(query)
+        return ops.einsum("bqnh,tbqh->bnqt", query, key[..., 0, :])
+
+    def weighted_values(self, weights: Any, value: Any) -> Any:
+        """Returns (B, Q, N, V)."""
+        return ops.einsum("bnqt,tbqv->bqnv", weights, value[..., 0, :])
 
 
 class SharedKeys:

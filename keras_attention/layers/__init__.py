@@ -7,6 +7,7 @@ from keras_attention.layers.attention.forward import ForwardAttention
 from keras_attention.layers.attention.gaussian_mixture import (
     GaussianMixtureAttention,
 )
+from keras_attention.layers.attention.latent import LatentAttention
 from keras_attention.layers.attention.linear import LinearAttention
 from keras_attention.layers.attention.local import LocalAttention
 from keras_attention.layers.attention.location_sensitive import (
@@ -69,6 +70,7 @@ __all__ = [
     "ForwardAttention",
     "GaussianMixtureAttention",
     "InducedSetAttentionBlock",
+    "LatentAttention",
     "LearnedPositionalEncoding",
     "LinearAttention",
     "LinearScaling",

@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_attention import masks
 from keras_attention import validation
+from keras_attention.functional.step import OwnHead
 from keras_attention.functional.step import OwnKeys
 from keras_attention.functional.step import attend_step
 from keras_attention.masks.ranges import Integer
@@ -54,7 +55,9 @@ class KeyValueCache:
     Args:
         num_heads: heads of key and value.
         key_dim: width of a head of the key.
-        value_dim: width of a head of the value.
+        value_dim: width of a head of the value. None where the one head of
+            the key is its own value, as in `LatentAttention`: then there is
+            no `value`, here and in what the methods take.
         dtype: dtype of the tensors.
         window: how many positions, its own included, a query sees before it;
             None for all of them.
@@ -62,9 +65,14 @@ class KeyValueCache:
 
     num_heads: int
     key_dim: int
-    value_dim: int
+    value_dim: int | None
     dtype: str
     window: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the tensors, that of the value last."""
+        return NAMES if self.value_dim else NAMES[:1]
 
     @property
     def is_ring(self) -> bool:
@@ -89,9 +97,10 @@ class KeyValueCache:
             length = length if shorter else self.window
         length = -(-length // multiple_of) * multiple_of
         shape = (length, batch_size, slots, self.num_heads)
+        widths = {"key": self.key_dim, "value": self.value_dim}
         return {
-            "key": ops.zeros((*shape, self.key_dim), dtype=self.dtype),
-            "value": ops.zeros((*shape, self.value_dim), dtype=self.dtype),
+            name: ops.zeros((*shape, widths[name]), dtype=self.dtype)
+            for name in self.names
         }
 
     def step(
@@ -128,14 +137,14 @@ class KeyValueCache:
         new = {"key": key, "value": value}
         cache = {
             **cache,
-            **{n: self._put(cache[n], new[n], index) for n in new},
+            **{n: self._put(cache[n], new[n], index) for n in self.names},
         }
         lying = self._ancestors_as_kept(ancestors, cache, index)
         output, weights = attend_step(
             query=query,
             key=_history(cache["key"], lying),
-            value=_history(cache["value"], lying),
-            layout=OwnKeys(),
+            value=_history(cache[self.names[-1]], lying),
+            layout=OwnKeys() if self.value_dim else OwnHead(),
             mask=masks.combine_masks(span.filled, mask),
             columns=span.columns,
             **options,
@@ -174,30 +183,33 @@ class KeyValueCache:
         new, length = {"key": key, "value": value}, ops.shape(key)[1]
         written = {
             **cache,
-            **{n: self._put_several(cache[n], new[n], index) for n in new},
+            **{
+                n: self._put_several(cache[n], new[n], index)
+                for n in self.names
+            },
         }
         kept = ops.shape(cache["key"])[0]
         if not self.is_ring:
             end = ops.cast(index, "int32") + length
             end = ops.broadcast_to(end, (ops.shape(key)[0],))
             span = Span(0, index, masks.Lengths(end))
-            seen = [_in_rows(written[name]) for name in NAMES]
-            return (*seen, span, written)
+            seen = [_in_rows(written[name]) for name in self.names]
+            return seen[0], seen[-1], span, written
         place = ops.cast(index, "int32")[..., None]
         place = ops.mod(place + ops.arange(kept, dtype="int32"), kept)
         seen = [
             ops.concatenate(
                 [taken(_in_rows(cache[name]), place), new[name]], axis=1
             )
-            for name in NAMES
+            for name in self.names
         ]
         first = ops.cast(index, "int32") - kept
         span = Span(first, kept, _written(first, kept + length))
-        return (*seen, span, written)
+        return seen[0], seen[-1], span, written
 
     def repeat(self, cache: dict, slots: int) -> dict:
         """Returns a cache of one slot as one of `slots` equal ones."""
-        repeated = {n: ops.repeat(cache[n], slots, axis=2) for n in NAMES}
+        repeated = {n: ops.repeat(cache[n], slots, axis=2) for n in self.names}
         return {**cache, **repeated}
 
     def seen(self, cache: dict, new_positions: int | None) -> int | None:
@@ -211,7 +223,7 @@ class KeyValueCache:
         """Returns a cache whose slot k holds what `parents` (B, Q) held."""
         length = cache["key"].shape[0]
         ancestors = ops.repeat(parents[..., None], length, axis=-1)
-        moved = {name: _history(cache[name], ancestors) for name in NAMES}
+        moved = {name: _history(cache[name], ancestors) for name in self.names}
         return {**cache, **moved}
 
     def check(self, cache: Any, cache_index: Any, inputs: Any) -> None:
@@ -220,10 +232,10 @@ class KeyValueCache:
             raise validation.invalid(
                 "cache_index", "given together with `cache`", cache_index
             )
-        if not isinstance(cache, dict) or set(cache) != set(NAMES):
+        if not isinstance(cache, dict) or set(cache) != set(self.names):
             raise validation.invalid(
                 "cache",
-                'a dict {"key", "value"}',
+                f"a dict of {' and '.join(self.names)}",
                 type(cache).__name__,
                 "Use `make_cache`.",
             )

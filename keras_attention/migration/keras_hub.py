@@ -88,7 +88,7 @@ class KerasHubAttention(MultiHeadAttention):
     ) -> Any:
         value = query if value is None else value
         offset = 0 if cache_update_index is None else cache_update_index
-        heads = self._query_dense(query)  # (B, T, N, H)
+        heads = self.project_query(query)  # (B, T, N, H)
         if cache is None or cache_update_index is not None:
             keys, values = self.project_key_value(value, key)
             heads, keys = self.rotate(heads, keys, offset, offset)

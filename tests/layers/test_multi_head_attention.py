@@ -11,6 +11,7 @@ from layer_checks import run_layer_checks
 
 from keras_attention import masks
 from keras_attention.layers import MultiHeadAttention
+from keras_attention.layers import RotaryEmbedding
 from keras_attention.layers.attention import multi_head
 
 Theirs = keras.layers.MultiHeadAttention
@@ -534,6 +535,83 @@ def test_all_options_against_the_numpy_oracle():
     np.testing.assert_allclose(array(output), expected, atol=1e-5)
 
 
+def root_mean_square(heads, scale):
+    return scale * heads / np.sqrt(np.mean(heads**2, -1, keepdims=True) + 1e-6)
+
+
+def mean_and_variance(heads, scale):
+    heads = heads - np.mean(heads, -1, keepdims=True)
+    return root_mean_square(heads, scale)
+
+
+@pytest.mark.parametrize(
+    ("kind", "norm"), [("rms", root_mean_square), ("layer", mean_and_variance)]
+)
+def test_query_key_norm_against_the_formula(kind, norm):
+    """Projection, norm of each head, rotation, scores: Qwen3, ViT-22B."""
+    layer = MultiHeadAttention(
+        6,
+        4,
+        num_key_value_heads=2,
+        query_key_norm=kind,
+        position=RotaryEmbedding(),
+    )
+    with_random_weights(layer, QUERY, VALUE)
+    names = [weight.path.split("/", 1)[1] for weight in layer.weights]
+    norms = [name for name in names if "norm/" in name]
+    assert names[-2:] == norms, "the weights of Keras come first"
+    query, key = (
+        norm(heads_of(inputs, child), array(layer.weights[at]))
+        for inputs, child, at in (
+            (QUERY, layer.query_dense, -2),
+            (VALUE, layer.key_dense, -1),
+        )
+    )
+    expected, weights = numpy_reference.attend(
+        rotated(query),
+        rotated(key),
+        heads_of(VALUE, layer.value_dense),
+        mask=masks.Padding(KEY_MASK),
+    )
+    expected = np.einsum(
+        "btnv,nvo->bto", expected, array(layer.output_dense.kernel)
+    ) + array(layer.output_dense.bias)
+    output, scores = layer(
+        QUERY, VALUE, value_mask=KEY_MASK, return_attention_scores=True
+    )
+    np.testing.assert_allclose(array(scores), weights, atol=1e-5)
+    np.testing.assert_allclose(array(output), expected, atol=2e-5)
+
+
+def rotated(heads):
+    """Halves are pairs (RoFormer, equation 34), one position at a time."""
+    heads = np.array(heads)
+    half = heads.shape[-1] // 2
+    for position in range(heads.shape[1]):
+        for pair in range(half):
+            angle = position * 10000.0 ** (-pair / half)
+            x, y = (heads[:, position, :, i] for i in (pair, pair + half))
+            x, y = (
+                x * np.cos(angle) - y * np.sin(angle),
+                x * np.sin(angle) + y * np.cos(angle),
+            )
+            heads[:, position, :, pair] = x
+            heads[:, position, :, pair + half] = y
+    return heads
+
+
+def test_query_key_norm_bounds_the_scores_in_half_precision():
+    """Products of heads of 1,000 would be inf in float16."""
+    layer = MultiHeadAttention(
+        HEADS, 5, query_key_norm="rms", dtype="mixed_float16"
+    )
+    loud, quiet = (
+        array(layer(x * QUERY, x * QUERY, return_attention_scores=True)[1])
+        for x in (1000.0, 1.0)
+    )
+    np.testing.assert_allclose(loud, quiet, atol=5e-3)
+
+
 def test_sliding_window_is_the_band_of_keras():
     layer = MultiHeadAttention(HEADS, 5, sliding_window=2)
     _, scores = layer(VALUE, VALUE, return_attention_scores=True)
@@ -694,6 +772,7 @@ def test_heads_projected_once_serve_every_step():
                 "flash_attention": False,
                 "kernel_initializer": "he_normal",
                 "kernel_regularizer": "l2",
+                "query_key_norm": "rms",
             },
             {"key": KEY, "value_mask": KEY_MASK, "use_causal_mask": True},
             (BATCH, QUERIES, 19),
@@ -731,6 +810,8 @@ def test_layer_checks(arguments, call, shapes, untrained, tmp_path):
         if arguments.get("use_bias", True):
             last = shape[2:] if name == "attention_output" else shape[1:]
             weights[f"{name}/bias"] = last
+    if "query_key_norm" in arguments:
+        weights |= {"query_norm/scale": (5,), "key_norm/scale": (5,)}
     run_layer_checks(
         MultiHeadAttention,
         arguments,
@@ -756,6 +837,7 @@ def test_layer_checks(arguments, call, shapes, untrained, tmp_path):
         ({"attention_axes": 1.5}, "`attention_axes` must be an int, list"),
         ({"num_key_value_heads": 2}, "must be a divisor of num_heads=3"),
         ({"logit_soft_cap": 0}, "`logit_soft_cap` must be a number above 0"),
+        ({"query_key_norm": "l1"}, "`query_key_norm` must be one of"),
     ],
 )
 def test_bad_constructor_arguments(arguments, message):

@@ -31,9 +31,13 @@ LAYERS = {
     "window": {"sliding_window": 3},
     "gate and sink": {"use_gate": True, "use_sink": True},
     "rotary window": {"position": RotaryEmbedding(rotary_dim=4)},
-    "bias": {"position": Near(), "logit_soft_cap": 1.5},
+    "bias": {
+        "position": Near(),
+        "logit_soft_cap": 1.5,
+        "query_key_norm": "layer",
+    },
 }
-LAYERS["rotary window"]["sliding_window"] = 4
+LAYERS["rotary window"] |= {"sliding_window": 4, "query_key_norm": "rms"}
 # The tokens of row 1 run this far ahead of those of row 0.
 AHEAD = np.array([0, 3])
 

@@ -35,6 +35,7 @@ EVERYTHING = AttentionOptions(
     use_sink=True,
     use_gate=True,
     use_bias=False,
+    query_key_norm="rms",
 )
 STACKS = {
     "sinusoids": {"position": PositionalEncoding()},

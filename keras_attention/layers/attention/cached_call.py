@@ -1,4 +1,7 @@
-"""A call of `MultiHeadAttention` with a cache, and the steps of a decoder.
+"""A call of an attention with a cache, and the steps of a decoder.
+
+The attention is a `MultiHeadAttention`, or a `LatentAttention`, which has the
+same methods for it. Attention to a source is that of the former alone.
 
 Letters: B batch, Q slots (beams), L new positions, S positions seen, N heads,
 H width of a head.
@@ -17,6 +20,7 @@ from keras_attention.functional.step import PARTS
 from keras_attention.functional.step import SharedKeys
 from keras_attention.functional.step import attend_step
 from keras_attention.layers import cache as caches
+from keras_attention.layers.attention import head_projections
 from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.masks.booleans import as_boolean
@@ -38,7 +42,7 @@ def call(
     """Writes the new positions and attends to all that the cache then holds.
 
     Args:
-        attention: the `MultiHeadAttention`.
+        attention: the layer.
         query: (B, L, width).
         value: (B, L, width).
         key: (B, L, width).
@@ -52,7 +56,6 @@ def call(
     Returns:
         The output (B, L, output width), the weights or None, and the cache.
     """
-    attention.check_scores_may_be_returned(return_attention_scores)
     layout, length = attention.cache_layout, query.shape[1]
     layout.check(cache, index, query)
     index = index if isinstance(index, int) else ops.cast(index, "int32")
@@ -64,7 +67,7 @@ def call(
     )
     given = _checked(given, query, kept)
     value, key = _zero_padding(value, key, given, index, length)
-    heads = attention.query_dense(query)
+    heads = attention.project_query(query)
     key, value = attention.project_key_value(value, key)
     heads, key = attention.rotate(heads, key, index, index)
     is_step = length == 1 and not attention.overrides_attention
@@ -180,7 +183,7 @@ def extend(
     """Writes several positions of one slot, and attends to those up to each.
 
     Args:
-        attention: the `MultiHeadAttention`.
+        attention: the layer.
         inputs: (B, L, width).
         state: what `start` or the last step returned, of one slot.
         index: position of the first, an integer, a scalar or one per row
@@ -198,7 +201,7 @@ def extend(
         inputs,
         value_mask=inputs_mask,
         use_causal_mask=True,
-        cache={name: state[name] for name in caches.NAMES},
+        cache={name: state[name] for name in attention.cache_layout.names},
         cache_index=index,
     )
     return output, {**state, **cache}
@@ -215,7 +218,7 @@ def step(
     """Writes position `index` of each slot and attends to those up to it.
 
     Args:
-        attention: the `MultiHeadAttention`.
+        attention: the layer.
         inputs: (B, Q, width).
         state: what `start` or the last step returned.
         index: scalar integer tensor, the position.
@@ -274,7 +277,7 @@ def step_source(
         The output (B, Q, width), and the weights (B, N, Q, S).
     """
     output, weights = attend_step(
-        query=attention.query_dense(inputs),
+        query=attention.project_query(inputs),
         key=state["cross_key"],
         value=state["cross_value"],
         layout=SharedKeys(),
@@ -300,8 +303,8 @@ def _rotate_slots(attention, query, key, index):
 
 
 def _joined_weights(attention):
-    layers = attention.query_dense, attention.key_dense, attention.value_dense
-    if any(layer.quantization_mode for layer in layers):
+    layers = attention.joined_projections
+    if not layers or any(layer.quantization_mode for layer in layers):
         return {}  # an integer product is the layer's own
     joined = {"kernel": _joined([x.kernel for x in layers], attention, 1)}
     if attention.use_bias:
@@ -319,7 +322,7 @@ def _project(attention, inputs, state):
     """Returns the heads of query, key and value, (B, Q, N or K, H or V)."""
     if "kernel" not in state:
         key, value = attention.project_key_value(inputs)
-        return attention.query_dense(inputs), key, value
+        return attention.project_query(inputs), key, value
     batch, slots, width = ops.shape(inputs)
     rows = ops.reshape(inputs, (-1, width))  # (B * Q, width)
     joined = ops.matmul(rows, state["kernel"])
@@ -335,4 +338,7 @@ def _project(attention, inputs, state):
         start, end = end, end + heads * size
         shape = (batch, slots, heads, size)
         parts.append(ops.reshape(joined[:, start:end], shape))
-    return parts
+    query, key, value = parts
+    query = head_projections.normalized(attention.query_norm, query)
+    key = head_projections.normalized(attention.key_norm, key)
+    return query, key, value

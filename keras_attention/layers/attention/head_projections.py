@@ -9,6 +9,10 @@ import keras
 from keras_attention import validation
 from keras_attention.layers.initializers import cloned
 
+# What `query_key_norm` may be.
+NORMS = (None, "rms", "layer")
+NORM_EPSILON = 1e-6
+
 
 def projection(
     attention: Any,
@@ -52,6 +56,38 @@ def projection(
     child.supports_masking = True
     child.build((None, None, *input_width))
     return child
+
+
+def normalization(
+    attention: Any, name: str, kind: str | None, width: int
+) -> keras.layers.Layer | None:
+    """Returns a built normalisation of the last axis, (..., width).
+
+    Its weight is shared by heads. Keras computes it in float32.
+
+    Args:
+        attention: the layer that has it.
+        name: its name.
+        kind: one of `NORMS`; None gives None.
+        width: size of the last axis.
+    """
+    if kind is None:
+        return None
+    options = {"dtype": attention.dtype_policy, "name": name}
+    if kind == "rms":
+        child = keras.layers.RMSNormalization(epsilon=NORM_EPSILON, **options)
+    else:
+        child = keras.layers.LayerNormalization(
+            epsilon=NORM_EPSILON, center=False, **options
+        )
+    child.supports_masking = True
+    child.build((None, None, width))
+    return child
+
+
+def normalized(normalization: keras.layers.Layer | None, heads: Any) -> Any:
+    """Returns the heads normalised, or as they are without a layer for it."""
+    return heads if normalization is None else normalization(heads)
 
 
 def projection_equation(

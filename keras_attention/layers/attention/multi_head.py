@@ -70,6 +70,12 @@ class MultiHeadAttention(AttentionLayer):
         position: how positions enter the heads or the scores, such as
             `RotaryEmbedding()`: an object with `rotate` and `bias`, as
             `layers.AttentionPosition` has them. None: not at all.
+        query_key_norm: how each head of query and key is normalised after
+            its projection, before positions and the cache, so that scores
+            cannot grow with the weights: "rms", the root mean square (Qwen3,
+            Gemma 3), or "layer", mean and variance (arXiv 2302.05442,
+            equation 2). Both have a weight of shape (key_dim,) for query and
+            key each. None: not at all.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -142,6 +148,7 @@ class MultiHeadAttention(AttentionLayer):
         logit_soft_cap: float | None = None,
         use_sink: bool = False,
         position: Any = None,
+        query_key_norm: str | None = None,
         **kwargs,
     ):
         super().__init__(dropout=dropout, seed=seed, **kwargs)
@@ -178,6 +185,9 @@ class MultiHeadAttention(AttentionLayer):
         )
         self.use_sink = use_sink
         self.position = checked_position(position)
+        self.query_key_norm = validation.check_choice(
+            "query_key_norm", query_key_norm, head_projections.NORMS
+        )
 
     def build(
         self,
@@ -214,6 +224,12 @@ class MultiHeadAttention(AttentionLayer):
             "attention_output",
             (heads, self.value_dim),
             self._output_shape or tuple(query_shape[-1:]),
+        )
+        self.query_norm, self.key_norm = (
+            head_projections.normalization(
+                self, name, self.query_key_norm, self.key_dim
+            )
+            for name in ("query_norm", "key_norm")
         )
         position = self.position
         if isinstance(position, keras.layers.Layer) and not position.built:
@@ -258,6 +274,7 @@ class MultiHeadAttention(AttentionLayer):
             output, scores = self._call_whole(*folded, given, **options)
         else:
             axes.check_plain("cache")
+            self.check_scores_may_be_returned(return_attention_scores)
             output, scores, cache = cached_call.call(
                 self, *folded, given, cache, cache_index, **options
             )
@@ -287,6 +304,15 @@ class MultiHeadAttention(AttentionLayer):
             reach = self._sliding_window - 1
             yield masks.SlidingWindow(reach, reach, offset)
 
+    def project_query(self, query: Any) -> Any:
+        """Returns the heads of the query, (batch, length, num_heads, key_dim).
+
+        Normalised where the layer does so, and not yet rotated.
+        """
+        return head_projections.normalized(
+            self.query_norm, self._query_dense(query)
+        )
+
     def project_key_value(self, value: Any, key: Any = None) -> tuple:
         """Returns the heads of key and value, in this order.
 
@@ -295,7 +321,8 @@ class MultiHeadAttention(AttentionLayer):
         value_dim).
         """
         key = value if key is None else key
-        return self._key_dense(key), self._value_dense(value)
+        key = head_projections.normalized(self.key_norm, self._key_dense(key))
+        return key, self._value_dense(value)
 
     def attend_projected(
         self,
@@ -319,7 +346,7 @@ class MultiHeadAttention(AttentionLayer):
         Returns:
             The output of the layer, and the weights or None.
         """
-        heads = self._query_dense(query)  # (B, T, N, H)
+        heads = self.project_query(query)  # (B, T, N, H)
         heads, key = self.rotate(heads, key)
         arguments = (heads, key, value, mask, training, return_attention_scores)
         bias = self.bias(heads)
@@ -410,6 +437,11 @@ class MultiHeadAttention(AttentionLayer):
             "sink": self.sink,
             "dropout": self.dropout_for(training),
         }
+
+    @property
+    def joined_projections(self) -> tuple:
+        """The projections that steps make in one product."""
+        return self._query_dense, self._key_dense, self._value_dense
 
     @property
     def cache_layout(self) -> KeyValueCache:
@@ -514,6 +546,7 @@ class MultiHeadAttention(AttentionLayer):
             "logit_soft_cap": self.logit_soft_cap,
             "use_sink": self.use_sink,
             "position": shared_config(self.position),
+            "query_key_norm": self.query_key_norm,
         }
         return {**super().get_config(), **config}
 

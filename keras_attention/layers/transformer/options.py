@@ -26,6 +26,7 @@ class AttentionOptions:
         use_sink: of both.
         use_gate: of both.
         use_bias: of both.
+        query_key_norm: of both.
 
     Raises:
         ValueError: if `flash_attention` is out of range; of other options
@@ -50,6 +51,7 @@ class AttentionOptions:
     use_sink: bool = False
     use_gate: bool = False
     use_bias: bool = True
+    query_key_norm: str | None = None
 
     def __post_init__(self):
         validation.check_choice(

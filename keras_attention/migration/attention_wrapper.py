@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_attention import validation
 from keras_attention.layers import AdditiveAttention
 from keras_attention.layers import AttentionCell
 from keras_attention.layers import DotProductAttention
@@ -26,10 +27,10 @@ def from_attention_wrapper(
 
         np.savez("wrapper.npz", **{w.name: w.numpy() for w in wrapper.weights})
 
-    The wrapper may stand around Keras's `LSTMCell` or `GRUCell` and have one
-    `BahdanauAttention` or `LuongAttention`, with or without
-    `attention_layer_size`. What it is, the weights tell; what they do not, the
-    other arguments say.
+    The wrapper may stand around Keras's `LSTMCell` or `GRUCell`, with its
+    biases, and have one `BahdanauAttention` or `LuongAttention`, with or
+    without `attention_layer_size`. What it is, the weights tell; what they do
+    not, the other arguments say.
 
     Beware of the name: tfa's wrapper always asks with the new output of the
     cell, whatever the attention. So its "Bahdanau" attention is Luong's order
@@ -49,7 +50,7 @@ def from_attention_wrapper(
 
     Raises:
         ValueError: if weights are missing, or if some have no place here, as
-            those of a second attention.
+            those of a second attention, or if an argument does not fit.
 
     Example:
 
@@ -68,6 +69,9 @@ def from_attention_wrapper(
     >>> AttentionRNN(cell)(np.ones((1, 4, 2)), np.ones((1, 6, 7))).shape
     TensorShape([1, 5])
     """
+    validation.check_choice(
+        "probability_fn", probability_fn, ("softmax", "hardmax")
+    )
     found = _Weights(weights)
     recurrent = found.take("recurrent_kernel")
     cell_weights = [found.take("kernel", of_cell=True), recurrent]

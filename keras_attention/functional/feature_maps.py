@@ -133,7 +133,8 @@ class FavorFeatures(FeatureMap):
         )
         features = features - ops.sum(heads**2, axis=-1, keepdims=True) / 2
         features = features - math.log(self.num_features) / 2
-        largest = ops.max(features, axis=-1, keepdims=True)  # (B, T, N, 1)
+        lowest = float(np.finfo("float32").min)  # of an empty batch
+        largest = ops.max(features, axis=-1, keepdims=True, initial=lowest)
         floor = ops.stop_gradient(largest) + math.log(FLOOR)
         return ops.logaddexp(features, floor)
 

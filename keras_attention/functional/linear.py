@@ -24,6 +24,7 @@ from keras import ops
 from keras_attention.functional.padding import keep
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.scan import scan
+from keras_attention.masks import ranges
 
 CHUNK = 128
 # Not minus infinity, whose difference with itself is NaN.
@@ -114,7 +115,8 @@ def linear_attend_causal(
     like = keras.KerasTensor(shape, dtype=ops.dtype(numbers))
     state, output = scan(_chunk, state, tuple(map(_cut, inputs)), like)
     output = ops.moveaxis(output, 0, 1)  # (B, chunks, C, N, V)
-    output = ops.reshape(output, (ops.shape(key)[0], -1, *value.shape[2:]))
+    batch, chunks = ops.shape(output)[:2]
+    output = ops.reshape(output, (batch, chunks * CHUNK, *value.shape[2:]))
     return ops.cast(output[:, : ops.shape(key)[1]], value.dtype), state
 
 
@@ -264,10 +266,14 @@ def _exact(tensor):
 
 
 def _cut(tensor):
-    """Cuts (B, T, ...) into (chunks, B, C, ...), padded with zeros."""
+    """Cuts (B, T, ...) into (chunks, B, C, ...), padded with zeros.
+
+    There is a chunk where there is no position: a loop stacks no results.
+    """
     batch, length = ops.shape(tensor)[:2]
     rest = tuple(tensor.shape[2:])
-    pad = [(0, 0), (0, -length % CHUNK), *((0, 0) for _ in rest)]
+    chunks = ranges.maximum(-(-length // CHUNK), 1)
+    pad = [(0, 0), (0, chunks * CHUNK - length), *((0, 0) for _ in rest)]
     tensor = ops.pad(tensor, pad)
-    tensor = ops.reshape(tensor, (batch, -1, CHUNK, *rest))
+    tensor = ops.reshape(tensor, (batch, chunks, CHUNK, *rest))
     return ops.moveaxis(tensor, 1, 0)

@@ -45,6 +45,21 @@ def average_pool(tensor: Any, pool_size: int, mask: Any = None) -> tuple:
     return ops.cast(average, tensor.dtype), pooled_mask
 
 
+def pool_mask(mask: Any, pool_size: int) -> Any:
+    """Returns which averages of `average_pool` are of something real.
+
+    Unlike there, `mask` (batch, length) may be a `keras.KerasTensor` of a
+    length not known, as in `compute_mask`.
+    """
+    surplus = pool_size - 1
+    flags = ops.pad(mask, [(0, 0), (0, surplus)])
+    result = flags[:, surplus::pool_size]  # (B, ceil(S / pool_size))
+    for first in range(surplus):
+        part = flags[:, first : first - surplus : pool_size]
+        result = ops.logical_or(result, part)
+    return result
+
+
 def pooled_length(length: int | None, pool_size: int) -> int | None:
     """Returns how many positions `average_pool` leaves."""
     return None if length is None else -(-length // pool_size)

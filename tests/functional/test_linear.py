@@ -135,6 +135,25 @@ def test_chunks_equal_steps_and_the_definition(monkeypatch):
         np.testing.assert_allclose(array(part), array(last[name]), rtol=1e-4)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="lengths are known on JAX"
+)
+def test_no_position_where_lengths_are_not_known():
+    import tensorflow as tf
+
+    def attend(query, value):
+        given = {"query": query, "key": query, "value": value}
+        return linear.linear_attend_causal(**given)
+
+    sizes = [tf.TensorSpec((None, None, HEADS, n)) for n in (FEATURES, 2)]
+    attend = tf.function(attend, input_signature=sizes, autograph=False)
+    for shape in ((BATCH, 0, HEADS), (0, LENGTH, HEADS)):
+        query, value = np.ones((*shape, FEATURES)), np.ones((*shape, 2))
+        output, state = attend(np.float32(query), np.float32(value))
+        assert output.shape == value.shape
+        np.testing.assert_array_equal(state["sum"], 0)
+
+
 def test_weights_are_those_of_the_output():
     tensors = as_float32(inputs())
     causal = np.tri(LENGTH, dtype=bool)[None, None]
@@ -254,6 +273,13 @@ def test_favor_projection_is_orthogonal_in_groups_and_normal():
 def test_favor_is_finite_at_extreme_heads():
     weights = favor(16, inputs(size=50.0))
     np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-4)
+
+
+def test_favor_takes_no_row():
+    features = FavorFeatures(3)
+    heads = np.ones((0, LENGTH, HEADS, 4), "float32")
+    found = features.log_features(heads, features.projection(4))
+    assert found.shape == (0, LENGTH, HEADS, 3)
 
 
 def test_favor_refuses_no_features():

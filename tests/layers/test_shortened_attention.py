@@ -1,5 +1,7 @@
 """LowRankAttention and PooledAttention: fewer keys than they are given."""
 
+import itertools
+
 import keras
 import numpy as np
 import numpy_reference
@@ -11,6 +13,7 @@ from layer_checks import run_layer_checks
 
 from keras_attention import masks
 from keras_attention.functional.pooling import average_pool
+from keras_attention.functional.pooling import pool_mask
 from keras_attention.layers import LowRankAttention
 from keras_attention.layers import PooledAttention
 
@@ -176,6 +179,23 @@ def test_averages_of_all_sizes():
             np.testing.assert_allclose(array(found), expected, atol=1e-6)
             if mask is not None:
                 np.testing.assert_array_equal(real, expected_real)
+
+
+def test_mask_is_pooled_as_averages_are():
+    for length, pool_size in itertools.product((0, 1, 5, 6), (1, 2, 3)):
+        mask = np.random.default_rng(3).random((4, length)) > 0.6
+        numbers = np.ones((4, length, 1), "float32")
+        _, expected = average_pool(numbers, pool_size, mask)
+        np.testing.assert_array_equal(pool_mask(mask, pool_size), expected)
+
+
+def test_mask_of_unknown_length_is_pooled_in_a_functional_model():
+    ids = keras.Input((None,), dtype="int32")
+    embedded = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
+    pooled = PooledAttention(2, 4, pool_size=3, query_pool_size=2)
+    model = keras.Model(ids, pooled(embedded, embedded))
+    output = model(np.array([[3, 1, 4, 0, 0], [2, 7, 1, 8, 2]]))
+    assert output.shape == (2, 3, 8)
 
 
 def test_keras_mask_is_pooled_with_the_queries():

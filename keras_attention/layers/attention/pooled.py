@@ -3,10 +3,10 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional.pooling import average_pool
+from keras_attention.functional.pooling import pool_mask
 from keras_attention.functional.pooling import pooled_length
 from keras_attention.layers.attention.shortened import ShortenedAttention
 
@@ -107,8 +107,7 @@ class PooledAttention(ShortenedAttention):
     def compute_mask(self, query: Any, previous_mask: Any = None) -> Any:
         if previous_mask is None or self.query_pool_size == 1:
             return previous_mask
-        mask = ops.cast(previous_mask, "float32")[..., None]  # (B, T, 1)
-        return average_pool(mask, self.query_pool_size)[0][..., 0] > 0
+        return pool_mask(previous_mask, self.query_pool_size)
 
     def compute_output_shape(
         self,

@@ -34,6 +34,9 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import AttentionRNN as AttentionRNN
     from keras_attention.layers import CoverageAttention as CoverageAttention
     from keras_attention.layers import (
+        DifferentialAttention as DifferentialAttention,
+    )
+    from keras_attention.layers import (
         DotProductAttention as DotProductAttention,
     )
     from keras_attention.layers import ForwardAttention as ForwardAttention
@@ -118,6 +121,7 @@ _PLACES = {
     "CNNEncoder": "models",
     "CoverageAttention": "layers",
     "DecoderOnlyTransformer": "models",
+    "DifferentialAttention": "layers",
     "DotProductAttention": "layers",
     "FavorFeatures": "functional",
     "ForwardAttention": "layers",

@@ -121,6 +121,11 @@ LAYERS = {
         (QUERY, VALUE),
         {"value_mask": KEY_MASK},
     ),
+    "DifferentialAttention": (
+        lambda: layers.DifferentialAttention(3, 4, dropout=0.2),
+        (QUERY, VALUE),
+        {"value_mask": KEY_MASK},
+    ),
     "LatentAttention": (
         lambda: layers.LatentAttention(
             3, 4, 7, query_latent_dim=5, dropout=0.2

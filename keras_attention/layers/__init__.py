@@ -2,6 +2,7 @@
 
 from keras_attention.layers.attention.additive import AdditiveAttention
 from keras_attention.layers.attention.coverage import CoverageAttention
+from keras_attention.layers.attention.differential import DifferentialAttention
 from keras_attention.layers.attention.dot_product import DotProductAttention
 from keras_attention.layers.attention.forward import ForwardAttention
 from keras_attention.layers.attention.gaussian_mixture import (
@@ -65,6 +66,7 @@ __all__ = [
     "AttentionPosition",
     "AttentionRNN",
     "CoverageAttention",
+    "DifferentialAttention",
     "DotProductAttention",
     "Dropout",
     "ForwardAttention",

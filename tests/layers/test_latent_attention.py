@@ -220,11 +220,22 @@ def test_cached_calls_equal_the_whole_sequence():
     assert cache["key"].shape == (MAX_LENGTH, BATCH, 1, 1, LATENT + ROTARY)
 
 
-def test_forms_agree_where_every_query_sees_all():
+def test_forms_agree_in_their_gradients_where_every_query_sees_all():
     layer, _, cache = whole_and_cache()
     whole = array(layer(QUERY, QUERY))
-    output, _ = layer(QUERY, QUERY, cache=cache, cache_index=0)
+    inputs = {"query": QUERY, "value": QUERY}
+    absorbed = {"cache": cache, "cache_index": 0}
+    output, _ = layer(**inputs, **absorbed)
     np.testing.assert_allclose(array(output), whole, atol=1e-5)
+    upstream = np.random.default_rng(7).normal(size=QUERY.shape)
+    expected = loss_gradients(layer, inputs, upstream)
+    found = loss_gradients(layer, inputs, upstream, **absorbed)
+    for name, gradient in expected.items():
+        size = np.abs(gradient).max()
+        assert size > 0
+        np.testing.assert_allclose(
+            found[name] / size, gradient / size, atol=1e-5, err_msg=name
+        )
 
 
 @pytest.mark.parametrize("mode", ["graph", "XLA"])
@@ -333,6 +344,22 @@ def test_cache_of_half_precision_gives_its_numbers():
     size = np.abs(whole).max()
     np.testing.assert_allclose(
         array(output)[:, 0] / size, whole[:, -1] / size, atol=3e-2
+    )
+
+
+def test_forms_agree_when_the_projections_are_integers():
+    layer, whole, cache = whole_and_cache()
+    for child in layer._flatten_layers(include_self=False):
+        assert child.built
+        if isinstance(child, keras.layers.EinsumDense):
+            child.quantize("int8")
+    rounded = array(layer(QUERY, QUERY, use_causal_mask=True))
+    assert 0 < np.abs(rounded - whole).max() < 0.1 * np.abs(whole).max()
+    output, _ = layer(
+        QUERY, QUERY, use_causal_mask=True, cache=cache, cache_index=0
+    )
+    np.testing.assert_allclose(
+        array(output), rounded, atol=0.02 * np.abs(whole).max()
     )
 
 

@@ -200,6 +200,8 @@ class LatentAttention(AttentionLayer):
         self.output_dense = project(
             self, "attention_output", (heads, self.value_dim), query_shape[-1:]
         )
+        if not self.position.built:
+            self.position.build((query_shape[0], None, heads, self.rotary_dim))
         self.built = True
 
     def _kernel(self, name, width):

@@ -80,3 +80,17 @@ def test_notebook_runs(notebook, tmp_path, monkeypatch):
     ).execute()
     counts = [c.execution_count for c in content.cells if "outputs" in c]
     assert None not in counts
+    check_figures_are_shown(content)
+
+
+def check_figures_are_shown(content):
+    """Each cell that ends in a figure has its picture, not its name."""
+    drawn = [
+        cell
+        for cell in content.cells
+        if cell.cell_type == "code" and cell.source.endswith("\nfigure")
+    ]
+    assert drawn
+    for cell in drawn:
+        (result,) = [o for o in cell.outputs if o.output_type != "stream"]
+        assert "image/png" in result.data, cell.source

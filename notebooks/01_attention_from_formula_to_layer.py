@@ -23,6 +23,7 @@
 # the number is computed, and compared with `numpy.testing`.
 
 # %%
+# %matplotlib inline
 import keras
 import matplotlib.figure
 import numpy as np

@@ -25,6 +25,7 @@
 # what the model learns. All numbers below come from this very run.
 
 # %%
+# %matplotlib inline
 import gettext
 import tempfile
 from pathlib import Path

@@ -27,7 +27,12 @@ def check_calls_fit(code, at_least):
     for call in calls:
         function = operator.attrgetter(_name_in_package(call.func))(ka)
         keywords = {keyword.arg: None for keyword in call.keywords}
-        inspect.signature(function).bind(*call.args, **keywords)
+        signature = inspect.signature(function)
+        bind = signature.bind
+        if None in keywords:  # `**more`, which may have the arguments left out
+            bind = signature.bind_partial
+            del keywords[None]
+        bind(*call.args, **keywords)
 
 
 def _name_in_package(node):

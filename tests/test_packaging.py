@@ -154,7 +154,8 @@ def test_pinned_versions_are_among_those_accepted(settings, python):
     }
     required = settings["options"]["install_requires"].split()
     if python != "3.10":
-        required += settings["options.extras_require"]["test"].split()
+        extras = settings["options.extras_require"]
+        required += extras["test"].split() + extras["notebooks"].split()
     for requirement in map(Requirement, required):
         if requirement.name in pinned:
             version = pinned[requirement.name]

@@ -303,7 +303,7 @@ def _rotate_slots(attention, query, key, index):
 
 
 def _joined_weights(attention):
-    layers = attention.joined_projections
+    layers = attention.joined_projections()
     if not layers or any(layer.quantization_mode for layer in layers):
         return {}  # an integer product is the layer's own
     joined = {"kernel": _joined([x.kernel for x in layers], attention, 1)}

@@ -117,7 +117,6 @@ class LatentAttention(AttentionLayer):
     kernel_constraint = bias_constraint = None
     # What `cached_call` asks of an attention.
     overrides_attention = False
-    joined_projections = ()
 
     def __init__(
         self,
@@ -315,6 +314,10 @@ class LatentAttention(AttentionLayer):
         return output if return_attention_scores else (output, None)
 
     # --- the absorbed form, as `cached_call` and steps ask for it -------------
+
+    def joined_projections(self) -> tuple:
+        """Returns no projections: steps make none in one product."""
+        return ()
 
     def project_query(self, query: Any) -> Any:
         """Returns what asks latents, (batch, length, num_heads, C + R).

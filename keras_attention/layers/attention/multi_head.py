@@ -438,9 +438,11 @@ class MultiHeadAttention(AttentionLayer):
             "dropout": self.dropout_for(training),
         }
 
-    @property
     def joined_projections(self) -> tuple:
-        """The projections that steps make in one product."""
+        """Returns the projections that steps make in one product.
+
+        No property: files would name weights by it.
+        """
         return self._query_dense, self._key_dense, self._value_dense
 
     @property

@@ -21,15 +21,8 @@ POSITIONS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        if name == "shaw"
-        else pytest.param(name, marks=[pytest.mark.exhaustive])
-        for name in POSITIONS
-    ],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", POSITIONS)
 def test_exported_position_answers_without_keras(name, tmp_path):
     source = ka.Vocabulary.build(["abcdefgh"])
     target = ka.Vocabulary.build(["a b c", "d e f g"], unit="symbols")

@@ -40,7 +40,7 @@ MECHANISMS = {
     ),
     "local-predictive": lambda: ka.LocalAttention(2, 7, predictive=True),
 }
-IN_THE_GATE = ("user", "location")
+IN_THE_GATE = ("location",)
 
 
 @pytest.mark.parametrize(

@@ -347,6 +347,7 @@ def test_cache_of_half_precision_gives_its_numbers():
     )
 
 
+@pytest.mark.exhaustive
 def test_forms_agree_when_the_projections_are_integers():
     layer, whole, cache = whole_and_cache()
     for child in layer._flatten_layers(include_self=False):

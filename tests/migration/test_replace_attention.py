@@ -397,6 +397,7 @@ def test_what_is_no_model_is_refused():
 
 
 @pytest.mark.tensorflow_only
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_score_matrix_of_a_long_input_is_gone(is_replaced):
     length = 4096

@@ -79,6 +79,7 @@ def test_call_of_keras_is_the_call_of_attention_layers():
         np.testing.assert_array_equal(output, expected)
 
 
+@pytest.mark.exhaustive
 def test_unprojected_attention_is_a_good_layer(tmp_path):
     run_layer_checks(
         UnprojectedAttention,

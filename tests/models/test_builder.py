@@ -227,10 +227,8 @@ def test_every_kind_builds_and_trains(kind):
 
 
 @pytest.mark.tensorflow_only
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param("cnn-bahdanau", marks=pytest.mark.exhaustive), "rnn-luong"],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", ["cnn-bahdanau", "rnn-luong"])
 def test_compiled_training_step_is_the_plain_one(kind):
     """With no length known when the step is traced, as in a pipeline."""
     import tensorflow as tf

@@ -71,12 +71,6 @@ OPEN = {
             [keras.layers.LSTMCell(3), keras.layers.GRUCell(7)]
         ),
     ),
-    "coverage-current": lambda: RNNDecoder(
-        TARGET_IDS, 5, Coverage(), query_state="current"
-    ),
-    "mixture": lambda: RNNDecoder(
-        TARGET_IDS, 5, GaussianMixtureAttention(7, 3)
-    ),
     "mocha": lambda: RNNDecoder(
         TARGET_IDS,
         5,
@@ -91,6 +85,15 @@ OPEN = {
         LocationSensitiveAttention(7, 2, 3, cumulative=True),
         cell="gru",
     ),
+}
+# More of the same.
+MORE_OPEN = {
+    "coverage-current": lambda: RNNDecoder(
+        TARGET_IDS, 5, Coverage(), query_state="current"
+    ),
+    "mixture": lambda: RNNDecoder(
+        TARGET_IDS, 5, GaussianMixtureAttention(7, 3)
+    ),
     "local": lambda: RNNDecoder(
         TARGET_IDS,
         5,
@@ -98,9 +101,6 @@ OPEN = {
         query_state="current",
         input_feeding=False,
     ),
-}
-# More of the same.
-MORE_OPEN = {
     "forward": lambda: RNNDecoder(
         TARGET_IDS,
         5,

@@ -36,7 +36,7 @@ def pairs_of(folder, number):
 
 def error_rates(model, pairs):
     """Returns phoneme and word error rate of greedy answers, in per cent."""
-    answers = model.generate([word for word, _ in pairs]).texts[:, 0]
+    answers = model.generate([word for word, _ in pairs], verbose=0).texts[:, 0]
     edits = phonemes = wrong = 0
     ids = {}
     for answer, (_, wanted) in zip(answers, pairs, strict=True):
@@ -64,7 +64,7 @@ def main():
     names = options.only.split(",") if options.only else list(kinds)
     trained, tested = pairs_of(options.data, options.words)
     source, target = (
-        ka.Vocabulary.build((pair[side] for pair in trained), unit="words")
+        ka.Vocabulary.build((pair[side] for pair in trained), unit="symbols")
         for side in (0, 1)
     )
     data = ka.training.make_dataset(trained, source, target, batch_size=BATCH)

@@ -5,7 +5,7 @@ python benchmarks/recall.py [--steps 1500] [--only "1 layer,2 layers"]
 A sequence names pairs of a key and a value, then each key again in another
 order; what follows a key is its value. One layer can attend to the key or to
 the value after it, not to one by way of the other (Olsson et al. 2022, arXiv
-2209.11895); a window reaches as far as it is wide times the number of layers.
+2209.11895). With a window of w positions, n layers see n * w positions back.
 """
 
 import argparse

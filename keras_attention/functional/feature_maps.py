@@ -117,7 +117,8 @@ class FavorFeatures(FeatureMap):
         groups = -(-self.num_features // key_dim)
         normal = generator.normal(size=(groups, key_dim, key_dim))
         rows, triangle = np.linalg.qr(np.swapaxes(normal, 1, 2))
-        # Uniform among rotations: QR by itself prefers some signs.
+        # Signs of the diagonal make the rotations uniform; QR alone
+        # does not.
         signs = np.sign(np.diagonal(triangle, axis1=1, axis2=2))
         rows = np.swapaxes(rows * signs[:, None], 1, 2)
         lengths = np.linalg.norm(

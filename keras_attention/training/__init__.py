@@ -7,6 +7,7 @@ what is measured, `checkpoints` for going on after a crash, then
 """
 
 from keras_attention.training.alignment_losses import AlignmentLoss
+from keras_attention.training.alignment_losses import CoverageLoss
 from keras_attention.training.alignment_losses import DiagonalAlignmentLoss
 from keras_attention.training.alignment_losses import GuidedAlignmentLoss
 from keras_attention.training.averaging import KeepLast
@@ -39,6 +40,7 @@ from keras_attention.training.trainer import train
 __all__ = [
     "AlignmentLoss",
     "Checkpoints",
+    "CoverageLoss",
     "DiagonalAlignmentLoss",
     "GenerationMetrics",
     "GuidedAlignmentLoss",

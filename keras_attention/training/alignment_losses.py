@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import alignment_losses as losses
+from keras_attention.functional import coverage_loss
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -197,6 +198,57 @@ class DiagonalAlignmentLoss:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "DiagonalAlignmentLoss":
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class CoverageLoss:
+    """Keeps attention away from what it has attended to already.
+
+    `functional.coverage_loss`, averaged over the real targets (See et al.
+    2017, arXiv 1704.04368, equations 12 and 13), for decoders of any
+    attention; the paper has it beside a `CoverageAttention`.
+
+    Args:
+        weight: number above 0, the factor of this loss beside that of the
+            labels; lambda of the paper.
+
+    Call arguments:
+        weights: float tensor (batch, target_length, source_length).
+        target_mask: boolean (batch, target_length), True = a real token.
+        source_mask: boolean (batch, source_length), True = a real position.
+
+    Returns:
+        Scalar, of at least float32.
+
+    Masking:
+        Targets that are not real cover nothing and count for nothing.
+
+    Raises:
+        ValueError: if `weight` is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_attention.training import CoverageLoss
+    >>> weights = np.array([[[1.0, 0.0], [1.0, 0.0]]])  # twice the same
+    >>> real = np.ones((1, 2), bool)
+    >>> float(CoverageLoss()(weights, real, real))
+    0.5
+    """
+
+    def __init__(self, weight: float = 1.0):
+        self.weight = validation.check_positive_number("weight", weight)
+
+    def __call__(self, weights: Any, target_mask: Any, source_mask: Any) -> Any:
+        found = coverage_loss(weights, target_mask)
+        return self.weight * _mean(found, target_mask)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"weight": self.weight}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "CoverageLoss":
         return cls(**config)
 
 

@@ -1,15 +1,11 @@
 """Positions of every kind answer without Keras as they do with it."""
 
-import json
-
 import numpy as np
 import pytest
-from fresh_process import run_fresh
+from answers_without_keras import check_answers_without_keras
 from models.small_models import randomize
-from test_user_mechanisms import PROGRAM
 
 import keras_attention as ka
-from keras_attention import export
 
 POSITIONS = {
     "shaw": lambda: ka.ShawRelativePosition(2),
@@ -39,15 +35,4 @@ def test_exported_position_answers_without_keras(name, tmp_path):
     model({"source": np.array([[5]]), "target": np.array([[1]])})
     randomize(model)
     search = ka.Beam(3, num_hypotheses=3)
-    export.export_saved_model(
-        model, tmp_path / "1", search, signatures=["n_best"]
-    )
-    texts = ["cab", "a", "hgfe"]
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    done = run_fresh(str(program), str(tmp_path / "1"), json.dumps(texts))
-    told = json.loads(done.stdout.splitlines()[-1])
-    expected = model.generate(texts, search)
-    assert told["hidden"]
-    assert told["text"] == np.asarray(expected.texts).tolist()
-    np.testing.assert_allclose(told["score"], expected.scores, atol=1e-5)
+    check_answers_without_keras(model, search, tmp_path)

@@ -1,30 +1,12 @@
 """Mechanisms that move on train, are searched, and answer without Keras."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
-from fresh_process import run_fresh
+from answers_without_keras import check_answers_without_keras
 
 import keras_attention as ka
-from keras_attention import export
 
-PROGRAM = """
-import json, sys
-sys.modules["keras"] = sys.modules["keras_attention"] = None
-import tensorflow as tf
-loaded = tf.saved_model.load(sys.argv[1])
-texts = tf.constant(json.loads(sys.argv[2]))
-answer = loaded.signatures["n_best"](text=texts)
-hidden = not any(name.startswith("keras.") for name in sys.modules)
-print(json.dumps({
-    "text": [[t.decode() for t in row] for row in answer["text"].numpy()],
-    "score": answer["score"].numpy().tolist(),
-    "alignments": answer["alignments"].numpy().tolist(),
-    "hidden": hidden,
-}))
-"""
 MECHANISMS = {
     "monotonic": lambda: ka.MonotonicAttention(7, seed=3),
     "mocha": lambda: ka.MonotonicAttention(
@@ -32,7 +14,6 @@ MECHANISMS = {
     ),
     "mixture": lambda: ka.GaussianMixtureAttention(7, 2),
 }
-TEXTS = ["cab", "a", "hgfe"]
 
 
 @pytest.mark.parametrize(
@@ -59,18 +40,7 @@ def test_trained_mechanism_answers_without_keras(name, tmp_path):
     losses = losses_of_copying(model)
     assert losses[-1] < 0.9 * losses[0]
     search = ka.Beam(3, num_hypotheses=3)
-    export.export_saved_model(
-        model, tmp_path / "1", search, signatures=["n_best"]
-    )
-    folder = (tmp_path / "1").rename(tmp_path / "moved")
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    done = run_fresh(str(program), str(folder), json.dumps(TEXTS))
-    told = json.loads(done.stdout.splitlines()[-1])
-    expected = model.generate(TEXTS, search)
-    assert told["hidden"]
-    assert told["text"] == np.asarray(expected.texts).tolist()
-    np.testing.assert_allclose(told["score"], expected.scores, atol=1e-5)
+    told = check_answers_without_keras(model, search, tmp_path)
     assert np.max(told["alignments"]) > 0.1
 
 

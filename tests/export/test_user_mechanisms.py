@@ -1,32 +1,12 @@
 """Mechanisms answer without Keras: a user's own, and those of the package."""
 
-import json
-
 import keras
-import numpy as np
 import pytest
-from fresh_process import run_fresh
+from answers_without_keras import check_answers_without_keras
 from models.small_models import randomize
 from user_mechanisms import Coverage
 
 import keras_attention as ka
-from keras_attention import export
-
-PROGRAM = """
-import json, sys
-sys.modules["keras"] = sys.modules["keras_attention"] = None
-import tensorflow as tf
-loaded = tf.saved_model.load(sys.argv[1])
-texts = tf.constant(json.loads(sys.argv[2]))
-answer = loaded.signatures["n_best"](text=texts)
-hidden = not any(name.startswith("keras.") for name in sys.modules)
-print(json.dumps({
-    "text": [[t.decode() for t in row] for row in answer["text"].numpy()],
-    "score": answer["score"].numpy().tolist(),
-    "hidden": hidden,
-}))
-"""
-
 
 MECHANISMS = {
     "user": Coverage,
@@ -67,14 +47,4 @@ def test_exported_mechanism_answers_without_keras(name, tmp_path):
     )
     randomize(model)
     search = ka.Beam(3, num_hypotheses=3)
-    export.export_saved_model(model, tmp_path / "1", search)
-    folder = (tmp_path / "1").rename(tmp_path / "moved")
-    texts = ["cab", "a", "hgfe"]
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    done = run_fresh(str(program), str(folder), json.dumps(texts))
-    told = json.loads(done.stdout.splitlines()[-1])
-    expected = model.generate(texts, search)
-    assert told["hidden"]
-    assert told["text"] == np.asarray(expected.texts).tolist()
-    np.testing.assert_allclose(told["score"], expected.scores, atol=1e-5)
+    check_answers_without_keras(model, search, tmp_path)

@@ -135,9 +135,7 @@ def test_chunks_equal_steps_and_the_definition(monkeypatch):
         np.testing.assert_allclose(array(part), array(last[name]), rtol=1e-4)
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="lengths are known on JAX"
-)
+@pytest.mark.tensorflow_only  # lengths are known on JAX
 def test_no_position_where_lengths_are_not_known():
     import tensorflow as tf
 

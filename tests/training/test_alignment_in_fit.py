@@ -9,6 +9,7 @@ import keras_attention as ka
 from keras_attention.functional import guided_alignment_loss
 from keras_attention.models.training_aids import Attended
 from keras_attention.training import AlignmentLoss
+from keras_attention.training import CoverageLoss
 from keras_attention.training import DiagonalAlignmentLoss
 from keras_attention.training import GuidedAlignmentLoss
 from keras_attention.training import MaskedCrossentropy
@@ -100,8 +101,12 @@ def most_looked_at(weights, target_mask, source_mask):
 
 @pytest.mark.parametrize(
     "loss",
-    [DiagonalAlignmentLoss(0.3, 2.0), AlignmentLoss(most_looked_at, 3.0)],
-    ids=["diagonal", "any function"],
+    [
+        DiagonalAlignmentLoss(0.3, 2.0),
+        CoverageLoss(2.0),
+        AlignmentLoss(most_looked_at, 3.0),
+    ],
+    ids=["diagonal", "coverage", "any function"],
 )
 def test_losses_that_need_no_alignments(loss):
     model = compiled(small_model(), alignment_loss=loss)
@@ -115,6 +120,21 @@ def test_losses_that_need_no_alignments(loss):
     if isinstance(loss, AlignmentLoss):
         expected = 3.0 * values[LABELS != 0].mean()
         np.testing.assert_allclose(loss(*parts), expected, rtol=1e-6)
+    if isinstance(loss, CoverageLoss):
+        expected = 2.0 * repeated(*parts[:2])
+        np.testing.assert_allclose(loss(*parts), expected, rtol=1e-5)
+
+
+def repeated(weights, target_mask):
+    """The mean of equation 12 of See et al. over real targets, in loops."""
+    losses = []
+    weights = ops.convert_to_numpy(weights).astype("float64")
+    for row, real in zip(weights, target_mask, strict=True):
+        covered = np.zeros(row.shape[1])
+        for attention in row[real]:
+            losses.append(np.minimum(attention, covered).sum())
+            covered = covered + attention
+    return np.mean(losses)
 
 
 def test_logits_alone_come_back_where_nothing_is_trained():
@@ -136,8 +156,12 @@ def test_loss_of_no_real_target_is_zero():
 
 @pytest.mark.parametrize(
     "loss",
-    [GuidedAlignmentLoss("squared_error", 3.0), DiagonalAlignmentLoss(0.3, 2)],
-    ids=["guided", "diagonal"],
+    [
+        GuidedAlignmentLoss("squared_error", 3.0),
+        DiagonalAlignmentLoss(0.3, 2),
+        CoverageLoss(2),
+    ],
+    ids=["guided", "diagonal", "coverage"],
 )
 def test_config_round_trip(loss):
     config = keras.saving.serialize_keras_object(loss)

@@ -13,6 +13,7 @@ from keras_attention.layers.attention import head_projections
 from keras_attention.layers.attention.base import AttentionLayer
 from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.layers.attention.head_projections import one_or_all
+from keras_attention.layers.attention.head_projections import output_spec
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -207,12 +208,11 @@ class DifferentialAttention(AttentionLayer):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
-        output = keras.KerasTensor(query.shape, dtype=self.compute_dtype)
-        if not return_attention_scores:
-            return output
-        lengths = query.shape[1], value.shape[1]
-        shape = (query.shape[0], self.num_heads, *lengths)
-        return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
+        scores_shape = None
+        if return_attention_scores:
+            lengths = query.shape[1], value.shape[1]
+            scores_shape = (query.shape[0], self.num_heads, *lengths)
+        return output_spec(self, query.shape, scores_shape)
 
     def get_config(self) -> dict[str, Any]:
         initializer = keras.saving.serialize_keras_object(

@@ -124,6 +124,34 @@ def one_or_all(*parts: Any) -> Any:
     return given if len(given) > 1 else given[0]
 
 
+def output_spec(
+    attention: keras.layers.Layer,
+    output_shape: tuple,
+    scores_shape: tuple | None = None,
+    cache: dict[str, Any] | None = None,
+) -> Any:
+    """Returns what a call of attention returns, symbolically.
+
+    Args:
+        attention: the layer, whose compute dtype the results have.
+        output_shape: that of the output.
+        scores_shape: that of the weights, or None where they are not asked
+            for.
+        cache: the cache that was given, whose parts keep their shapes and
+            dtypes, or None.
+    """
+    dtype = attention.compute_dtype
+    output, scores = keras.KerasTensor(output_shape, dtype), None
+    if scores_shape is not None:
+        scores = keras.KerasTensor(scores_shape, dtype)
+    if cache is not None:
+        cache = {
+            name: keras.KerasTensor(part.shape, part.dtype)
+            for name, part in cache.items()
+        }
+    return one_or_all(output, scores, cache)
+
+
 def checked_size(name: str, value: Any, optional: bool = False) -> int | None:
     try:
         return validation.check_positive_integer(name, value, optional)

@@ -17,8 +17,10 @@ from keras_attention.layers.attention import head_projections
 from keras_attention.layers.attention.base import AttentionLayer
 from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.layers.attention.head_projections import one_or_all
+from keras_attention.layers.attention.head_projections import output_spec
 from keras_attention.layers.cache import KeyValueCache
 from keras_attention.layers.initializers import cloned
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.positions.position import with_objects
 from keras_attention.layers.positions.rotary import RotaryEmbedding
 from keras_attention.layers.positions.rotation import Rotation
@@ -398,20 +400,13 @@ class LatentAttention(AttentionLayer):
         cache: dict[str, Any] | None = None,
         cache_index: Any = None,
     ) -> Any:
-        output = keras.KerasTensor(query.shape, dtype=self.compute_dtype)
-        scores, length = None, query.shape[1]
+        scores_shape, length = None, query.shape[1]
         if return_attention_scores:
             keys = value.shape[1]
             if cache is not None:
                 keys = self.cache_layout.seen(cache, length)
-            shape = (query.shape[0], self.num_heads, length, keys)
-            scores = keras.KerasTensor(shape, dtype=self.compute_dtype)
-        if cache is not None:
-            cache = {
-                name: keras.KerasTensor(part.shape, part.dtype)
-                for name, part in cache.items()
-            }
-        return one_or_all(output, scores, cache)
+            scores_shape = (query.shape[0], self.num_heads, length, keys)
+        return output_spec(self, query.shape, scores_shape, cache)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
@@ -423,7 +418,7 @@ class LatentAttention(AttentionLayer):
             "value_dim": self.value_dim,
             "query_latent_dim": self.query_latent_dim,
             "kernel_initializer": serialize(self.kernel_initializer),
-            "position": serialize(self.position),
+            "position": shared_config(self.position),
         }
         return {**super().get_config(), **config}
 

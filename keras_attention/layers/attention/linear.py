@@ -269,19 +269,13 @@ class LinearAttention(QueryValueLayer):
         *,
         cache: dict[str, Any] | None = None,
     ) -> Any:
-        output = keras.KerasTensor(query.shape, dtype=self.compute_dtype)
-        scores = None
+        scores_shape = None
         if return_attention_scores:
             lengths = query.shape[1], value.shape[1]
-            scores = keras.KerasTensor(
-                (query.shape[0], self.num_heads, *lengths), self.compute_dtype
-            )
-        if cache is not None:
-            cache = {
-                name: keras.KerasTensor(part.shape, part.dtype)
-                for name, part in cache.items()
-            }
-        return head_projections.one_or_all(output, scores, cache)
+            scores_shape = (query.shape[0], self.num_heads, *lengths)
+        return head_projections.output_spec(
+            self, query.shape, scores_shape, cache
+        )
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

@@ -493,21 +493,16 @@ class MultiHeadAttention(AttentionLayer):
         cache: dict[str, Any] | None = None,
         cache_index: Any = None,
     ) -> Any:
-        def spec(shape, dtype=self.compute_dtype):
-            return keras.KerasTensor(shape, dtype=dtype)
-
         key_shape = None if key is None else key.shape
         shape = self.compute_output_shape(query.shape, value.shape, key_shape)
-        output, scores = spec(shape), None
+        scores_shape = None
         if return_attention_scores:
             keys = value.shape
             if cache is not None:
                 seen = self.cache_layout.seen(cache, query.shape[1])
                 keys = (value.shape[0], seen, value.shape[2])
-            scores = spec(self._axes.scores_shape(query.shape, keys))
-        if cache is not None:
-            cache = {n: spec(x.shape, x.dtype) for n, x in cache.items()}
-        return one_or_all(output, scores, cache)
+            scores_shape = self._axes.scores_shape(query.shape, keys)
+        return head_projections.output_spec(self, shape, scores_shape, cache)
 
     @property
     def query_dense(self) -> keras.layers.EinsumDense:

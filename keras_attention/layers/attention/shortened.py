@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_attention import validation
@@ -10,6 +9,7 @@ from keras_attention.layers.attention import head_projections
 from keras_attention.layers.attention.base import QueryValueLayer
 from keras_attention.layers.attention.call_masks import has_causal_part
 from keras_attention.layers.attention.call_masks import mask_for
+from keras_attention.layers.attention.head_projections import output_spec
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 
 
@@ -179,12 +179,11 @@ class ShortenedAttention(QueryValueLayer):
         use_causal_mask: bool = False,
     ) -> Any:
         shape = self.compute_output_shape(query.shape, value.shape)
-        output = keras.KerasTensor(shape, dtype=self.compute_dtype)
-        if not return_attention_scores:
-            return output
-        lengths = shape[1], self.short_length(value.shape[1])
-        shape = (query.shape[0], self.num_heads, *lengths)
-        return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
+        scores_shape = None
+        if return_attention_scores:
+            lengths = shape[1], self.short_length(value.shape[1])
+            scores_shape = (query.shape[0], self.num_heads, *lengths)
+        return output_spec(self, shape, scores_shape)
 
     def get_config(self) -> dict[str, Any]:
         config = {

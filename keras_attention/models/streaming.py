@@ -19,7 +19,19 @@ REPLACEMENT = "\ufffd"  # what half a character of UTF-8 is read as
 def step_functions(
     model: Any, search: Search, max_length: int, jit_compile: bool
 ) -> tuple[Callable, Callable]:
-    """Returns two functions: to what is carried at first, and one step on."""
+    """Returns the two functions that a stream calls, as graphs.
+
+    Args:
+        model: a `LanguageModel`.
+        search: a search that never takes back what it said.
+        max_length: the most ids that follow.
+        jit_compile: whether XLA compiles them.
+
+    Returns:
+        begin(ids, row_seeds), which returns what is carried from step to
+        step; and advance(carried, row_seeds), which returns that after one
+        more step, the id that was said, and whether another follows.
+    """
 
     def begin(ids, row_seeds):
         loop = loop_of(model, search, max_length, row_seeds)
@@ -44,6 +56,10 @@ def pieces_of(said: Iterator[int], vocabulary: Any) -> Iterator[str]:
 
     A tokenizer of bytes may need several ids for one character: until they
     are there, its text ends in U+FFFD, and is held back.
+
+    Args:
+        said: the ids, one after the other.
+        vocabulary: a `Vocabulary`, or a tokenizer with `decode`.
 
     Raises:
         ValueError: at the end, if a piece that was yielded is no part of it.

@@ -53,7 +53,8 @@ def linear_attend(
 
     Example:
 
-    >>>     >>> from keras_attention.functional import linear_attend
+    >>> import numpy as np
+    >>> from keras_attention.functional import linear_attend
     >>> query, key = np.zeros((2, 3, 5, 7)), np.zeros((2, 11, 5, 7))
     >>> linear_attend(query=query, key=key, value=np.ones((2, 11, 5, 13))).shape
     TensorShape([2, 3, 5, 13])
@@ -97,7 +98,8 @@ def linear_attend_causal(
 
     Example:
 
-    >>>     >>> from keras_attention.functional import linear_attend_causal
+    >>> import numpy as np
+    >>> from keras_attention.functional import linear_attend_causal
     >>> features, value = np.zeros((2, 3, 5, 7)), np.ones((2, 3, 5, 11))
     >>> output, state = linear_attend_causal(
     ...     query=features, key=features, value=value

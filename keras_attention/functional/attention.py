@@ -21,6 +21,9 @@ from keras_attention.functional.blockwise import attend_blockwise
 from keras_attention.functional.by_length import attend_by_length
 from keras_attention.functional.dense import attend_dense
 from keras_attention.functional.dropout import Dropout
+from keras_attention.functional.fused.attention import attend_fused
+from keras_attention.functional.fused.attention import plan_of
+from keras_attention.functional.fused.coverage import NotCovered
 from keras_attention.functional.normalizers import Normalizer
 from keras_attention.functional.normalizers import check_normalizer
 from keras_attention.functional.scores import AdditiveScore
@@ -29,7 +32,10 @@ from keras_attention.functional.scores import DotProductScore
 # Above this many (query, key) pairs "auto" is blockwise: about where the two
 # take the same time on two CPU cores (AVX2, 8 heads of 64; RESULTS.md).
 LARGEST_DENSE = 1024 * 1024 - 1
-IMPLEMENTATIONS = ("auto", "dense", "blockwise")
+# From this many on "auto" is fused where that is covered. Not measured yet: no
+# GPU was at hand. One block of the kernel, below which nothing is saved.
+SMALLEST_FUSED = 128 * 128
+IMPLEMENTATIONS = ("auto", "dense", "blockwise", "fused")
 
 
 def attend(
@@ -145,9 +151,38 @@ def attend(
             )
         return _attend_by_size(arguments, largest_dense=0)
     if implementation == "dense" or return_weights:
+        if implementation == "fused":
+            raise _not_fused("the weights are asked for")
         output, weights = attend_dense(*arguments)
         return (output, weights) if return_weights else output
-    return _attend_by_size(arguments, LARGEST_DENSE)
+    return _attend_by_device(arguments, implementation)
+
+
+def _attend_by_device(arguments, implementation):
+    """Attends by a fused kernel where there is one, or else by size."""
+    is_asked = implementation == "fused"
+    try:
+        plan = plan_of(arguments, smallest=0 if is_asked else SMALLEST_FUSED)
+    except NotCovered as reason:
+        if is_asked:
+            raise _not_fused(reason) from None
+        return _attend_by_size(arguments, LARGEST_DENSE)
+    if is_asked and plan.request.is_prefix is not None:
+        raise _not_fused(
+            "`mask` is boolean, and whether it hides only the end of each row "
+            "shows when it runs (give masks.Lengths)"
+        )
+    return attend_fused(*arguments, plan=plan, largest_dense=LARGEST_DENSE)
+
+
+def _not_fused(reason):
+    return validation.invalid(
+        "implementation",
+        '"auto", "dense" or "blockwise" here',
+        "fused",
+        f"The fused kernel does not cover this: {reason}. 'auto' uses it "
+        "wherever it can.",
+    )
 
 
 def _check_dense_alone(normalizer, sink, implementation):

@@ -18,8 +18,12 @@ from keras_attention.functional import compiling
 from keras_attention.functional.additive import AdditiveKernel
 from keras_attention.functional.biases import Bias
 from keras_attention.functional.blockwise import attention as blockwise
-from keras_attention.functional.blockwise.backward import backward
-from keras_attention.functional.blockwise.forward import forward
+from keras_attention.functional.blockwise.backward import (
+    backward as backward_by_blocks,
+)
+from keras_attention.functional.blockwise.forward import (
+    forward as forward_by_blocks,
+)
 from keras_attention.functional.blockwise.grid import Grid
 from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.dense import attend_dense
@@ -107,7 +111,7 @@ def attend_by_length(
         logit_soft_cap=logit_soft_cap,
         dropout=None if dropout is None else dropout.with_seed_tensor(),
     )
-    output = blockwise.differentiable(_forward, _backward, inputs, question)
+    output = blockwise.differentiable(forward, backward, inputs, question)
     output = ops.cast(output, query.dtype)
     output.set_shape((*query.shape[:3], value.shape[3]))  # lost in the switch
     return output
@@ -119,7 +123,7 @@ def _unknown_lengths(position, shape):
 
 
 @compiling.traced_once(_unknown_lengths)
-def _forward(inputs: Inputs, question: Question):
+def forward(inputs: Inputs, question: Question):
     """Returns the output, the statistics of blocks, and the dense weights.
 
     One of the last two is empty.
@@ -141,14 +145,14 @@ def _forward(inputs: Inputs, question: Question):
         return output, ops.zeros((0, 0, 0, 0), output.dtype), weights
 
     def by_blocks():
-        output, statistics = forward(inputs, question.grid(inputs))
+        output, statistics = forward_by_blocks(inputs, question.grid(inputs))
         return output, statistics, ops.zeros((0, 0, 0, 0), output.dtype)
 
     return _switch(inputs, question, dense, by_blocks)
 
 
 @compiling.traced_once(_unknown_lengths)
-def _backward(inputs, question, output, statistics, weights, output_gradient):
+def backward(inputs, question, output, statistics, weights, output_gradient):
     """Returns the gradients of `inputs`, as `Inputs`."""
 
     def dense():
@@ -161,7 +165,7 @@ def _backward(inputs, question, output, statistics, weights, output_gradient):
         rows = grid.group * grid.query_block
         shape = (-1, grid.key_heads, rows, 2)  # lost in the switch
         saved = output, ops.reshape(statistics, shape), output_gradient
-        return given(backward(inputs, grid, *saved))
+        return given(backward_by_blocks(inputs, grid, *saved))
 
     def given(gradients):
         return tuple(x for x in gradients if x is not None)

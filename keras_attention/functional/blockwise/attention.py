@@ -6,11 +6,11 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
-from keras import backend
 from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import compiling
+from keras_attention.functional import devices
 from keras_attention.functional.biases import Bias
 from keras_attention.functional.blockwise import bias_gradients
 from keras_attention.functional.blockwise.backward import backward
@@ -71,25 +71,7 @@ def current_schedule() -> str:
     name = _schedule.get()
     if name != "auto":
         return name
-    if backend.backend() == "jax":
-        import jax
-
-        return TILES if jax.default_backend() == "cpu" else BATCH
-    if backend.backend() == "tensorflow" and not compiling.is_portable():
-        import tensorflow as tf
-
-        if _is_on_accelerator(tf):
-            return BATCH
-    return TILES
-
-
-def _is_on_accelerator(tf):
-    """Whether the operation made next is placed on a GPU."""
-    if not tf.config.list_logical_devices("GPU"):
-        return False
-    # That of the `tf.device` in effect; without one a graph names none, and
-    # TensorFlow prefers the GPU.
-    return "CPU" not in tf.constant(0.0).device
+    return TILES if devices.current_target() == devices.CPU else BATCH
 
 
 def attend_blockwise(

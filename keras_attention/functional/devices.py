@@ -1,0 +1,108 @@
+"""Which device a program is made for: known, or chosen when it is compiled.
+
+What is fast on a processor is slow on a GPU, and the other way round. Where
+the device is known while a graph is traced, one way is traced. Where it is
+not, the graph holds both and picks when it is placed or compiled.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+from keras import backend
+from keras import ops
+
+from keras_attention import validation
+from keras_attention.functional import compiling
+from keras_attention.functional.fused import bridge
+
+CPU, GPU, ANY = "cpu", "gpu", "any"
+DEVICES = ("auto", CPU, GPU, ANY)
+
+_target = contextvars.ContextVar("target", default="auto")
+
+
+@contextlib.contextmanager
+def target_device(name: str) -> Iterator[None]:
+    """Within it, attention is traced for this device.
+
+    Args:
+        name: "cpu" or "gpu", which need not be at hand; "any" for a program
+            that picks when it is placed or compiled, on TensorFlow; "auto"
+            looks which devices there are. Results are the same to rounding.
+
+    Raises:
+        ValueError: if `name` is none of these.
+
+    Example:
+
+    >>> from keras_attention import functional
+    >>> with functional.target_device("gpu"):
+    ...     pass  # trace, lower
+    """
+    token = _target.set(validation.check_choice("name", name, DEVICES))
+    try:
+        yield
+    finally:
+        _target.reset(token)
+
+
+def current_target() -> str:
+    """Returns CPU, GPU or ANY, by what is asked and by the devices at hand.
+
+    What `portable()` traces is for a CPU: a server may not compile.
+    """
+    if compiling.is_portable():
+        return CPU
+    name = _target.get()
+    if backend.backend() == "jax":
+        import jax
+
+        has_gpu = jax.default_backend() != "cpu"
+        # One program is for one device there, that of the process.
+        return (GPU if has_gpu else CPU) if name in ("auto", ANY) else name
+    if name != "auto":
+        return name
+    if backend.backend() != "tensorflow":
+        return CPU
+    import tensorflow as tf
+
+    return ANY if _may_be_on_gpu(tf) else CPU
+
+
+def _may_be_on_gpu(tf):
+    """Whether the operation made next may be placed on a GPU."""
+    if not tf.config.list_logical_devices("GPU"):
+        return False
+    # That of the `tf.device` in effect; without one a graph names none, and
+    # TensorFlow prefers the GPU.
+    return "CPU" not in tf.constant(0.0).device
+
+
+def by_device(
+    on_cpu: Callable, on_gpu: Callable, on_gpu_uncompiled: Callable
+) -> Any:
+    """Returns what the function for the device of the program returns.
+
+    Each returns tensors of the same dtypes; shapes may differ.
+
+    Args:
+        on_cpu: function without arguments.
+        on_gpu: the same, for a GPU; compiled by XLA, if there is a choice.
+        on_gpu_uncompiled: the same, for a GPU outside XLA.
+    """
+    target = current_target()
+    if target != ANY:
+        return on_cpu() if target == CPU else on_gpu()
+    import tensorflow as tf
+
+    # The index of the device where it is placed; XLA takes the last branch.
+    # No server compiles what it does not run, so the graph stays portable.
+    placed = tf.raw_ops.DeviceIndex(device_names=["CPU", "GPU"])
+
+    def compiled():
+        return ops.switch(bridge.platform_index(), [on_cpu, on_gpu])
+
+    return ops.switch(placed, [on_cpu, on_gpu_uncompiled, compiled])

@@ -86,11 +86,16 @@ def attend(
         dropout: a `Dropout(rate, seed)` for the weights, or None.
         return_weights: also return the weights.
         implementation: "dense" builds the score matrix, "blockwise" never
-            does. "auto" picks blockwise for long sequences, dense for short
-            ones and where weights are returned; where a graph is traced for
-            lengths not known before, each call picks. An explicit request is
-            never replaced. Only "dense" has second derivatives at every
-            length.
+            does. "fused" is cuDNN's flash attention, on an NVIDIA GPU in
+            float16 and bfloat16: for the dot product, with masks that are
+            causal, a window to the left, lengths, or all of these, and with
+            a bias written out, in the dtype of the query. It is compiled by
+            XLA, for one shape: see `declared_batches`. "auto" picks fused
+            where that is covered, blockwise for long sequences, dense for
+            short ones and where weights are returned; where a graph is
+            traced for a device or for lengths not known before, each call
+            picks. An explicit request is never replaced. Only "dense" has
+            second derivatives at every length.
         normalizer: what makes weights of scores: "softmax"; "hardmax",
             "sparsemax", "entmax15" or "sigmoid", see `normalizers`; or a
             function normalizer(scores, visible) of scores (batch, num_heads,
@@ -111,7 +116,8 @@ def attend(
         anything, even NaN: it reaches no output and no gradient.
 
     Raises:
-        ValueError: if shapes do not fit or an argument is unknown.
+        ValueError: if shapes do not fit, an argument is unknown, or "fused"
+            is asked for what the kernel does not cover; it says why.
 
     Example:
 
@@ -172,7 +178,12 @@ def _attend_by_device(arguments, implementation):
             "`mask` is boolean, and whether it hides only the end of each row "
             "shows when it runs (give masks.Lengths)"
         )
-    return attend_fused(*arguments, plan=plan, largest_dense=LARGEST_DENSE)
+    return attend_fused(
+        arguments,
+        plan,
+        LARGEST_DENSE,
+        lambda: _attend_by_size(arguments, LARGEST_DENSE),
+    )
 
 
 def _not_fused(reason):

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras import backend
-from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import compiling
+from keras_attention.functional.choice import choose
 from keras_attention.functional.fused import bridge
 
 CPU, GPU, ANY = "cpu", "gpu", "any"
@@ -82,27 +82,33 @@ def _may_be_on_gpu(tf):
 
 
 def by_device(
-    on_cpu: Callable, on_gpu: Callable, on_gpu_uncompiled: Callable
+    target: str,
+    on_cpu: Callable,
+    on_gpu: Callable,
+    on_gpu_uncompiled: Callable,
+    arguments: tuple,
 ) -> Any:
     """Returns what the function for the device of the program returns.
 
-    Each returns tensors of the same dtypes; shapes may differ.
+    Each returns tensors of the same dtypes; shapes may differ. There is no
+    gradient on TensorFlow; see `choose`.
 
     Args:
-        on_cpu: function without arguments.
+        target: CPU, GPU or ANY, from `current_target`.
+        on_cpu: function of the arguments.
         on_gpu: the same, for a GPU; compiled by XLA, if there is a choice.
         on_gpu_uncompiled: the same, for a GPU outside XLA.
+        arguments: see `choose`.
     """
-    target = current_target()
     if target != ANY:
-        return on_cpu() if target == CPU else on_gpu()
+        return (on_cpu if target == CPU else on_gpu)(*arguments)
     import tensorflow as tf
 
     # The index of the device where it is placed; XLA takes the last branch.
     # No server compiles what it does not run, so the graph stays portable.
     placed = tf.raw_ops.DeviceIndex(device_names=["CPU", "GPU"])
 
-    def compiled():
-        return ops.switch(bridge.platform_index(), [on_cpu, on_gpu])
+    def compiled(*arguments):
+        return choose(bridge.platform_index(), [on_cpu, on_gpu], arguments)
 
-    return ops.switch(placed, [on_cpu, on_gpu_uncompiled, compiled])
+    return choose(placed, [on_cpu, on_gpu_uncompiled, compiled], arguments)

@@ -16,24 +16,32 @@ LOWEST = np.finfo("float32").min
 CUDA = 1
 
 
-def call_module(text, operands, shapes, dtypes):
-    """As `bridge.call_module`; the platform is CUDA."""
-    if "custom_call" not in text:
-        return [tf.constant(CUDA)]
-    target, settings = CALL.search(text).groups()
-    config = json.loads(settings.replace("\\22", '"'))
-    config = config["cudnn_fmha_backend_config"]
-    run = backward if target.endswith("Backward") else forward
-    operands = list(operands)
-    lengths = [operands.pop(), operands.pop()][::-1] if padded(config) else None
-    results = run(config, "ScaleBias" in target, lengths, *operands)
-    for result, shape in zip(results, shapes, strict=True):
-        assert tuple(result.shape) == tuple(shape)
-    return [tf.cast(x, dtype) for x, dtype in zip(results, dtypes, strict=True)]
+class Bridge:
+    """Has the functions of `functional.fused.bridge`; the platform is CUDA."""
 
+    def __init__(self):
+        self.called = []  # targets of calls, as they are traced or run
 
-def padded(config):
-    return config["mask_type"].startswith("PADDING")
+    def __len__(self):
+        return len(self.called)
+
+    def call_module(self, text, operands, shapes, dtypes):
+        if "custom_call" not in text:
+            return [tf.constant(CUDA)]
+        target, settings = CALL.search(text).groups()
+        self.called.append(target)
+        config = json.loads(settings.replace("\\22", '"'))
+        config = config["cudnn_fmha_backend_config"]
+        compute = backward if target.endswith("Backward") else forward
+        operands, lengths = list(operands), None
+        if config["mask_type"].startswith("PADDING"):
+            *operands, queries, keys = operands
+            lengths = queries, keys
+        results = compute(config, "ScaleBias" in target, lengths, *operands)
+        for result, shape in zip(results, shapes, strict=True):
+            assert tuple(result.shape) == tuple(shape)
+        pairs = zip(results, dtypes, strict=True)
+        return [tf.cast(result, dtype) for result, dtype in pairs]
 
 
 def scores_of(config, lengths, query, key, bias):

@@ -7,16 +7,19 @@ a boolean mask is lengths shows when it runs, so such a program holds two.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from keras import backend
 from keras import ops
 
 from keras_attention.functional import by_length
+from keras_attention.functional import compiling
 from keras_attention.functional import devices
 from keras_attention.functional.blockwise import attention as blockwise
 from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.by_length import Question
+from keras_attention.functional.choice import choose
 from keras_attention.functional.fused import kernel
 from keras_attention.functional.fused.batches import current_batches
 from keras_attention.functional.fused.coverage import NotCovered
@@ -82,29 +85,23 @@ def plan_of(arguments: tuple, *, smallest: int) -> Plan:
 
 
 def attend_fused(
-    query: Any,
-    key: Any,
-    value: Any,
-    score: DotProductScore,
-    mask: Any,
-    bias: Any,
-    logit_soft_cap: None,
-    sink: None,
-    dropout: None,
-    *,
-    plan: Plan,
-    largest_dense: int,
+    arguments: tuple, plan: Plan, largest_dense: int, otherwise: Callable
 ) -> Any:
-    """Returns the output of attention, (B, T, N, V); arguments of `attend`.
+    """Returns the output of attention, (B, T, N, V).
 
     Args:
+        arguments: query, key, ... of `attend`, in its order.
         plan: from `plan_of` for these arguments.
         largest_dense: where the kernel is not used: see `by_length`.
+        otherwise: what answers where it is not used, on JAX.
 
     Raises:
         ValueError: if a second derivative is taken.
     """
-    scaled, bias = blockwise.inputs_of(query, key, value, score, bias, sink)
+    if backend.backend() == "jax":
+        return _attend_on_jax(arguments, plan, otherwise)
+    query, key, value, score, mask, bias, *_ = arguments
+    scaled, bias = blockwise.inputs_of(query, key, value, score, bias, None)
     inputs = scaled._replace(query=query)
     rest = Question(
         largest_dense=largest_dense,
@@ -114,14 +111,39 @@ def attend_fused(
         logit_soft_cap=None,
         dropout=None,
     )
-    answer = _Answer(plan, score, rest)
-    if backend.backend() == "jax":
-        return answer.on_jax(inputs)
-    output = blockwise.differentiable(
-        answer.forward, answer.backward, inputs, None
-    )
+    answer = _Answer(plan, score, rest, devices.current_target())
+    output = blockwise.differentiable(_forward, _backward, inputs, answer)
     output.set_shape((*query.shape[:3], value.shape[3]))  # lost in the switch
     return output
+
+
+def _attend_on_jax(arguments, plan, otherwise):
+    """There each shape is known, and the kernel has its gradient."""
+    query, key, value, _, _, bias, *_ = arguments
+    (sizes,) = plan.shapes
+    tensor = None if bias is None else bias.tensor
+
+    def fused():
+        return Kernel(plan.request, sizes, query, key, value, tensor).attend()
+
+    if plan.request.is_prefix is None:
+        return fused()
+    return ops.cond(plan.request.is_prefix, fused, otherwise)
+
+
+def _same_shape(position, shape):
+    """Each shape that is known has a program of its own."""
+    return shape
+
+
+@compiling.traced_once(_same_shape)
+def _forward(inputs, answer):
+    return answer.forward(inputs)
+
+
+@compiling.traced_once(_same_shape)
+def _backward(inputs, answer, *saved):
+    return answer.backward(inputs, *saved)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,116 +151,114 @@ class _Answer:
     plan: Plan
     score: DotProductScore
     rest: Question  # what is asked of `by_length`
+    target: str  # device, so that it tells programs apart
 
-    def on_jax(self, inputs):
-        def fused():
-            (sizes,) = self.plan.shapes
-            return self._kernel(inputs, sizes).attend()
-
-        def plain():
-            output = blockwise.differentiable(
-                by_length.forward,
-                by_length.backward,
-                self._scaled(inputs),
-                self.rest,
-            )
-            return ops.cast(output, inputs.query.dtype)
-
-        if self.plan.request.is_prefix is None:
-            return fused()
-        return ops.cond(self.plan.request.is_prefix, fused, plain)
-
-    def forward(self, inputs, _):
+    def forward(self, inputs):
         """Returns the output, that of float32, statistics, weights, logsumexp.
 
         Each way leaves those empty that are another's.
         """
-        dtype = inputs.query.dtype
+        return self._choose(
+            _Answer.forward_plain, _Answer.forward_fused, inputs
+        )
 
-        def plain(question=self.rest):
-            found = by_length.forward(self._scaled(inputs), question)
-            logsumexp = ops.zeros((0, 0, 0), "float32")
-            return ops.cast(found[0], dtype), *found, logsumexp
+    def backward(self, inputs, *saved):
+        """Returns the gradients of `inputs`, as `Inputs`."""
+        given = [x is not None for x in inputs]
+        found = iter(
+            self._choose(
+                _Answer.backward_plain, _Answer.backward_fused, inputs, *saved
+            )
+        )
+        return Inputs(*(next(found) if x else None for x in given))
 
-        def fused(sizes):
+    def _choose(self, plain, fused, inputs, *saved):
+        """Returns what one of two methods returns, by device and shape."""
+        shapes = self.plan.shapes
+
+        def on_gpu(answer, inputs, *saved):
+            known = inputs.query.shape[:2] + inputs.key.shape[1:2]
+            if tuple(known) == shapes[0]:
+                return fused(answer, shapes[0], inputs, *saved)
+            ways = [
+                lambda answer, *rest, shape=shape: fused(answer, shape, *rest)
+                for shape in shapes
+            ]
+            arguments = (answer, inputs, *saved)
+            return choose(_which(inputs, shapes), [plain, *ways], arguments)
+
+        return devices.by_device(
+            self.target, plain, on_gpu, plain, (self, inputs, *saved)
+        )
+
+    def forward_plain(self, inputs):
+        found = by_length.forward(self._scaled(inputs), self.rest)
+        output = ops.cast(found[0], inputs.query.dtype)
+        return output, *found, ops.zeros((0, 0, 0), "float32")
+
+    def forward_fused(self, sizes, inputs):
+        def by_kernel():
             output, logsumexp = self._kernel(inputs, sizes).forward()
             empty = ops.zeros((0, 0, 0, 0), "float32")
             return output, empty, empty, empty, logsumexp
 
-        def checked(sizes):
-            # XLA keeps both branches, so they return what is equally large.
-            def by_blocks():
-                *found, _ = plain(self._by_blocks())
-                shape = (sizes[0], inputs.query.shape[2], sizes[1])
-                return *found, ops.zeros(shape, "float32")
+        if self.plan.request.is_prefix is None:
+            return by_kernel()
 
-            def by_kernel():
-                output, _, _, weights, logsumexp = fused(sizes)
-                statistics = self._empty_statistics(inputs, sizes)
-                wide = ops.zeros(output.shape, "float32")
-                return output, wide, statistics, weights, logsumexp
+        # Both are in the program, so they return what is equally large.
+        def fused():
+            output, _, _, weights, logsumexp = by_kernel()
+            wide = ops.zeros(output.shape, "float32")
+            statistics = self._empty_statistics(inputs, sizes)
+            return output, wide, statistics, weights, logsumexp
 
-            return self._if_prefix(by_kernel, by_blocks)
+        def by_blocks():
+            *found, _ = self._by_blocks().forward_plain(inputs)
+            shape = (sizes[0], inputs.query.shape[2], sizes[1])
+            return *found, ops.zeros(shape, "float32")
 
-        return self._choose(inputs, plain, fused, checked)
+        return ops.cond(self.plan.request.is_prefix, fused, by_blocks)
 
-    def backward(
-        self, inputs, _, output, wide, statistics, weights, logsumexp, upstream
+    def backward_plain(
+        self, inputs, output, wide, statistics, weights, logsumexp, upstream
     ):
-        """Returns the gradients of `inputs`, as `Inputs`."""
-        given = [x is not None for x in inputs]
+        gradients = by_length.backward(
+            self._scaled(inputs),
+            self.rest,
+            *(wide, statistics, weights),
+            at_least_float32(upstream),
+        )
+        query = self.score.scale_query(gradients.query)
+        return _flat(gradients._replace(query=query), inputs)
 
-        def plain(question=self.rest):
-            gradients = by_length.backward(
-                self._scaled(inputs),
-                question,
-                *(wide, statistics, weights),
-                at_least_float32(upstream),
-            )
-            query = self.score.scale_query(gradients.query)
-            return flat(gradients._replace(query=query))
-
-        def fused(sizes):
+    def backward_fused(
+        self,
+        sizes,
+        inputs,
+        output,
+        wide,
+        statistics,
+        weights,
+        logsumexp,
+        upstream,
+    ):
+        def fused():
             query, key, value, *bias = self._kernel(inputs, sizes).backward(
                 output, logsumexp, upstream
             )
-            return flat(Inputs(query, key, value, *bias))
+            return _flat(Inputs(query, key, value, *bias), inputs)
 
-        def checked(sizes):
-            return self._if_prefix(
-                lambda: fused(sizes), lambda: plain(self._by_blocks())
-            )
+        def by_blocks():
+            saved = (output, wide, statistics, weights, logsumexp, upstream)
+            return self._by_blocks().backward_plain(inputs, *saved)
 
-        def flat(gradients):
-            pairs = zip(gradients, inputs, strict=True)
-            return tuple(
-                ops.cast(g, x.dtype) for g, x in pairs if x is not None
-            )
-
-        found = iter(self._choose(inputs, plain, fused, checked))
-        return Inputs(
-            *(next(found) if is_given else None for is_given in given)
-        )
-
-    def _choose(self, inputs, plain, fused, checked):
-        has_check = self.plan.request.is_prefix is not None
-        of_shape = checked if has_check else fused
-
-        def on_gpu():
-            shapes = self.plan.shapes
-            queries, keys = inputs.query.shape, inputs.key.shape
-            if (*queries[:2], keys[1]) == shapes[0]:
-                return of_shape(shapes[0])
-            ways = [lambda shape=shape: of_shape(shape) for shape in shapes]
-            return ops.switch(_which(inputs, shapes), [plain, *ways])
-
-        return devices.by_device(plain, on_gpu, plain)
-
-    def _if_prefix(self, fused, by_blocks):
+        if self.plan.request.is_prefix is None:
+            return fused()
         return ops.cond(self.plan.request.is_prefix, fused, by_blocks)
 
     def _by_blocks(self):
-        return dataclasses.replace(self.rest, largest_dense=0)
+        rest = dataclasses.replace(self.rest, largest_dense=0)
+        return dataclasses.replace(self, rest=rest)
 
     def _scaled(self, inputs):
         query = self.score.scale_query(at_least_float32(inputs.query))
@@ -256,6 +276,12 @@ class _Answer:
         rows = grid.group * grid.query_block
         tiles = sizes[0] * -(-sizes[1] // grid.query_block)
         return ops.zeros((tiles, grid.key_heads, rows, 2), "float32")
+
+
+def _flat(gradients, inputs):
+    """Returns the gradients there are, in the dtypes of the inputs."""
+    pairs = zip(gradients, inputs, strict=True)
+    return tuple(ops.cast(g, x.dtype) for g, x in pairs if x is not None)
 
 
 def _which(inputs, shapes):

@@ -37,7 +37,10 @@ def is_available() -> bool:
 
 
 def call_module(
-    text: str, operands: list, shapes: list[tuple], dtypes: list[str]
+    text: str,
+    operands: list,
+    shapes: list[tuple],
+    dtypes: list[str],
 ) -> list:
     """Returns the results of a StableHLO module.
 

@@ -127,7 +127,10 @@ class Program:
 
     @property
     def text(self) -> str:
-        """The module. On a processor it would return zeros; none runs it."""
+        """The module. On a processor it would return zeros; none runs it.
+
+        It has to compile there, where a program is for any device.
+        """
         arguments = "".join(
             f", %operand{i}: {operand.text}"
             for i, operand in enumerate(self.operands)

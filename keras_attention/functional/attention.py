@@ -35,7 +35,8 @@ LARGEST_DENSE = 1024 * 1024 - 1
 # From this many on "auto" is fused where that is covered. Not measured yet: no
 # GPU was at hand. One block of the kernel, below which nothing is saved.
 SMALLEST_FUSED = 128 * 128
-IMPLEMENTATIONS = ("auto", "dense", "blockwise", "fused")
+IMPLEMENTATIONS = ("auto", "dense", "flash", "blockwise", "fused")
+WITHOUT_WEIGHTS = ("flash", "blockwise", "fused")
 
 
 def attend(
@@ -90,12 +91,13 @@ def attend(
             float16 and bfloat16: for the dot product, with masks that are
             causal, a window to the left, lengths, or all of these, and with
             a bias written out, in the dtype of the query. It is compiled by
-            XLA, for one shape: see `declared_batches`. "auto" picks fused
-            where that is covered, blockwise for long sequences, dense for
-            short ones and where weights are returned; where a graph is
-            traced for a device or for lengths not known before, each call
-            picks. An explicit request is never replaced. Only "dense" has
-            second derivatives at every length.
+            XLA, for one shape: see `declared_batches`. "flash" is fused
+            where that is covered, blockwise elsewhere. "auto" picks fused,
+            blockwise for long sequences, dense for short ones and where
+            weights are returned; where a graph is traced for a device or for
+            lengths not known before, each call picks. An explicit request is
+            never replaced. Only "dense" has second derivatives at every
+            length.
         normalizer: what makes weights of scores: "softmax"; "hardmax",
             "sparsemax", "entmax15" or "sigmoid", see `normalizers`; or a
             function normalizer(scores, visible) of scores (batch, num_heads,
@@ -148,31 +150,31 @@ def attend(
         _check_dense_alone(normalizer, sink, implementation)
         output, weights = attend_dense(*arguments, normalizer)
         return (output, weights) if return_weights else output
-    if implementation == "blockwise":
-        if return_weights:
-            raise ValueError(
-                "`return_weights` must be False with implementation="
-                "'blockwise', which never builds the weights. Received: "
-                "return_weights=True. Use implementation='auto' or 'dense'."
-            )
-        return _attend_by_size(arguments, largest_dense=0)
+    if return_weights and implementation in WITHOUT_WEIGHTS:
+        raise ValueError(
+            f"`return_weights` must be False with implementation="
+            f"{implementation!r}, which never builds the weights. Received: "
+            "return_weights=True. Use implementation='auto' or 'dense'."
+        )
     if implementation == "dense" or return_weights:
-        if implementation == "fused":
-            raise _not_fused("the weights are asked for")
         output, weights = attend_dense(*arguments)
         return (output, weights) if return_weights else output
+    if implementation == "blockwise":
+        return _attend_by_size(arguments, largest_dense=0)
     return _attend_by_device(arguments, implementation)
 
 
 def _attend_by_device(arguments, implementation):
     """Attends by a fused kernel where there is one, or else by size."""
     is_asked = implementation == "fused"
+    smallest = SMALLEST_FUSED if implementation == "auto" else 0
+    largest_dense = LARGEST_DENSE if implementation == "auto" else 0
     try:
-        plan = plan_of(arguments, smallest=0 if is_asked else SMALLEST_FUSED)
+        plan = plan_of(arguments, smallest=smallest)
     except NotCovered as reason:
         if is_asked:
             raise _not_fused(reason) from None
-        return _attend_by_size(arguments, LARGEST_DENSE)
+        return _attend_by_size(arguments, largest_dense)
     if is_asked and plan.request.is_prefix is not None:
         raise _not_fused(
             "`mask` is boolean, and whether it hides only the end of each row "
@@ -181,17 +183,17 @@ def _attend_by_device(arguments, implementation):
     return attend_fused(
         arguments,
         plan,
-        LARGEST_DENSE,
-        lambda: _attend_by_size(arguments, LARGEST_DENSE),
+        largest_dense,
+        lambda: _attend_by_size(arguments, largest_dense),
     )
 
 
 def _not_fused(reason):
     return validation.invalid(
         "implementation",
-        '"auto", "dense" or "blockwise" here',
+        '"auto", "flash", "blockwise" or "dense" here',
         "fused",
-        f"The fused kernel does not cover this: {reason}. 'auto' uses it "
+        f"The fused kernel does not cover this: {reason}. 'flash' uses it "
         "wherever it can.",
     )
 

@@ -12,10 +12,12 @@ import cudnn_on_processor
 import keras
 import numpy as np
 import pytest
+from fresh_process import run_fresh
 from keras import ops
 from programs import lowered
 from programs import tensor_shapes
 
+import keras_attention as ka
 from keras_attention import functional
 from keras_attention import masks
 from keras_attention.functional import attend
@@ -254,6 +256,43 @@ def test_program_for_any_device_runs_on_a_processor(compiled):
     assert_same(function(arguments), wanted)
 
 
+WITHOUT_XLA = """
+import ctypes, pathlib, sys
+import tensorflow as tf
+library = pathlib.Path(tf.__file__).parent / "libtensorflow_cc.so.2"
+ctypes.CDLL(str(library))._ZN10tensorflow21DisableXlaCompilationEv()
+answer = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+print(float(tf.reduce_sum(answer(tf.ones((3, 14, 16)))["output"])))
+"""
+
+
+def test_exported_program_for_any_device_is_served_without_xla(tmp_path):
+    """As `model.export` traces a model of a user where a GPU is at hand."""
+    import tensorflow as tf
+
+    layer = ka.MultiHeadAttention(2, 8, dtype="mixed_bfloat16")
+    layer.build((BATCH, LENGTH, 16), (BATCH, LENGTH, 16))
+
+    class Served(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((BATCH, LENGTH, 16))])
+        def serve(self, x):
+            with functional.target_device("any"):
+                output = layer(x, x, use_causal_mask=True)
+            return {"output": tf.cast(output, "float32")}
+
+    served = Served()
+    served.weights = layer.variables
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "SMALLEST_FUSED", 1)
+        tf.saved_model.save(served, str(tmp_path), signatures=served.serve)
+    graph = (tmp_path / "saved_model.pb").read_bytes()
+    assert b"__cudnn$fmhaSoftmax" in graph
+    answer = run_fresh("-c", WITHOUT_XLA, str(tmp_path)).stdout
+    ones = np.ones((BATCH, LENGTH, 16), "float32")
+    wanted = ops.cast(layer(ones, ones, use_causal_mask=True), "float32")
+    assert float(answer) == pytest.approx(float(ops.sum(wanted)), abs=0.5)
+
+
 CALLS = {
     "plain": {},
     "causal, lengths": {"is_causal": True, "has_lengths": True},
@@ -373,7 +412,6 @@ NOT_COVERED = {
         {"mask": masks.Causal()},
         "not as many queries as keys: 14 and 6",
     ),
-    "weights": ({}, {"return_weights": True}, "the weights are asked for"),
 }
 
 

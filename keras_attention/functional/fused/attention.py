@@ -9,6 +9,7 @@ a boolean mask is lengths shows when it runs, so such a program holds two.
 import dataclasses
 from collections.abc import Callable
 from typing import Any
+from typing import NamedTuple
 
 from keras import backend
 from keras import ops
@@ -138,12 +139,30 @@ def _same_shape(position, shape):
 
 @compiling.traced_once(_same_shape)
 def _forward(inputs, answer):
-    return answer.forward(inputs)
+    """Returns `_Saved`: the output first."""
+    return answer.choose(_Answer.forward_plain, _Answer.forward_fused, inputs)
 
 
 @compiling.traced_once(_same_shape)
-def _backward(inputs, answer, *saved):
-    return answer.backward(inputs, *saved)
+def _backward(inputs, answer, *saved_and_upstream):
+    """Returns the gradients of `inputs`, as `Inputs`."""
+    *saved, upstream = saved_and_upstream
+    arguments = (inputs, _Saved(*saved), upstream)
+    found = answer.choose(
+        _Answer.backward_plain, _Answer.backward_fused, *arguments
+    )
+    found = iter(found)
+    return Inputs(*(x if x is None else next(found) for x in inputs))
+
+
+class _Saved(NamedTuple):
+    """The output, and what its gradient needs: each way leaves some empty."""
+
+    output: Any  # (B, T, N, V), in the dtype of the query
+    wide: Any  # the same in float32; blockwise and dense
+    statistics: Any  # (tiles, K, R, 2); blockwise
+    weights: Any  # (B, N, T, S); dense
+    logsumexp: Any  # (B, N, T); fused
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,108 +172,85 @@ class _Answer:
     rest: Question  # what is asked of `by_length`
     target: str  # device, so that it tells programs apart
 
-    def forward(self, inputs):
-        """Returns the output, that of float32, statistics, weights, logsumexp.
+    def choose(self, plain, fused, *arguments):
+        """Returns what one of two methods returns, by device and shape.
 
-        Each way leaves those empty that are another's.
+        Args:
+            plain: method of the arguments.
+            fused: method of a shape and of the arguments.
+            *arguments: `Inputs`, and what a gradient needs.
         """
-        return self._choose(
-            _Answer.forward_plain, _Answer.forward_fused, inputs
-        )
-
-    def backward(self, inputs, *saved):
-        """Returns the gradients of `inputs`, as `Inputs`."""
-        given = [x is not None for x in inputs]
-        found = iter(
-            self._choose(
-                _Answer.backward_plain, _Answer.backward_fused, inputs, *saved
-            )
-        )
-        return Inputs(*(next(found) if x else None for x in given))
-
-    def _choose(self, plain, fused, inputs, *saved):
-        """Returns what one of two methods returns, by device and shape."""
         shapes = self.plan.shapes
 
-        def on_gpu(answer, inputs, *saved):
-            known = inputs.query.shape[:2] + inputs.key.shape[1:2]
-            if tuple(known) == shapes[0]:
-                return fused(answer, shapes[0], inputs, *saved)
+        def on_gpu(answer, inputs, *rest):
+            known = (*inputs.query.shape[:2], inputs.key.shape[1])
+            if known == shapes[0]:
+                return fused(answer, known, inputs, *rest)
             ways = [
                 lambda answer, *rest, shape=shape: fused(answer, shape, *rest)
                 for shape in shapes
             ]
-            arguments = (answer, inputs, *saved)
-            return choose(_which(inputs, shapes), [plain, *ways], arguments)
+            index = _which(inputs, shapes)
+            return choose(index, [plain, *ways], (answer, inputs, *rest))
 
         return devices.by_device(
-            self.target, plain, on_gpu, plain, (self, inputs, *saved)
+            self.target, plain, on_gpu, plain, (self, *arguments)
         )
 
     def forward_plain(self, inputs):
         found = by_length.forward(self._scaled(inputs), self.rest)
         output = ops.cast(found[0], inputs.query.dtype)
-        return output, *found, ops.zeros((0, 0, 0), "float32")
+        return _Saved(output, *found, ops.zeros((0, 0, 0), "float32"))
 
     def forward_fused(self, sizes, inputs):
         def by_kernel():
             output, logsumexp = self._kernel(inputs, sizes).forward()
             empty = ops.zeros((0, 0, 0, 0), "float32")
-            return output, empty, empty, empty, logsumexp
+            return _Saved(output, empty, empty, empty, logsumexp)
 
-        if self.plan.request.is_prefix is None:
-            return by_kernel()
-
-        # Both are in the program, so they return what is equally large.
-        def fused():
-            output, _, _, weights, logsumexp = by_kernel()
-            wide = ops.zeros(output.shape, "float32")
-            statistics = self._empty_statistics(inputs, sizes)
-            return output, wide, statistics, weights, logsumexp
+        # Where both ways are in the program they return what is as large.
+        def as_by_blocks():
+            found = by_kernel()
+            return found._replace(
+                wide=ops.zeros(found.output.shape, "float32"),
+                statistics=self._empty_statistics(inputs, sizes),
+            )
 
         def by_blocks():
-            *found, _ = self._by_blocks().forward_plain(inputs)
+            found = self._by_blocks().forward_plain(inputs)
             shape = (sizes[0], inputs.query.shape[2], sizes[1])
-            return *found, ops.zeros(shape, "float32")
+            return found._replace(logsumexp=ops.zeros(shape, "float32"))
 
-        return ops.cond(self.plan.request.is_prefix, fused, by_blocks)
+        return self._if_lengths(by_kernel, as_by_blocks, by_blocks)
 
-    def backward_plain(
-        self, inputs, output, wide, statistics, weights, logsumexp, upstream
-    ):
+    def backward_plain(self, inputs, saved, upstream):
         gradients = by_length.backward(
             self._scaled(inputs),
             self.rest,
-            *(wide, statistics, weights),
+            *(saved.wide, saved.statistics, saved.weights),
             at_least_float32(upstream),
         )
         query = self.score.scale_query(gradients.query)
         return _flat(gradients._replace(query=query), inputs)
 
-    def backward_fused(
-        self,
-        sizes,
-        inputs,
-        output,
-        wide,
-        statistics,
-        weights,
-        logsumexp,
-        upstream,
-    ):
-        def fused():
+    def backward_fused(self, sizes, inputs, saved, upstream):
+        def by_kernel():
             query, key, value, *bias = self._kernel(inputs, sizes).backward(
-                output, logsumexp, upstream
+                saved.output, saved.logsumexp, upstream
             )
             return _flat(Inputs(query, key, value, *bias), inputs)
 
         def by_blocks():
-            saved = (output, wide, statistics, weights, logsumexp, upstream)
-            return self._by_blocks().backward_plain(inputs, *saved)
+            return self._by_blocks().backward_plain(inputs, saved, upstream)
 
-        if self.plan.request.is_prefix is None:
+        return self._if_lengths(by_kernel, by_kernel, by_blocks)
+
+    def _if_lengths(self, fused, fused_or, otherwise):
+        """Looks, where it is not known, whether boolean masks are lengths."""
+        is_prefix = self.plan.request.is_prefix
+        if is_prefix is None:
             return fused()
-        return ops.cond(self.plan.request.is_prefix, fused, by_blocks)
+        return ops.cond(is_prefix, fused_or, otherwise)
 
     def _by_blocks(self):
         rest = dataclasses.replace(self.rest, largest_dense=0)

@@ -9,48 +9,10 @@ width of a head.
 """
 
 import dataclasses
-import json
-from typing import NamedTuple
 
-_ELEMENTS = {
-    "float16": "f16",
-    "bfloat16": "bf16",
-    "float32": "f32",
-    "int32": "i32",
-}
-
-
-class Tensor(NamedTuple):
-    """Shape and dtype of an operand or a result.
-
-    `heads_first` says that cuDNN gives it as (B, N, T, H), which lies in
-    memory as (B, T, N, H) does.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    heads_first: bool = False
-
-    @property
-    def text(self) -> str:
-        return _text(self.shape, self.dtype)
-
-    @property
-    def raw_shape(self) -> tuple[int, ...]:
-        """The shape that the call itself has."""
-        if not self.heads_first:
-            return self.shape
-        batch, length, heads, width = self.shape
-        return batch, heads, length, width
-
-    @property
-    def raw_text(self) -> str:
-        return _text(self.raw_shape, self.dtype)
-
-    @property
-    def layout(self) -> str:
-        order = tuple(reversed(range(len(self.shape))))
-        return _layout((3, 1, 2, 0) if self.heads_first else order)
+from keras_attention.functional.fused.program import ELEMENTS
+from keras_attention.functional.fused.program import Program
+from keras_attention.functional.fused.program import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,92 +69,6 @@ class Problem:
     def lengths(self) -> list[Tensor]:
         """Of the lengths of queries and of keys; empty without them."""
         return [Tensor((self.batch,), "int32")] * (2 * self.has_lengths)
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """A module that is one call of cuDNN, and what it takes and returns.
-
-    Args:
-        target: name of the call.
-        settings: what cuDNN is told, which becomes JSON.
-        operands: the `Tensor` of each operand.
-        results: the `Tensor` of each result.
-    """
-
-    target: str
-    settings: dict
-    operands: tuple[Tensor, ...]
-    results: tuple[Tensor, ...]
-
-    @property
-    def text(self) -> str:
-        """The module. On a processor it would return zeros; none runs it.
-
-        It has to compile there, where a program is for any device.
-        """
-        arguments = "".join(
-            f", %operand{i}: {operand.text}"
-            for i, operand in enumerate(self.operands)
-        )
-        returned = ", ".join(result.text for result in self.results)
-        many, names = "", "%out"
-        if len(self.results) > 1:
-            many = f":{len(self.results)}"
-            names = ", ".join(f"%out#{i}" for i in range(len(self.results)))
-        return f"""module @attention {{
-  func.func public @main(%platform: tensor<i32>{arguments}) -> ({returned}) {{
-    %out{many} = "stablehlo.case"(%platform) ({{
-      {self._zeros()}
-    }}, {{
-      {self._call()}
-    }}) : (tensor<i32>) -> ({returned})
-    return {names} : {returned}
-  }}
-}}
-"""
-
-    def _zeros(self):
-        lines = [
-            f"%zero{i} = stablehlo.constant dense<0.0> : {result.text}"
-            for i, result in enumerate(self.results)
-        ]
-        names = [f"%zero{i}" for i in range(len(self.results))]
-        return "\n      ".join([*lines, self._return(names)])
-
-    def _call(self):
-        operands = ", ".join(f"%operand{i}" for i in range(len(self.operands)))
-        taken = ", ".join(operand.text for operand in self.operands)
-        given = ", ".join(result.raw_text for result in self.results)
-        settings = json.dumps(self.settings).replace('"', "\\22")
-        operand_layouts = ", ".join(
-            _layout(tuple(reversed(range(len(operand.shape)))))
-            for operand in self.operands
-        )
-        layouts = ", ".join(result.layout for result in self.results)
-        lines = [
-            f"%call:{len(self.results) + 1} = stablehlo.custom_call "
-            f"@{self.target}({operands}) {{api_version = 2 : i32, "
-            f'backend_config = "{settings}", '
-            f"operand_layouts = [{operand_layouts}], "
-            # The last result is room to work in.
-            f"result_layouts = [{layouts}, {_layout((0,))}]}} : "
-            f"({taken}) -> ({given}, tensor<0xui8>)"
-        ]
-        names = []
-        for i, result in enumerate(self.results):
-            names.append(f"%call#{i}")
-            if result.heads_first:
-                lines.append(
-                    f"%moved{i} = stablehlo.transpose %call#{i}, dims = "
-                    f"[0, 2, 1, 3] : ({result.raw_text}) -> {result.text}"
-                )
-                names[-1] = f"%moved{i}"
-        return "\n      ".join([*lines, self._return(names)])
-
-    def _return(self, names):
-        types = ", ".join(result.text for result in self.results)
-        return f"stablehlo.return {', '.join(names)} : {types}"
 
 
 def forward(problem: Problem) -> Program:
@@ -279,7 +155,7 @@ def _settings(problem, **products):
 def _scores_shape(problem):
     sizes = problem.batch, problem.num_heads, problem.queries, problem.keys
     return {
-        "element_type": _ELEMENTS[problem.dtype].upper(),
+        "element_type": ELEMENTS[problem.dtype].upper(),
         "dimensions": [str(size) for size in sizes],
         "tuple_shapes": [],
         "layout": {
@@ -306,15 +182,3 @@ def _product(contracted, batches):
         "lhs_batch_dimensions": [str(axis) for axis in left_batch],
         "rhs_batch_dimensions": [str(axis) for axis in right_batch],
     }
-
-
-def _text(shape, dtype):
-    sizes = "".join(f"{size}x" for size in shape)
-    return f"tensor<{sizes}{_ELEMENTS[dtype]}>"
-
-
-def _layout(order):
-    if len(order) == 1:
-        return "dense<0> : tensor<1xindex>"
-    axes = ", ".join(map(str, order))
-    return f"dense<[{axes}]> : tensor<{len(order)}xindex>"

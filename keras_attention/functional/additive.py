@@ -80,7 +80,7 @@ class AdditiveKernel:
         return (
             ops.reshape(query_sum, ops.shape(query)),
             ops.sum(key_sum, axis=2),  # (P, K, J, U)
-            _sum_to(ops.sum(each, axis=0), vector),
+            sum_to(ops.sum(each, axis=0), vector),
         )
 
     def _fold(self, query, key, vector):
@@ -90,7 +90,7 @@ class AdditiveKernel:
         shape = (parts * key_heads * group, rows // group, units)
         query = ops.reshape(query, shape)
         key = ops.reshape(key, (parts * key_heads, ops.shape(key)[2], units))
-        vector = _per_head(vector, key_heads * group)
+        vector = per_head(vector, key_heads * group)
         return (
             query,
             ops.repeat(key, group, axis=0),
@@ -117,7 +117,7 @@ def scores(query: Any, key: Any, vector: Any, mask: Mask | None = None) -> Any:
         folded = (
             _fold(query, heads),
             _fold(key, heads),
-            ops.tile(_per_head(vector, heads), (batch, 1)),  # (B * N, U)
+            ops.tile(per_head(vector, heads), (batch, 1)),  # (B * N, U)
         )
         result = _scores(*folded, small)
         return ops.reshape(result, (batch, heads, queries, keys)), folded
@@ -133,7 +133,7 @@ def scores(query: Any, key: Any, vector: Any, mask: Mask | None = None) -> Any:
         return (
             _unfold(query_sum, query, heads),
             _unfold(key_sum, key, heads),
-            _sum_to(ops.sum(each, axis=0), vector),
+            sum_to(ops.sum(each, axis=0), vector),
         )
 
     run = first_order_only(solve, differentiate, error=SECOND_DERIVATIVE)
@@ -342,13 +342,14 @@ def _complex(real, imaginary):
     return ops.cast(real, dtype) + 1j * ops.cast(imaginary, dtype)
 
 
-def _sum_to(gradient, vector):
+def sum_to(gradient: Any, vector: Any) -> Any:
     """Sums the gradient (N, U) to the shape of the vector."""
     if len(vector.shape) == 1 or vector.shape[0] == 1:
         gradient = ops.sum(gradient, axis=0)
     return ops.reshape(gradient, vector.shape)
 
 
-def _per_head(vector, heads):
+def per_head(vector: Any, heads: int) -> Any:
+    """Returns the vector of each head, (N, U), from (U,), (1, U) or (N, U)."""
     units = vector.shape[-1]
     return ops.broadcast_to(ops.reshape(vector, (-1, units)), (heads, units))

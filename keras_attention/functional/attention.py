@@ -167,8 +167,11 @@ def attend(
 def _attend_by_device(arguments, implementation):
     """Attends by a fused kernel where there is one, or else by size."""
     is_asked = implementation == "fused"
-    smallest = SMALLEST_FUSED if implementation == "auto" else 0
     largest_dense = LARGEST_DENSE if implementation == "auto" else 0
+    if isinstance(arguments[3], AdditiveScore) and not is_asked:
+        # Its kernel has not been run on a GPU yet: by name alone.
+        return _attend_by_size(arguments, largest_dense)
+    smallest = SMALLEST_FUSED if implementation == "auto" else 0
     try:
         plan = plan_of(arguments, smallest=smallest)
     except NotCovered as reason:

@@ -22,6 +22,7 @@ from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.by_length import Question
 from keras_attention.functional.choice import choose
 from keras_attention.functional.fused import kernel
+from keras_attention.functional.fused.additive_kernel import AdditiveKernel
 from keras_attention.functional.fused.batches import current_batches
 from keras_attention.functional.fused.coverage import NotCovered
 from keras_attention.functional.fused.coverage import Request
@@ -102,6 +103,10 @@ def attend_fused(
     if backend.backend() == "jax":
         return _attend_on_jax(arguments, plan, otherwise)
     query, key, value, score, mask, bias, *_ = arguments
+    if plan.request.is_additive:
+        scale = DotProductScore(1.0)  # its vector is one of the inputs
+    else:
+        scale = score
     scaled, bias = blockwise.inputs_of(query, key, value, score, bias, None)
     inputs = scaled._replace(query=query)
     rest = Question(
@@ -112,7 +117,7 @@ def attend_fused(
         logit_soft_cap=None,
         dropout=None,
     )
-    answer = _Answer(plan, score, rest, devices.current_target())
+    answer = _Answer(plan, scale, rest, devices.current_target())
     output = blockwise.differentiable(_forward, _backward, inputs, answer)
     output.set_shape((*query.shape[:3], value.shape[3]))  # lost in the switch
     return output
@@ -120,12 +125,17 @@ def attend_fused(
 
 def _attend_on_jax(arguments, plan, otherwise):
     """There each shape is known, and the kernel has its gradient."""
-    query, key, value, _, _, bias, *_ = arguments
+    query, key, value, score, _, bias, *_ = arguments
     (sizes,) = plan.shapes
     tensor = None if bias is None else bias.tensor
 
     def fused():
-        return Kernel(plan.request, sizes, query, key, value, tensor).attend()
+        tensors = query, key, value
+        if plan.request.is_additive:
+            made = AdditiveKernel(plan.request, sizes, *tensors, score.vector)
+        else:
+            made = Kernel(plan.request, sizes, *tensors, tensor)
+        return made.attend()
 
     if plan.request.is_prefix is None:
         return fused()
@@ -235,10 +245,13 @@ class _Answer:
 
     def backward_fused(self, sizes, inputs, saved, upstream):
         def by_kernel():
-            query, key, value, *bias = self._kernel(inputs, sizes).backward(
-                saved.output, saved.logsumexp, upstream
+            found = iter(
+                self._kernel(inputs, sizes).backward(
+                    saved.output, saved.logsumexp, upstream
+                )
             )
-            return _flat(Inputs(query, key, value, *bias), inputs)
+            gradients = [x if x is None else next(found) for x in inputs]
+            return _flat(gradients, inputs)
 
         def by_blocks():
             return self._by_blocks().backward_plain(inputs, saved, upstream)
@@ -261,10 +274,12 @@ class _Answer:
         return inputs._replace(query=query)
 
     def _kernel(self, inputs, sizes):
-        return Kernel(
+        is_additive = self.plan.request.is_additive
+        return (AdditiveKernel if is_additive else Kernel)(
             self.plan.request,
             sizes,
-            *(inputs.query, inputs.key, inputs.value, inputs.bias),
+            *(inputs.query, inputs.key, inputs.value),
+            inputs.vector if is_additive else inputs.bias,
         )
 
     def _empty_statistics(self, inputs, sizes):

@@ -1,4 +1,7 @@
-"""What cuDNN's flash attention covers: a question of `attend` in its words.
+"""What fused kernels cover: a question of `attend` in their words.
+
+The dot product is cuDNN's flash attention, the additive score a kernel of our
+own (`additive_kernel.py`).
 
 A mask is either what the kernel knows (causal, a window to the left, lengths)
 or not covered. Nothing is approximated: what does not fit has a reason, which
@@ -15,12 +18,17 @@ from keras_attention import masks
 from keras_attention.functional.biases import TensorBias
 from keras_attention.functional.fused.batches import current_batches
 from keras_attention.functional.padding import Zeroed
+from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 
 HALF = ("float16", "bfloat16")
 # From Hopper on it takes 256, but the card is not known while tracing.
 WIDEST_HEAD = 128
 HEAD_MULTIPLE = 8
+# Of units and values of the additive score; see `benchmarks/kernels`.
+ADDITIVE_WIDTHS = (64, 128, 256)
+# CUDA counts rows of the batch, and heads, in sixteen bits.
+MOST_ROWS = 2**16 - 1
 
 
 class NotCovered(Exception):
@@ -33,6 +41,7 @@ class Request:
 
     Args:
         scale: of the scores, a float.
+        is_additive: whether the score is, which has no scale.
         has_bias: whether a tensor is added to the scores.
         is_causal: whether a query sees no key after it.
         window: how many keys a query sees, its own the last; None for all.
@@ -43,6 +52,7 @@ class Request:
     """
 
     scale: float
+    is_additive: bool = False
     has_bias: bool = False
     is_causal: bool = False
     window: int | None = None
@@ -62,6 +72,10 @@ class Request:
         """
         if 0 in (rows, queries, keys):
             raise NotCovered("a size is 0")
+        if self.is_additive:
+            if rows > MOST_ROWS:
+                raise NotCovered(f"the batch has more than {MOST_ROWS} rows")
+            return
         if self.is_causal and queries != keys:
             raise NotCovered(
                 "`mask` is causal, and there are not as many queries as keys: "
@@ -117,11 +131,15 @@ def request_of(
     ):
         if option is not None:
             raise NotCovered(f"`{name}` is set")
-    scale = _scale_of(score, query)
-    _check_tensors(query, key, value)
-    if bias is not None:
-        _check_bias(bias, query, key)
-    request = Request(scale, has_bias=bias is not None)
+    if isinstance(score, AdditiveScore):
+        _check_additive(query, key, value, bias)
+        request = Request(1.0, is_additive=True)
+    else:
+        scale = _scale_of(score, query)
+        _check_tensors(query, key, value)
+        if bias is not None:
+            _check_bias(bias, query, key)
+        request = Request(scale, has_bias=bias is not None)
     for part in _parts(mask):
         request = _joined(request, part)
     if request.window is not None and not request.is_causal:
@@ -129,9 +147,26 @@ def request_of(
     return request
 
 
+def _check_additive(query, key, value, bias):
+    if bias is not None:
+        raise NotCovered("`score` is additive and `bias` is set")
+    dtypes = {str(ops.dtype(x)) for x in (query, key, value)}
+    if len(dtypes) > 1 or not dtypes <= {"float32", *HALF}:
+        raise NotCovered(
+            "query, key and value are not all float16, all bfloat16 or all "
+            "float32"
+        )
+    widest = max(query.shape[3], value.shape[3])
+    if widest > ADDITIVE_WIDTHS[-1]:
+        raise NotCovered(
+            f"of `key_dim`, the units, and `value_dim` one is {widest}, more "
+            f"than {ADDITIVE_WIDTHS[-1]}"
+        )
+
+
 def _scale_of(score, query):
     if not isinstance(score, DotProductScore):
-        raise NotCovered("`score` is not a dot product")
+        raise NotCovered("`score` is not a dot product or additive")
     if score.scale is None:
         return 1.0 / math.sqrt(query.shape[3])
     if not isinstance(score.scale, float):

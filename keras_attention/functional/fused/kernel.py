@@ -1,5 +1,6 @@
 """One fused attention of known shape, on the backend in use."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from keras import ops
 from keras_attention.functional.fused import bridge
 from keras_attention.functional.fused import cudnn
 from keras_attention.functional.fused.coverage import Request
+from keras_attention.functional.fused.program import Program
 
 # Minus infinity, to the kernel: it subtracts such numbers (as JAX has them).
 _LOWEST = {"float16": -(2.0**14), "bfloat16": -(2.0**40)}
@@ -82,7 +84,7 @@ class Kernel:
     def forward(self) -> tuple[Any, Any]:
         """Returns the output and the logsumexp of each row, on TensorFlow."""
         operands = (self.query, self.key, self.value, *self.bias)
-        output, logsumexp = _run(
+        output, logsumexp = run(
             cudnn.forward(self.problem), (*operands, *self.lengths)
         )
         return self._where_seen(output), logsumexp
@@ -103,7 +105,7 @@ class Kernel:
             _of_shape(logsumexp, self.problem.logsumexp.shape),
             *(upstream, *self.bias, _of_shape(output, shape), *self.lengths),
         )
-        query, *rest = _run(cudnn.backward(self.problem), operands)
+        query, *rest = run(cudnn.backward(self.problem), operands)
         return self._where_seen(query), *rest
 
     def _rows_seen(self, bias):
@@ -156,7 +158,8 @@ def _of_shape(tensor, shape):
     )
 
 
-def _run(program, operands):
+def run(program: Program, operands: Iterable) -> list:
+    """Returns the results of a program, on TensorFlow."""
     return bridge.call_module(
         program.text,
         list(operands),

@@ -56,15 +56,21 @@ class Program:
 
     Args:
         target: name of the call.
-        settings: what the library is told, which becomes JSON.
+        settings: what the library is told, which becomes JSON, or what a typed
+            call is told (version 4), strings and integers.
         operands: the `Tensor` of each operand.
         results: the `Tensor` of each result.
+        version: of the custom call.
+        has_workspace: whether the call asks for memory to work in, its last
+            result.
     """
 
     target: str
     settings: dict
     operands: tuple[Tensor, ...]
     results: tuple[Tensor, ...]
+    version: int = 2
+    has_workspace: bool = True
 
     @property
     def text(self) -> str:
@@ -105,20 +111,21 @@ class Program:
         operands = ", ".join(f"%operand{i}" for i in range(len(self.operands)))
         taken = ", ".join(operand.text for operand in self.operands)
         given = ", ".join(result.raw_text for result in self.results)
-        settings = json.dumps(self.settings).replace('"', "\\22")
         operand_layouts = ", ".join(
             _layout(tuple(reversed(range(len(operand.shape)))))
             for operand in self.operands
         )
         layouts = ", ".join(result.layout for result in self.results)
+        if self.has_workspace:
+            layouts += ", " + _layout((0,))
+            given += ", tensor<0xui8>"
         lines = [
-            f"%call:{len(self.results) + 1} = stablehlo.custom_call "
-            f"@{self.target}({operands}) {{api_version = 2 : i32, "
-            f'backend_config = "{settings}", '
+            f"%call:{len(self.results) + self.has_workspace} = "
+            f"stablehlo.custom_call @{self.target}({operands}) "
+            f"{{api_version = {self.version} : i32, "
+            f"backend_config = {self._settings()}, "
             f"operand_layouts = [{operand_layouts}], "
-            # The last result is room to work in.
-            f"result_layouts = [{layouts}, {_layout((0,))}]}} : "
-            f"({taken}) -> ({given}, tensor<0xui8>)"
+            f"result_layouts = [{layouts}]}} : ({taken}) -> ({given})"
         ]
         names = []
         for i, result in enumerate(self.results):
@@ -131,9 +138,24 @@ class Program:
                 names[-1] = f"%moved{i}"
         return "\n      ".join([*lines, self._return(names)])
 
+    def _settings(self):
+        if self.version == 2:
+            return _quoted(json.dumps(self.settings))
+        pairs = (
+            f"{name} = {_quoted(x) if isinstance(x, str) else f'{x} : i32'}"
+            for name, x in self.settings.items()
+        )
+        return f"{{{', '.join(pairs)}}}"
+
     def _return(self, names):
         types = ", ".join(result.text for result in self.results)
         return f"stablehlo.return {', '.join(names)} : {types}"
+
+
+def _quoted(text):
+    """Returns a string of MLIR."""
+    escapes = {"\\": "\\5C", '"': "\\22", "\n": "\\0A", "\t": "\\09"}
+    return f'"{text.translate(str.maketrans(escapes))}"'
 
 
 def _text(shape, dtype):

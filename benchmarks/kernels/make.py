@@ -1,7 +1,7 @@
 """Makes the PTX of the package of `additive.py`, offline: no GPU is needed.
 
     pip install --target /tmp/triton triton==3.9.0
-    PYTHONPATH=/tmp/triton python benchmarks/kernels/make.py
+    PYTHONPATH=/tmp/triton python benchmarks/kernels/make.py [folder]
 
 Nothing of the package needs Triton when it runs: XLA gives the PTX to the
 driver, which compiles it for its GPU. It is made for compute capability 8.0
@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -89,8 +90,8 @@ def check(text):
             print(f"  {architecture}: {registers}")
 
 
-def main():
-    FOLDER.mkdir(exist_ok=True)
+def main(folder=FOLDER):
+    Path(folder).mkdir(exist_ok=True)
     digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()
     for name in KERNELS:
         for width, rows in ROWS.items():
@@ -105,11 +106,11 @@ def main():
                 f"// rows {rows}\n"
                 f"// shared_mem_bytes {sizes.shared}\n"
             )
-            path = FOLDER / f"additive_{name}_{width}.ptx"
+            path = Path(folder) / f"additive_{name}_{width}.ptx"
             print(f"{path.name}: {len(text)} characters")
             check(text)
             path.write_text(header + text, encoding="ascii")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -91,7 +91,10 @@ def attend(
             float16 and bfloat16: for the dot product, with masks that are
             causal, a window to the left, lengths, or all of these, and with
             a bias written out, in the dtype of the query. It is compiled by
-            XLA, for one shape: see `declared_batches`. "flash" is fused
+            XLA, for one shape: see `declared_batches`. For the additive score
+            it is a kernel of our own, with the same masks, without a bias, in
+            float32 too, up to 256 units and `value_dim`; it has not been run
+            on a GPU yet, so it is used by this name alone. "flash" is fused
             where that is covered, blockwise elsewhere. "auto" picks fused,
             blockwise for long sequences, dense for short ones and where
             weights are returned; where a graph is traced for a device or for

@@ -380,11 +380,6 @@ def calls_of_jax(problem, monkeypatch):
 
 NOT_COVERED = {
     "float32": ({"dtype": "float32"}, {}, "not all float16 or all bfloat16"),
-    "additive": (
-        {},
-        {"score": functional.AdditiveScore(np.ones(WIDTH, "float32"))},
-        "`score` is not a dot product",
-    ),
     "soft cap": ({}, {"logit_soft_cap": 2.0}, "`logit_soft_cap` is set"),
     "dropout": (
         {},

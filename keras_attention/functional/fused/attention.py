@@ -103,10 +103,6 @@ def attend_fused(
     if backend.backend() == "jax":
         return _attend_on_jax(arguments, plan, otherwise)
     query, key, value, score, mask, bias, *_ = arguments
-    if plan.request.is_additive:
-        scale = DotProductScore(1.0)  # its vector is one of the inputs
-    else:
-        scale = score
     scaled, bias = blockwise.inputs_of(query, key, value, score, bias, None)
     inputs = scaled._replace(query=query)
     rest = Question(
@@ -117,7 +113,9 @@ def attend_fused(
         logit_soft_cap=None,
         dropout=None,
     )
-    answer = _Answer(plan, scale, rest, devices.current_target())
+    if plan.request.is_additive:
+        score = DotProductScore(1.0)  # its vector is one of the inputs
+    answer = _Answer(plan, score, rest, devices.current_target())
     output = blockwise.differentiable(_forward, _backward, inputs, answer)
     output.set_shape((*query.shape[:3], value.shape[3]))  # lost in the switch
     return output
@@ -128,18 +126,22 @@ def _attend_on_jax(arguments, plan, otherwise):
     query, key, value, score, _, bias, *_ = arguments
     (sizes,) = plan.shapes
     tensor = None if bias is None else bias.tensor
+    inputs = Inputs(query, key, value, tensor, vector=score.vector)
 
     def fused():
-        tensors = query, key, value
-        if plan.request.is_additive:
-            made = AdditiveKernel(plan.request, sizes, *tensors, score.vector)
-        else:
-            made = Kernel(plan.request, sizes, *tensors, tensor)
-        return made.attend()
+        return _kernel(plan.request, sizes, inputs).attend()
 
     if plan.request.is_prefix is None:
         return fused()
     return ops.cond(plan.request.is_prefix, fused, otherwise)
+
+
+def _kernel(request, sizes, inputs):
+    """Returns the kernel of the score; see `Kernel`."""
+    tensors = inputs.query, inputs.key, inputs.value
+    if request.is_additive:
+        return AdditiveKernel(request, sizes, *tensors, inputs.vector)
+    return Kernel(request, sizes, *tensors, inputs.bias)
 
 
 def _same_shape(position, shape):
@@ -214,7 +216,8 @@ class _Answer:
 
     def forward_fused(self, sizes, inputs):
         def by_kernel():
-            output, logsumexp = self._kernel(inputs, sizes).forward()
+            fused = _kernel(self.plan.request, sizes, inputs)
+            output, logsumexp = fused.forward()
             empty = ops.zeros((0, 0, 0, 0), "float32")
             return _Saved(output, empty, empty, empty, logsumexp)
 
@@ -245,13 +248,10 @@ class _Answer:
 
     def backward_fused(self, sizes, inputs, saved, upstream):
         def by_kernel():
-            found = iter(
-                self._kernel(inputs, sizes).backward(
-                    saved.output, saved.logsumexp, upstream
-                )
-            )
-            gradients = [x if x is None else next(found) for x in inputs]
-            return _flat(gradients, inputs)
+            fused = _kernel(self.plan.request, sizes, inputs)
+            found = fused.backward(saved.output, saved.logsumexp, upstream)
+            given = [x for x in inputs if x is not None]
+            return _flat(found, given)
 
         def by_blocks():
             return self._by_blocks().backward_plain(inputs, saved, upstream)
@@ -272,15 +272,6 @@ class _Answer:
     def _scaled(self, inputs):
         query = self.score.scale_query(at_least_float32(inputs.query))
         return inputs._replace(query=query)
-
-    def _kernel(self, inputs, sizes):
-        is_additive = self.plan.request.is_additive
-        return (AdditiveKernel if is_additive else Kernel)(
-            self.plan.request,
-            sizes,
-            *(inputs.query, inputs.key, inputs.value),
-            inputs.vector if is_additive else inputs.bias,
-        )
 
     def _empty_statistics(self, inputs, sizes):
         grid = self.rest.grid(self._scaled(inputs))

@@ -58,7 +58,7 @@ def run(settings, operands, shapes):
     assert grid == (-(-length // rows), heads, len(operands[0]))
     assert settings["block_x"] == 32
     results = [np.zeros(shape) for shape in shapes]
-    KERNELS[name](*operands, *results)
+    KERNELS[name](*operands, *results, rows=rows)
     return results
 
 
@@ -84,7 +84,7 @@ def each_head(query, key, value, vector, queries, keys, is_small, sizes):
             yield row, head, key_head, shares, scores
 
 
-def forward(query, key, value, *rest):
+def forward(query, key, value, *rest, rows):
     *settings, output, logsumexp = rest
     heads = each_head(query, key, value, *settings)
     for row, head, key_head, _, scores in heads:
@@ -111,23 +111,21 @@ def each_gradient(query, key, value, vector, *rest):
         yield row, head, key_head, shares, weights, change
 
 
-def query_gradients(query, key, value, vector, *rest):
+def query_gradients(query, key, value, vector, *rest, rows):
     *rest, query_gradient, vector_gradient = rest
     for row, head, _, shares, _, change in each_gradient(
         query, key, value, vector, *rest
     ):
         slopes = (1 - shares**2) * vector[head]
         query_gradient[row, :, head] = np.einsum("tsu,ts->tu", slopes, change)
-        blocks = vector_gradient.shape[2]
-        rows = -(-query.shape[1] // blocks)
-        for block in range(blocks):
+        for block in range(vector_gradient.shape[2]):
             part = slice(block * rows, (block + 1) * rows)
             vector_gradient[row, head, block] = np.einsum(
                 "tsu,ts->u", shares[part], change[part]
             )
 
 
-def key_gradients(query, key, value, vector, *rest):
+def key_gradients(query, key, value, vector, *rest, rows):
     *rest, key_gradient, value_gradient = rest
     upstream = rest[4]
     for row, head, key_head, shares, weights, change in each_gradient(

@@ -1,8 +1,9 @@
 """Fused additive attention: a kernel of our own, which no GPU has run yet.
 
-The wiring runs with `ptx_on_processor` in place of the kernel; the kernel runs
-in Triton's interpreter against the same oracle; the program is lowered for a
-GPU and read. TensorFlow only, but for what says otherwise.
+The wiring runs with the oracle `ptx_on_processor` in place of the kernel. The
+kernel runs against that oracle twice: its source in Triton's interpreter, the
+PTX that is shipped in `ptx_emulator`. The program is lowered for a GPU and
+read. TensorFlow only, but for what says otherwise.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import ptx_emulator
 import ptx_on_processor
 import pytest
 from fresh_process import run_fresh
@@ -202,19 +204,9 @@ def test_what_is_not_covered_says_why(changed, reason):
             )
 
 
-WITHOUT_XLA = """
-import ctypes, pathlib, sys
-import tensorflow as tf
-library = pathlib.Path(tf.__file__).parent / "libtensorflow_cc.so.2"
-ctypes.CDLL(str(library))._ZN10tensorflow21DisableXlaCompilationEv()
-answer = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-print(float(tf.reduce_sum(answer()["output"])))
-"""
-
-
 @on_tensorflow
 @pytest.mark.exhaustive
-def test_exported_program_for_any_device_is_served_without_xla(tmp_path):
+def test_saved_program_for_any_device_is_loaded_and_run(tmp_path):
     import tensorflow as tf
 
     class Served(tf.Module):
@@ -226,9 +218,9 @@ def test_exported_program_for_any_device_is_served_without_xla(tmp_path):
     tf.saved_model.save(served, str(tmp_path), signatures=served.serve)
     graph = (tmp_path / "saved_model.pb").read_bytes()
     assert ptx_program.TARGET.encode() in graph
-    answer = run_fresh("-c", WITHOUT_XLA, str(tmp_path)).stdout
-    wanted = ops.sum(output_of(tensors(), "dense"))
-    assert float(answer) == pytest.approx(float(wanted), abs=1e-3)
+    answer = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    wanted = output_of(tensors(), "dense")
+    np.testing.assert_allclose(answer()["output"], wanted, 1e-5, 1e-5)
 
 
 # --- on JAX ------------------------------------------------------------------
@@ -303,46 +295,46 @@ def test_entry_takes_what_xla_passes(file):
     assert parameters.count(".param") == count
 
 
-def operands_of(case, generator):
-    """Returns operands of all three kernels, for WIDTH of 8."""
+def operands_of(case, generator, heads, width):
+    """Returns operands of all three kernels."""
     is_small, scale, causal, window = case
+    lengths = [11, 9, 10], LENGTHS
 
     def draw(*shape):
         return generator.normal(size=shape).astype("float32")
 
-    query, key = draw(BATCH, QUERIES, HEADS, 8), draw(BATCH, KEYS, KEY_HEADS, 8)
+    query = draw(BATCH, QUERIES, heads, width)
+    key, value = (draw(BATCH, KEYS, 1, width) for _ in range(2))
     if scale > 1.0:  # sums of large numbers, some of which cancel
         query, key = scale * np.sign(query), scale * np.sign(key) + key
     if is_small:
         query, key = np.exp(2 * query), np.exp(2 * key)
-    sizes = [QUERIES, KEYS, HEADS, KEY_HEADS, causal, window]
+    sizes = [QUERIES, KEYS, heads, 1, causal, window]
     return [
-        *(query, key, draw(BATCH, KEYS, KEY_HEADS, 8), draw(HEADS, 8)),
-        *(np.array(x, "int32") for x in ([11, 9, 10], LENGTHS)),
-        *(np.array(x, "int32") for x in ([is_small], sizes)),
+        *(query, key, value, draw(heads, width) / width**0.5),
+        *(np.array(x, "int32") for x in (*lengths, [is_small], sizes)),
     ]
 
 
-def calls_of(case, generator):
+def calls_of(case, generator, rows, width, heads):
     """Returns calls of the kernels, and what the oracle answers."""
-    rows, width = 4, 8
     blocks = -(-QUERIES // rows)
-    of_queries = (BATCH, QUERIES, HEADS, width)
-    of_keys = (BATCH, KEYS, KEY_HEADS, width)
-    parts = (BATCH, HEADS, blocks, width)
-    by_queries = (blocks, HEADS, BATCH)
-    by_keys = (-(-KEYS // rows), KEY_HEADS, BATCH)
-    operands, calls, wanted = operands_of(case, generator), [], []
+    of_queries = (BATCH, QUERIES, heads, width)
+    of_keys = (BATCH, KEYS, 1, width)
+    parts = (BATCH, heads, blocks, width)
+    by_queries, by_keys = (blocks, heads, BATCH), (-(-KEYS // rows), 1, BATCH)
+    operands = operands_of(case, generator, heads, width)
+    calls, wanted = [], []
 
     def call(name, grid, *shapes):
         results = [np.zeros(shape, "float32") for shape in shapes]
-        ptx_on_processor.KERNELS[name](*operands, *results)
+        ptx_on_processor.KERNELS[name](*operands, *results, rows=rows)
         calls.append((name, grid, (rows, width), list(operands), shapes))
         wanted.append(results)
         return results
 
     output, known = call(
-        "forward", by_queries, of_queries, (BATCH, HEADS, QUERIES)
+        "forward", by_queries, of_queries, (BATCH, heads, QUERIES)
     )
     upstream = generator.normal(size=of_queries).astype("float32")
     delta = np.sum(upstream * output, axis=3).transpose(0, 2, 1)
@@ -350,6 +342,29 @@ def calls_of(case, generator):
     call("query_gradients", by_queries, of_queries, parts)
     call("key_gradients", by_keys, of_keys, of_keys)
     return calls, wanted
+
+
+@pytest.mark.parametrize(
+    "width",
+    [
+        pytest.param(64, marks=pytest.mark.exhaustive),
+        128,
+        pytest.param(256, marks=pytest.mark.exhaustive),
+    ],
+)
+def test_data_compute_what_the_kernel_says(width):
+    """The PTX that is shipped, run by an emulator."""
+    rows = ptx_program.rows_of(f"additive_forward_{width}")
+    for case in ((1, 1.0, 1, 3), (0, 50.0, 0, 2**30)):
+        generator = np.random.default_rng(width)
+        calls, wanted = calls_of(case, generator, rows, width, heads=2)
+        for call, answers in zip(calls, wanted, strict=True):
+            name, grid, _, operands, shapes = call
+            results = [np.full(shape, np.nan, "float32") for shape in shapes]
+            text = (DATA / f"additive_{name}_{width}.ptx").read_text()
+            ptx_emulator.run(text, grid, [*operands, *results])
+            for a, b in zip(results, answers, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 @with_triton
@@ -364,7 +379,7 @@ def test_kernel_is_what_it_says(tmp_path):
         (0, 50.0, 1, 2**30),
         (0, 1.0, 0, 2**30),
     ):
-        made, answers = calls_of(case, generator)
+        made, answers = calls_of(case, generator, 4, 8, heads=2)
         calls += made
         wanted += answers
     files = tmp_path / "calls", tmp_path / "results"

@@ -219,6 +219,9 @@ class Warp:
             return left / right
         return (left / right.astype("f8")).astype(left.dtype)  # to zero
 
+    def do_rcp(self, name, kind, sources):
+        return np.float32(1) / self.all(kind, sources)[0]
+
     def do_ex2(self, name, kind, sources):
         return np.exp2(self.all(kind, sources)[0])
 

@@ -31,7 +31,8 @@ from keras_attention.functional.fused.kernel import Kernel
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.scores import DotProductScore
 
-# Kernels that one call may hold, each some kilobytes of text.
+# Kernels that one call may hold, each some kilobytes of text, or a hundred of
+# PTX.
 MOST_SHAPES = 64
 
 

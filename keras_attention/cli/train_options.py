@@ -149,6 +149,19 @@ TRAINING = (
         "label_smoothing", 0.0, "share of smoothing of the loss", rate, "RATE"
     ),
     _one_of(
+        "alignment_loss",
+        "none",
+        choices.ALIGNMENT_LOSSES,
+        "what attention learns beside",
+    ),
+    Option(
+        "scheduled_sampling",
+        "none",
+        "share of tokens of its own that the decoder reads",
+        rate,
+        "RATE",
+    ),
+    _one_of(
         "monitor",
         "error_rate",
         choices.MONITORS,

@@ -52,9 +52,11 @@ class TracedSignatures:
         self.guide_phrases = {}
         self.cuts_sources, self.needs_source_mask = True, False
         self.may_pad_sources = True
-        self._best = self._searching(records.best_of(search))
-        self._several = self._searching(records.several_of(search))
-        self._compiled = self._searching(records.best_of(search), True)
+        best, several = records.best_of(search), records.several_of(search)
+        self._best = self._several = self._searching(best)
+        if several != best:
+            self._several = self._searching(several)
+        self._compiled = self._searching(best, True)
         self.functions = {
             "serving_default": self.best,
             "n_best": self.n_best,

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 
 from keras_attention.models import Seq2Seq
+from keras_attention.training import aids
 from keras_attention.training import optimizers
 from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
@@ -37,13 +38,15 @@ class Outcome:
 def compile_model(
     settings: TrainingSettings, data: Data, model: Seq2Seq
 ) -> None:
-    """Compiles the model with the optimizer and the loss of the settings."""
+    """Compiles the model with the optimizer, loss and aids of the settings."""
     steps = data.survey.num_batches(**settings.batching)
     model.compile(
         optimizers.make_optimizer(settings, settings.epochs * steps),
         MaskedCrossentropy(settings.label_smoothing),
         metrics=[TokenAccuracy()],
         jit_compile=settings.jit_compile is True,
+        alignment_loss=aids.alignment_loss_of(settings),
+        scheduled_sampling=aids.scheduled_sampling_of(settings, model),
     )
 
 

@@ -16,6 +16,7 @@ from keras_attention.choices import MONITORS
 from keras_attention.choices import UNITS
 from keras_attention.decoding import Greedy
 from keras_attention.models import build_seq2seq
+from keras_attention.training import aids
 from keras_attention.training import optimizers
 from keras_attention.training.survey import BATCH_SIZE
 from keras_attention.training.survey import check_batching
@@ -68,6 +69,8 @@ class TrainingSettings:
     decay: str = "cosine"
     clip_norm: float | None = 1.0
     label_smoothing: float = 0.0
+    alignment_loss: Any = None
+    scheduled_sampling: Any = None
     monitor: str = "error_rate"
     patience: int | None = None
     search: Any = Greedy()  # noqa: RUF009 (frozen)
@@ -92,6 +95,7 @@ class TrainingSettings:
         _check_choices(self)
         _check_options(self)
         _check_optimizer(self)
+        aids.check(self.alignment_loss, self.scheduled_sampling)
         _check_initial_model(self)
         if self.initial_folder is None:
             self._set("kind", self.kind or DEFAULT_KIND)

@@ -55,6 +55,8 @@ def train(
     decay: str = "cosine",
     clip_norm: float | None = 1.0,
     label_smoothing: float = 0.0,
+    alignment_loss: Any = None,
+    scheduled_sampling: Any = None,
     monitor: str = "error_rate",
     patience: int | None = None,
     search: Any = Greedy(),  # noqa: B008 (frozen)
@@ -113,6 +115,12 @@ def train(
         decay: "cosine", "linear", "inverse_sqrt" or "constant".
         clip_norm: largest norm of all gradients together; None for no limit.
         label_smoothing: see `MaskedCrossentropy`.
+        alignment_loss: what attention learns beside: "diagonal", a
+            `DiagonalAlignmentLoss`, "coverage", a `CoverageLoss`, or a loss of
+            your own that needs no alignments; see `Seq2Seq.compile`.
+        scheduled_sampling: share of the target tokens, in [0, 1), in place
+            of which the decoder reads tokens of its own in training; or a
+            `ScheduledSampling`, whose share may change from step to step.
         monitor: "error_rate" or "exact_match" of generated texts, or "loss",
             by which the best epoch is chosen.
         patience: epochs without improvement before the training ends early.
@@ -188,6 +196,8 @@ def train(
         decay=decay,
         clip_norm=clip_norm,
         label_smoothing=label_smoothing,
+        alignment_loss=alignment_loss,
+        scheduled_sampling=scheduled_sampling,
         monitor=monitor,
         patience=patience,
         search=search,

@@ -42,13 +42,15 @@ def batches_of(pairs, **options):
 
 def rows_of(batches):
     """The texts of all real rows, in order."""
-    rows = []
-    for source, _, labels in batches:
-        sources = SOURCE.decode(source).numpy().tolist()
-        targets = TARGET.decode(labels).numpy().tolist()
-        both = zip(sources, targets, strict=True)
-        rows += [(s.decode(), t.decode()) for s, t in both if s or t]
-    return rows
+    texts = []
+    for vocabulary, part in ((SOURCE, 0), (TARGET, 2)):
+        rows = [row for batch in batches for row in batch[part]]
+        ids = np.zeros((len(rows), max(map(len, rows))), "int32")
+        for row, of_one in zip(ids, rows, strict=True):
+            row[: len(of_one)] = of_one
+        texts.append(vocabulary.decode(ids).numpy().tolist())
+    pairs = zip(*texts, strict=True)
+    return [(s.decode(), t.decode()) for s, t in pairs if s or t]
 
 
 def assert_same_batches(first, second):

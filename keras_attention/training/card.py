@@ -73,6 +73,8 @@ def _training_facts(settings):
     if settings.batch_tokens is not None:
         del facts["batch_size"]
         facts["batch_tokens"] = settings.batch_tokens
+    if settings.pad_to_multiple_of is not None:
+        facts["pad_to_multiple_of"] = settings.pad_to_multiple_of
     facts["optimizer"] = optimizers.describe(settings.optimizer)
     return facts
 

@@ -4,7 +4,13 @@ import dataclasses
 
 import keras
 
+from keras_attention import functional
+from keras_attention.models import CNNEncoder
+from keras_attention.models import RNNDecoder
+from keras_attention.models import RNNEncoder
 from keras_attention.models import Seq2Seq
+from keras_attention.models import TransformerDecoder
+from keras_attention.models import TransformerEncoder
 from keras_attention.training import optimizers
 from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
@@ -23,6 +29,11 @@ from keras_attention.training.settings import TrainingSettings
 from keras_attention.training.workspace import Workspace
 
 MODES = {"error_rate": "min", "exact_match": "max", "loss": "min"}
+# Their masks are where ids are not padding.
+MASKING_PADDING_ALONE = (
+    *(CNNEncoder, RNNEncoder, TransformerEncoder),
+    *(RNNDecoder, TransformerDecoder),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,17 +82,31 @@ def fit(
     if settings.verbose and start > Position():
         print(f"Going on at epoch {start.epoch + 1}, step {start.step + 1}.")
     dataset, held_out = _datasets(settings, data, start)
-    model.fit(
-        dataset,
-        epochs=settings.epochs,
-        initial_epoch=start.epoch,
-        steps_per_epoch=data.survey.num_batches(**settings.batching),
-        validation_data=held_out,
-        callbacks=[checkpoints, *chosen],
-        shuffle=False,  # make_dataset has shuffled
-        verbose=settings.verbose,
-    )
+    with _declared_batches(settings, data, model):
+        model.fit(
+            dataset,
+            epochs=settings.epochs,
+            initial_epoch=start.epoch,
+            steps_per_epoch=data.survey.num_batches(**settings.batching),
+            validation_data=held_out,
+            callbacks=[checkpoints, *chosen],
+            shuffle=False,  # make_dataset has shuffled
+            verbose=settings.verbose,
+        )
     return outcome
+
+
+def _declared_batches(settings, data, model):
+    """Declares the shapes that `fit` will see, for fused attention."""
+    shapes = {
+        shape: None
+        for survey in (data.survey, data.held_out_survey)
+        for shape in survey.shapes(**settings.batching)
+    }
+    # A part of the caller's making may hide what it likes.
+    parts = (type(model.encoder), type(model.decoder))
+    padding_is_last = all(part in MASKING_PADDING_ALONE for part in parts)
+    return functional.declared_batches(shapes, padding_is_last=padding_is_last)
 
 
 def _new_outcome(settings, workspace):

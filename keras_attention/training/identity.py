@@ -28,6 +28,7 @@ SETTINGS = (
     "epochs",
     "batch_size",
     "batch_tokens",
+    "pad_to_multiple_of",
     "learning_rate",
     "warmup_steps",
     "decay",

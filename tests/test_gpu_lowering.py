@@ -5,6 +5,7 @@ not lower, or would show it as a custom call.
 """
 
 import inspect
+import re
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import tensorflow as tf
 from programs import calls_outside
 from programs import lowered
+from programs import tensor_shapes
 
 import keras_attention as ka
 from keras_attention import functional
@@ -338,9 +340,8 @@ SOURCE = tf.constant([[5, 9, 4, 8, 2], [7, 16, 2, 0, 0], [6, 2, 0, 0, 0]])
 TARGET = tf.constant([[1, 5, 12, 2], [1, 4, 2, 0], [1, 9, 11, 2]])
 
 
-@pytest.mark.parametrize("kind", MODELS)
-def test_training_step_lowers(kind):
-    model = small_model(kind)
+def training_step(model):
+    """Returns step(weights, state, source, target) of the model."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def step(weights, state, source, target):
@@ -357,9 +358,84 @@ def test_training_step_lowers(kind):
         weights = [w - 0.1 * tf.convert_to_tensor(g) for w, g in pairs]
         return value, weights, state
 
+    return step
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_training_step_lowers(kind):
+    model = small_model(kind)
     weights = values_of(model.trainable_variables)
     state = values_of(model.non_trainable_variables)
+    step = training_step(model)
     assert_runs_on_a_gpu(step, weights, state, SOURCE, TARGET)
+
+
+FORWARD, BACKWARD = "__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward"
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "mixed_bfloat16",
+        pytest.param("mixed_float16", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_training_step_fuses_each_attention(dtype):
+    """That of the encoder, that of the decoder, and that between them."""
+    rows, source, target = 2, 131, 137
+    model = ka.build_seq2seq(
+        *("transformer", SOURCE_IDS, TARGET_IDS),
+        units=16,
+        num_heads=2,
+        feed_forward_units=5,
+        attention_dropout=0.0,
+        dtype=dtype,
+    )
+    step = training_step(model)
+
+    def declared(*arguments):
+        with (
+            functional.target_device("gpu"),
+            functional.declared_batches(
+                [(rows, source, target)], padding_is_last=True
+            ),
+        ):
+            return step(*arguments)
+
+    program = lowered(
+        declared,
+        values_of(model.trainable_variables),
+        values_of(model.non_trainable_variables),
+        tf.fill((rows, source), 5),
+        tf.fill((rows, target + 1), 7),
+        platform="GPU",
+    )
+    calls = re.findall(r'custom_call_target="([^"]*)"', program)
+    assert sorted(calls) == [FORWARD] * 3 + [BACKWARD] * 3
+    lengths = {source, target}
+    for shape in tensor_shapes(program):
+        assert sum(size in lengths for size in shape) < 2  # no score matrix
+
+
+def test_training_step_with_dropout_of_weights_is_not_fused():
+    """Why `attention_dropout` is an option of its own."""
+    layer = layers.MultiHeadAttention(2, 8, dropout=0.1, dtype="bfloat16")
+    inputs = tf.zeros((2, 131, 16), "bfloat16")
+    layer.build(inputs.shape, inputs.shape)
+    state = values_of(layer.non_trainable_variables)
+
+    def program(training):
+        def call(weights, inputs):
+            with functional.target_device("gpu"):
+                return layer.stateless_call(
+                    weights, state, inputs, inputs, training=training
+                )[0]
+
+        weights = values_of(layer.trainable_variables)
+        return lowered(call, weights, inputs, platform="GPU")
+
+    assert calls_outside(program(training=False)) == {"custom-call", FORWARD}
+    assert calls_outside(program(training=True)) == set()
 
 
 SEARCHES = {

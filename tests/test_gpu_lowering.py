@@ -5,6 +5,7 @@ not lower, or would show it as a custom call.
 """
 
 import inspect
+import math
 import re
 
 import keras
@@ -436,6 +437,58 @@ def test_training_step_with_dropout_of_weights_is_not_fused():
 
     assert calls_outside(program(training=False)) == {"custom-call", FORWARD}
     assert calls_outside(program(training=True)) == set()
+
+
+def kept_shapes(program):
+    """Shapes of the booleans and integers that a compiled program writes.
+
+    What is inside a fusion stays in registers.
+    """
+    shapes = set()
+    for computation in program.split("\n\n"):
+        if "fused_computation" in computation.lstrip().split(" ")[0]:
+            continue
+        for sizes in re.findall(
+            r"= \(?(?:pred|[us]\d+)\[([\d,]+)\]", computation
+        ):
+            shapes.add(tuple(map(int, sizes.split(","))))
+    return shapes
+
+
+@pytest.mark.parametrize("implementation", ["residual", "dense"])
+def test_dropout_is_hashed_where_it_is_needed(implementation):
+    """No generator is called, and no mask waits for the backward pass."""
+    rows, length, heads, width = 2, 131, 3, 64
+
+    def drop(tensor, seed):
+        dropout = functional.Dropout(0.1, seed)
+        if implementation == "residual":
+            return tf.tanh(dropout.apply(tensor))
+        return attend(
+            query=tensor,
+            key=tensor,
+            value=tensor,
+            dropout=dropout,
+            implementation="dense",
+        )
+
+    def step(tensor, seed):
+        with functional.target_device("gpu"):
+            return gradients_of(lambda x: drop(x, seed), tensor)
+
+    arguments = numbers(rows, length, heads, width), tf.constant([3, 5])
+    program = lowered(step, *arguments, platform="GPU")
+    assert "xor" in program and "rng" not in program
+    assert calls_outside(program) == set()
+    # What a GPU would fuse is not known here: what a processor fuses is.
+    program = lowered(step, *arguments, stage="optimized_hlo")
+    drawn = tensor_shapes(program)
+    dropped = (rows, length, heads, width)
+    if implementation == "dense":
+        dropped = (rows, heads, length, length)
+    assert dropped in drawn
+    kept = kept_shapes(program)
+    assert kept and max(map(math.prod, kept)) <= length * heads
 
 
 SEARCHES = {

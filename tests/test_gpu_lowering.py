@@ -21,6 +21,8 @@ from keras_attention import functional
 from keras_attention import layers
 from keras_attention import masks
 from keras_attention import models
+from keras_attention.export.ids import row_seeds
+from keras_attention.export.signatures import Signatures
 from keras_attention.functional import attend
 
 BATCH, QUERIES, KEYS, WIDTH, KEY_WIDTH = 2, 5, 7, 6, 11
@@ -511,6 +513,36 @@ def test_decode_loop_lowers(kind, search):
             )
 
     assert_runs_on_a_gpu(decode, values_of(model.variables), SOURCE)
+
+
+def test_compiled_signature_lowers_and_is_fused_on_a_gpu_alone():
+    model = ka.build_seq2seq(
+        *("transformer", SOURCE_IDS, TARGET_IDS),
+        units=16,
+        num_heads=2,
+        feed_forward_units=5,
+        dtype="mixed_bfloat16",
+    )
+
+    def search(weights, source):
+        mapping = list(zip(model.variables, weights, strict=True))
+
+        def scope():
+            return keras.StatelessScope(state_mapping=mapping)
+
+        offered = Signatures(model, ka.Greedy(), 6, 131, scope)
+        with functional.target_device("any"), scope():
+            return tuple(
+                offered.search_for(
+                    {"source": source}, ka.Greedy(), row_seeds(source)
+                )
+            )
+
+    arguments = values_of(model.variables), tf.fill((2, 131), 5)
+    program = lowered(search, *arguments, platform="GPU")
+    assert calls_outside(program) == {"custom-call", FORWARD}
+    assert program.count(FORWARD) == 1  # that of the encoder; the rest is steps
+    assert calls_outside(lowered(search, *arguments)) == set()
 
 
 # --- what the tests above would catch ----------------------------------------

@@ -27,6 +27,9 @@ ENCODER_OPTIONS = {
     "cnn": {"kernel_size"},
     "transformer": TRANSFORMER,
 }
+# Their masks are where ids are not padding, and nowhere else.
+ENCODERS = (CNNEncoder, RNNEncoder, TransformerEncoder)
+DECODERS = (RNNDecoder, TransformerDecoder)
 DECODER_OPTIONS = {
     "bahdanau": RECURRENT | {"attention"},
     "luong": RECURRENT | {"attention", "input_feeding"},
@@ -174,6 +177,15 @@ def build_seq2seq(
         source_vocabulary=_vocabulary(source_vocabulary),
         target_vocabulary=_vocabulary(target_vocabulary),
     )
+
+
+def hides_padding_alone(model: Seq2Seq) -> bool:
+    """Whether the masks of the model are those of parts that are known here.
+
+    A part of the caller's making may hide what it likes.
+    """
+    is_ours = type(model.encoder) in ENCODERS
+    return is_ours and type(model.decoder) in DECODERS
 
 
 def _encoder(kind, options, **common):

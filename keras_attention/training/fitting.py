@@ -5,12 +5,8 @@ import dataclasses
 import keras
 
 from keras_attention import functional
-from keras_attention.models import CNNEncoder
-from keras_attention.models import RNNDecoder
-from keras_attention.models import RNNEncoder
 from keras_attention.models import Seq2Seq
-from keras_attention.models import TransformerDecoder
-from keras_attention.models import TransformerEncoder
+from keras_attention.models.builder import hides_padding_alone
 from keras_attention.training import optimizers
 from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
@@ -29,11 +25,6 @@ from keras_attention.training.settings import TrainingSettings
 from keras_attention.training.workspace import Workspace
 
 MODES = {"error_rate": "min", "exact_match": "max", "loss": "min"}
-# Their masks are where ids are not padding.
-MASKING_PADDING_ALONE = (
-    *(CNNEncoder, RNNEncoder, TransformerEncoder),
-    *(RNNDecoder, TransformerDecoder),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +94,9 @@ def _declared_batches(settings, data, model):
         for survey in (data.survey, data.held_out_survey)
         for shape in survey.shapes(**settings.batching)
     }
-    # A part of the caller's making may hide what it likes.
-    parts = (type(model.encoder), type(model.decoder))
-    padding_is_last = all(part in MASKING_PADDING_ALONE for part in parts)
-    return functional.declared_batches(shapes, padding_is_last=padding_is_last)
+    return functional.declared_batches(
+        shapes, padding_is_last=hides_padding_alone(model)
+    )
 
 
 def _new_outcome(settings, workspace):

@@ -336,6 +336,21 @@ def test_bad_option_is_refused(options, message):
         build(**options)
 
 
+class HidesMore(ka.TransformerEncoder):
+    """Hides the id 5, wherever it stands."""
+
+    def compute_mask(self, source, previous_mask=None):
+        return keras.ops.logical_and(source != 0, source != 5)
+
+
+def test_parts_of_the_caller_may_hide_more_than_padding():
+    """What `declared_batches` must not be told of such a model."""
+    model = build("cnn-transformer")
+    assert builder.hides_padding_alone(model)
+    other = ka.Seq2Seq(HidesMore(11, 12), model.decoder, max_length=5)
+    assert not builder.hides_padding_alone(other)
+
+
 @pytest.mark.parametrize("vocabulary", [None, "vocabulary.json", ["a", "b"]])
 def test_what_is_no_vocabulary_is_refused(vocabulary):
     with pytest.raises(ValueError, match=r"`target_vocabulary` must be a text"):

@@ -373,6 +373,22 @@ def test_training_step_lowers(kind):
     assert_runs_on_a_gpu(step, weights, state, SOURCE, TARGET)
 
 
+def of_unknown_lengths(function):
+    """Returns the function, traced for (None, None) in place of ids."""
+    ids = tf.TensorSpec((None, None), tf.int32)
+
+    def call(weights, state, source, target):
+        specs = tf.nest.map_structure(
+            lambda x: tf.TensorSpec(x.shape, x.dtype), (weights, state)
+        )
+        traced = tf.function(
+            function, input_signature=[*specs, ids, ids], autograph=False
+        )
+        return traced(weights, state, source, target)
+
+    return call
+
+
 FORWARD, BACKWARD = "__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward"
 
 
@@ -383,7 +399,8 @@ FORWARD, BACKWARD = "__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward"
         pytest.param("mixed_float16", marks=pytest.mark.exhaustive),
     ],
 )
-def test_training_step_fuses_each_attention(dtype):
+@pytest.mark.parametrize("lengths", ["known", "unknown"])
+def test_training_step_fuses_each_attention(dtype, lengths):
     """That of the encoder, that of the decoder, and that between them."""
     rows, source, target = 2, 131, 137
     model = ka.build_seq2seq(
@@ -405,6 +422,8 @@ def test_training_step_fuses_each_attention(dtype):
         ):
             return step(*arguments)
 
+    if lengths == "unknown":  # as `fit` has them, of batches of few shapes
+        declared = of_unknown_lengths(declared)
     program = lowered(
         declared,
         values_of(model.trainable_variables),

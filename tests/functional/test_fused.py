@@ -5,8 +5,6 @@ the text itself is compared with what JAX writes. TensorFlow only, but for what
 says otherwise.
 """
 
-import json
-
 import cudnn_on_processor
 import keras
 import numpy as np

@@ -1,0 +1,154 @@
+"""A training step and a greedy search, of our model and of layers of Keras.
+
+The Transformer of `sequence_models`, on JAX; what TensorFlow compiled of the
+search runs beside them.
+"""
+
+import jax
+import keras
+import numpy as np
+import sequence_models
+from jax import numpy as jnp
+
+from gpu_parts import decoding
+from gpu_parts.clock import Program
+from gpu_parts.jax_programs import numpy_results
+from gpu_parts.jax_programs import planned_bytes
+
+RATE = 0.1  # of dropout
+POLICY = "mixed_bfloat16"
+# How far below the largest logit one that was chosen may be, in products
+# of TF32.
+TOLERANCE = 2e-2
+
+
+class Training:
+    """Steps of Adam on one batch, the state kept on the device."""
+
+    tensors = ()
+
+    def __init__(self, sizes):
+        self.sizes = sizes
+        self.batch = sequence_models.batch_of(sizes)
+        self.tokens = sizes["batch"] * sizes["length"]
+
+    def compiled(self, name):
+        """Returns the `Program` of that name: one step; its loss."""
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(POLICY)
+        try:
+            keras.utils.set_random_seed(0)
+            model = sequence_models.MODELS[name](RATE, **self.sizes)
+            model(self.batch[0])
+        finally:
+            keras.config.set_dtype_policy(before)
+        step, state = training_step(model, *self.batch)
+        step = jax.jit(step, donate_argnums=0).lower(state).compile()
+
+        def call():
+            nonlocal state
+            state, loss = step(state)
+            return [loss]
+
+        memory = planned_bytes(step.memory_analysis())
+        return Program(call, jax.block_until_ready, numpy_results, memory)
+
+    def check(self, program):
+        """Returns the last loss over the first: the step is to learn."""
+        (first,) = program.results(program.call())
+        for _ in range(10):
+            (last,) = program.results(program.call())
+        if not last < first:
+            raise ValueError(f"the loss goes from {first:.3f} to {last:.3f}")
+        return float(last / first)
+
+
+def training_step(model, inputs, labels):
+    """Returns a function from state to state and loss, and the first state."""
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(model.trainable_variables)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    inputs, labels = jax.device_put((inputs, labels))
+
+    def step(state):
+        trainable, others, of_optimizer = state
+
+        def of_weights(trainable):
+            logits, after = model.stateless_call(
+                trainable, others, inputs, training=True
+            )
+            return loss(labels, logits), after
+
+        (value, after), gradients = jax.value_and_grad(
+            of_weights, has_aux=True
+        )(trainable)
+        trainable, of_optimizer = optimizer.stateless_apply(
+            of_optimizer, gradients, trainable
+        )
+        return (trainable, after, of_optimizer), value
+
+    variables = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        optimizer.variables,
+    )
+    # Copies: what is given to a step is gone, and variables stay.
+    state = tuple([jnp.array(v.value) for v in part] for part in variables)
+    return step, state
+
+
+class Decoding:
+    """A greedy search that makes `length` tokens for each row."""
+
+    def __init__(self, sizes, written):
+        self.sizes, self.written = sizes, written
+        self.source = jnp.asarray(sequence_models.batch_of(sizes)[1])
+        self.tensors = (self.source,)
+        self.tokens = self.source.size
+        self.models = {}
+
+    def compiled(self, name, key):
+        """Returns the `Program` of that name: source -> tokens."""
+        is_keras = name == "Keras"
+        model = self._model("Keras" if is_keras else "ours")
+        weights = [jnp.array(v.value) for v in model.variables]
+        if name.startswith("TensorFlow"):
+            program = self.written.compiled(name, key, [self.source, *weights])
+            call, memory = program.call, program.memory
+        else:
+            make = decoding.without_cache if is_keras else decoding.with_cache
+            function = jax.jit(make(model, self.sizes["length"]))
+            call = function.lower(self.source, *weights).compile()
+            memory = planned_bytes(call.memory_analysis())
+        return Program(
+            lambda source: call(source, *weights),
+            jax.block_until_ready,
+            numpy_results,
+            memory,
+        )
+
+    def check(self, name, program):
+        """Returns by how much a token chosen falls short of the best."""
+        model = self._model("Keras" if name == "Keras" else "ours")
+        (tokens,) = program.results(program.call(self.source))
+        target = np.pad(tokens, ((0, 0), (1, 0)), constant_values=decoding.BOS)
+        logits = jax.jit(
+            lambda *inputs: model.stateless_call(
+                [v.value for v in model.trainable_variables],
+                [v.value for v in model.non_trainable_variables],
+                dict(zip(("source", "target"), inputs, strict=True)),
+                training=False,
+            )[0]
+        )(self.source, jnp.asarray(target[:, :-1]))
+        logits = np.asarray(logits, "float64")[..., decoding.SPECIAL :]
+        chosen = tokens[..., None] - decoding.SPECIAL
+        chosen = np.take_along_axis(logits, chosen, axis=-1)[..., 0]
+        error = np.max(logits.max(axis=-1) - chosen) / np.std(logits)
+        if not error <= TOLERANCE:
+            raise ValueError(f"a token falls short by {error:.1e} deviations")
+        return float(error)
+
+    def _model(self, name):
+        if name not in self.models:
+            self.models[name] = decoding.model_of(name, self.sizes)
+        return self.models[name]

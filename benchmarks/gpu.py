@@ -70,20 +70,33 @@ def groups_of(arguments):
 
 def write_programs(arguments):
     """Writes what TensorFlow compiles; needs no GPU."""
+    import tensorflow as tf
     from gpu_parts import decoding
+    from gpu_parts import gradients
+    from gpu_parts import plan
     from gpu_parts import tensorflow_programs
 
-    def decode(sizes):
-        import tensorflow as tf
+    def specs(sizes, count, variables):
+        ids = tf.TensorSpec((sizes["batch"], sizes["length"]), "int32")
+        weights = [tf.TensorSpec(v.shape, v.dtype) for v in variables]
+        return [*[ids] * count, *weights]
 
-        model = decoding.model_of("ours", sizes)
-        source = tf.TensorSpec((sizes["batch"], sizes["length"]), "int32")
-        weights = [tf.TensorSpec(v.shape, v.dtype) for v in model.variables]
+    def train(name, sizes):
+        model = gradients.model_of(name.split()[-1], sizes, 0.0)
+        variables = gradients.variables_of(model)
+        function = gradients.loss_and_gradients(model)
+        return function, specs(sizes, 3, variables)
+
+    def decode(name, sizes):
+        model = decoding.model_of(name.split()[-1], sizes)
         function = decoding.with_cache(model, sizes["length"])
-        return function, [source, *weights]
+        return function, specs(sizes, 1, model.variables)
 
     tensorflow_programs.write(
-        arguments.write_programs, groups_of(arguments), decode, arguments.tiny
+        arguments.write_programs,
+        groups_of(arguments),
+        {plan.GRADIENTS_KEY: train, plan.DECODING_KEY: decode},
+        arguments.tiny,
     )
 
 

@@ -1,8 +1,10 @@
-"""A training step and a greedy search, of our model and of layers of Keras.
+"""Training and a greedy search, of our model and of layers of Keras.
 
-The Transformer of `sequence_models`, on JAX; what TensorFlow compiled of the
-search runs beside them.
+The Transformer of `sequence_models`, on JAX, and what TensorFlow compiled of
+it. Each class is one group of programs.
 """
+
+import dataclasses
 
 import jax
 import keras
@@ -11,12 +13,13 @@ import sequence_models
 from jax import numpy as jnp
 
 from gpu_parts import decoding
+from gpu_parts import gradients
 from gpu_parts.clock import Program
 from gpu_parts.jax_programs import numpy_results
 from gpu_parts.jax_programs import planned_bytes
 
-RATE = 0.1  # of dropout
-POLICY = "mixed_bfloat16"
+RATE = 0.1  # of dropout, in the training step
+LEARNING_RATE = 0.1
 # How far below the largest logit one that was chosen may be, in products
 # of TF32.
 TOLERANCE = 2e-2
@@ -27,21 +30,14 @@ class Training:
 
     tensors = ()
 
-    def __init__(self, sizes):
-        self.sizes = sizes
+    def __init__(self, sizes, written):
+        self.sizes = sizes  # a whole step is not among what was written
         self.batch = sequence_models.batch_of(sizes)
         self.tokens = sizes["batch"] * sizes["length"]
 
-    def compiled(self, name):
+    def compiled(self, name, key):
         """Returns the `Program` of that name: one step; its loss."""
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(POLICY)
-        try:
-            keras.utils.set_random_seed(0)
-            model = sequence_models.MODELS[name](RATE, **self.sizes)
-            model(self.batch[0])
-        finally:
-            keras.config.set_dtype_policy(before)
+        model = gradients.model_of(name, self.sizes, RATE)
         step, state = training_step(model, *self.batch)
         step = jax.jit(step, donate_argnums=0).lower(state).compile()
 
@@ -53,14 +49,19 @@ class Training:
         memory = planned_bytes(step.memory_analysis())
         return Program(call, jax.block_until_ready, numpy_results, memory)
 
-    def check(self, program):
+    def check(self, name, program):
         """Returns the last loss over the first: the step is to learn."""
         (first,) = program.results(program.call())
         for _ in range(10):
             (last,) = program.results(program.call())
-        if not last < first:
-            raise ValueError(f"the loss goes from {first:.3f} to {last:.3f}")
-        return float(last / first)
+        return improvement(first, last)
+
+
+def improvement(first, last):
+    """Returns the last loss over the first; a ValueError if it is no less."""
+    if not last < first:
+        raise ValueError(f"the loss goes from {first:.3f} to {last:.3f}")
+    return float(last / first)
 
 
 def training_step(model, inputs, labels):
@@ -79,11 +80,11 @@ def training_step(model, inputs, labels):
             )
             return loss(labels, logits), after
 
-        (value, after), gradients = jax.value_and_grad(
-            of_weights, has_aux=True
-        )(trainable)
+        (value, after), slopes = jax.value_and_grad(of_weights, has_aux=True)(
+            trainable
+        )
         trainable, of_optimizer = optimizer.stateless_apply(
-            of_optimizer, gradients, trainable
+            of_optimizer, slopes, trainable
         )
         return (trainable, after, of_optimizer), value
 
@@ -95,6 +96,45 @@ def training_step(model, inputs, labels):
     # Copies: what is given to a step is gone, and variables stay.
     state = tuple([jnp.array(v.value) for v in part] for part in variables)
     return step, state
+
+
+class Gradients:
+    """Loss and gradients as TensorFlow compiled them, without dropout."""
+
+    tensors = ()
+
+    def __init__(self, sizes, written):
+        self.sizes, self.written = sizes, written
+        inputs, labels = sequence_models.batch_of(sizes)
+        batch = (inputs["source"], inputs["target"], labels)
+        self.batch = [jnp.asarray(ids) for ids in batch]
+        self.tokens = labels.size
+        self.values = {}  # of the weights, by the name of the program
+
+    def compiled(self, name, key):
+        """Returns the `Program` of that name: the loss, and gradients."""
+        model = gradients.model_of(name.split()[-1], self.sizes, 0.0)
+        values = [jnp.array(v.value) for v in gradients.variables_of(model)]
+        self.values[name] = values
+        program = self.written.compiled(name, key, [*self.batch, *values])
+
+        def call():
+            return program.call(*self.batch, *self.values[name])
+
+        return dataclasses.replace(program, call=call)
+
+    def check(self, name, program):
+        """Returns the last loss over the first of a few steps downhill."""
+        losses, start = [], self.values[name]
+        for _ in range(5):
+            loss, *slopes = program.call()
+            losses.append(np.asarray(loss))
+            values = list(self.values[name])
+            for place, slope in enumerate(slopes):
+                values[place] = values[place] - LEARNING_RATE * slope
+            self.values[name] = values
+        self.values[name] = start
+        return improvement(losses[0], losses[-1])
 
 
 class Decoding:

@@ -33,8 +33,8 @@ TF_BLOCKWISE, TF_KERAS = "TensorFlow, ours blockwise", "TensorFlow, Keras"
 OURS, KERAS, TF_OURS = "ours", "Keras", "TensorFlow, ours"
 
 TRAINING = {
-    "batch": 32,
-    "length": 512,
+    "batch": 16,
+    "length": 1024,
     "width": 512,
     "hidden": 2048,
     "heads": 8,
@@ -59,7 +59,9 @@ TINY = {
     "layers": 1,
     "vocabulary": 50,
 }
-TRAINING_KEY, DECODING_KEY = "training step", "decode, greedy"
+TRAINING_KEY = "training step, dropout 0.1"
+GRADIENTS_KEY = "loss and gradients, no dropout"
+DECODING_KEY = "decode, greedy"
 
 
 def plan(tiny=False):
@@ -98,6 +100,7 @@ def _groups(tiny):
             in_tiny=True,
         ),
         model(TRAINING_KEY, (OURS, KERAS), TRAINING),
+        model(GRADIENTS_KEY, (TF_OURS, TF_KERAS), TRAINING),
         attention((AUTO, BLOCKWISE, DENSE, FLEX), 32, "window", in_tiny=True),
         additive((AUTO, DENSE), backward=True, in_tiny=True),
         attention((BLOCKWISE, DENSE), 1, "causal"),
@@ -106,7 +109,7 @@ def _groups(tiny):
         attention((*ours, DENSE), 64, "causal"),
         attention((BLOCKWISE, DENSE), 1, "causal", **both),
         model(DECODING_KEY, (OURS, KERAS), DECODING),
-        attention((FUSED, CUDNN), 4, "causal", 64),
+        attention((FUSED,), 4, "causal", 64),
         attention((FUSED,), 4, "full"),
         attention((BLOCKWISE,), 4, "causal", **single, precision="float32"),
         attention(

@@ -13,10 +13,18 @@ from gpu_parts import torch_programs
 from gpu_parts.clock import LeftOut
 from gpu_parts.clock import time_in_turns
 from gpu_parts.models import Decoding
+from gpu_parts.models import Gradients
 from gpu_parts.models import Training
+from gpu_parts.plan import DECODING_KEY
+from gpu_parts.plan import GRADIENTS_KEY
 from gpu_parts.plan import TRAINING_KEY
 from gpu_parts.tensorflow_programs import first_line
 
+MODELS = {
+    TRAINING_KEY: Training,
+    GRADIENTS_KEY: Gradients,
+    DECODING_KEY: Decoding,
+}
 COLUMNS = (
     *("case", "program", "ms", "TFLOP/s", "of the product", "MiB", "error"),
     *("compiled in s", "note"),
@@ -54,26 +62,15 @@ class Attention:
 
 
 class Model:
-    """A group that is a model: a training step, or a search."""
+    """A group that is a model: training, or a search."""
 
     def __init__(self, group, written):
-        self.key, self.trains = group.key, group.key == TRAINING_KEY
-        self.model = (
-            Training(group.sizes)
-            if self.trains
-            else Decoding(group.sizes, written)
-        )
-        self.tensors = self.model.tensors
+        self.key, make = group.key, MODELS[group.key]
+        self.model = make(group.sizes, written)
+        self.tensors, self.check = self.model.tensors, self.model.check
 
     def compiled(self, name):
-        if self.trains:
-            return self.model.compiled(name)
         return self.model.compiled(name, self.key)
-
-    def check(self, name, program):
-        if self.trains:
-            return self.model.check(program)
-        return self.model.check(name, program)
 
     def speed(self, milliseconds):
         speed = 1000 * self.model.tokens / milliseconds

@@ -28,6 +28,7 @@ SPEED = [
         for key in (ADDITIVE, f"{ADDITIVE} + backward")
     ),
     (plan.TRAINING_KEY, plan.OURS, plan.KERAS, 1.3),
+    (plan.GRADIENTS_KEY, plan.TF_OURS, plan.TF_KERAS, 1.3),
 ]
 MEMORY = [
     (LONG, name, plan.DENSE, 20.0) for name in (plan.FUSED, plan.BLOCKWISE)

@@ -21,13 +21,15 @@ NAMES = {
 }
 
 
-def write(folder, groups, decoding, tiny):
+def write(folder, groups, models, tiny):
     """Writes every program of TensorFlow in the groups, and an index.
 
     Args:
         folder: where; it is made.
         groups: as `plan` returns them.
-        decoding: function that returns a traced function and its arguments.
+        models: dict from the key of a model to a function of the name of a
+            program and of sizes, that returns a function of TensorFlow and
+            its arguments.
         tiny: for the processor, not for a GPU.
     """
     from keras_attention.functional import target_device
@@ -46,7 +48,7 @@ def write(folder, groups, decoding, tiny):
                     function, arguments = (
                         traced(group.case, NAMES[name])
                         if group.case is not None
-                        else decoding(group.sizes)
+                        else models[group.key](name, group.sizes)
                     )
                     (folder / file).write_bytes(
                         lowered(function, arguments, device)

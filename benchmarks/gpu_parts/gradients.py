@@ -7,6 +7,8 @@ write to variables. What an optimizer adds is the same for all models.
 import keras
 import sequence_models
 
+from keras_attention.functional import declared_batches
+
 POLICY = "mixed_bfloat16"
 
 
@@ -42,7 +44,10 @@ def loss_and_gradients(model):
     def run(source, target, labels, *values):
         trained, others = list(values[:count]), list(values[count:])
         inputs = {"source": source, "target": target}
-        with tf.GradientTape() as tape:
+        # As `make_dataset` pads.
+        shape = (*source.shape, target.shape[1])
+        ready = declared_batches([shape], padding_is_last=True)
+        with ready, tf.GradientTape() as tape:
             tape.watch(trained)
             logits, _ = model.stateless_call(
                 trained, others, inputs, training=True

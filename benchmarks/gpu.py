@@ -12,12 +12,14 @@ GPU, which the first then runs by JAX's client, in rows marked TensorFlow. The
 third is both at sizes that a processor can do: a rehearsal, whose times mean
 nothing.
 
-Each result is compared with float64 before it is timed. MiB is what a program
-takes besides its inputs, as its compiler planned (PyTorch: as its allocator
-saw); where the device's own peak grew, `--json` has that too. TFLOP/s counts
-4 B N T S H operations, half of them where causal, 3.5 times as many with the
-gradients; additive scores have none. The error of a model is its last loss
-over the first, or how far a chosen token's logit is below the best.
+At most 40 programs are started, the most important first, and none when the
+budget of seconds is used up. Each result is compared with float64 before it is
+timed. MiB is what a program takes besides its inputs, as its compiler planned
+(PyTorch: as its allocator saw); where the device's own peak grew, `--json` has
+that too. TFLOP/s counts 4 B N T S H operations, half of them where causal, 3.5
+times as many with the gradients; additive scores have none. The error of a
+model is its last loss over the first, or how far a chosen token's logit is
+below the best.
 """
 
 import argparse
@@ -134,6 +136,7 @@ def run(arguments, folder):
     with contextlib.ExitStack() as stack:
         log = arguments.json and stack.enter_context(open(arguments.json, "w"))
         turns = runner.Runner(budget, written, product, arguments.rounds, log)
+        turns.write({"device": name, "tflops": product, "gigabytes": copy})
         for number, group in enumerate(groups_of(arguments)):
             turns.run(number, group)
     print(f"\n{budget.started} programs. Targets:\n")
@@ -157,6 +160,7 @@ def main():
     sys.modules["tensorflow"] = None
     # The device is shared with PyTorch: no library takes it all at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
     with tempfile.TemporaryDirectory() as folder:
         if arguments.tiny:
             os.environ["JAX_PLATFORMS"] = "cpu"

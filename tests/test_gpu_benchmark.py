@@ -194,7 +194,8 @@ def rehearsed(tmp_path, *options):
         [*command, *options], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    records = map(json.loads, log.read_text().splitlines())
+    device, *records = map(json.loads, log.read_text().splitlines())
+    assert device["device"] == "cpu (cpu)" and device["tflops"] > 0
     return done.stdout, {(x["case"], x["program"]): x for x in records}
 
 

@@ -33,11 +33,16 @@ class Program:
 
 
 class LeftOut(Exception):
-    """Says why a program is not run; `memory` is what it would take."""
+    """Says why a program is not run."""
 
-    def __init__(self, reason, memory=None):
-        super().__init__(reason)
-        self.memory = memory
+
+class NoRoom(LeftOut):
+    """The device has not the memory for it; `planned` bytes, if known."""
+
+    def __init__(self, needed, limit, planned=None):
+        gibibytes = [f"{size / 2**30:.0f} GiB" for size in (needed, limit)]
+        super().__init__("needs {} of {}".format(*gibibytes))
+        self.planned = planned
 
 
 class Budget:

@@ -5,14 +5,16 @@ import numpy as np
 from jax import numpy as jnp
 
 from gpu_parts import cases
-from gpu_parts.clock import LeftOut
+from gpu_parts.clock import NoRoom
 from gpu_parts.clock import Program
 from gpu_parts.clock import time_in_turns
 from keras_attention import masks
 from keras_attention.functional import AdditiveScore
 from keras_attention.functional import attend
 
-ROOM = 0.85  # of the device's memory, that a dense program may ask for
+# Shares of the device's memory: what a program may take, and from what on one
+# that builds the score matrix is not even compiled.
+ROOM, HOPELESS = 0.85, 3.0
 
 
 def inputs(case, number):
@@ -138,7 +140,7 @@ def compiled(name, case, tensors):
             return [function(*tensors)]
 
     if name in DENSE:
-        check_room(case.dense_bytes)  # it may be long in compiling
+        check_room(case.dense_bytes, of=HOPELESS)
     with jax.default_matmul_precision(case.precision):
         lowered = jax.jit(run).lower(*tensors)
     program = lowered.compile()
@@ -149,15 +151,12 @@ def compiled(name, case, tensors):
     )
 
 
-def check_room(needed, planned=None):
-    """Raises `LeftOut` if the device has no room for so many bytes."""
+def check_room(needed, of=ROOM, planned=None):
+    """Raises `NoRoom` if it is more than a share of the device's memory."""
     stats = jax.devices()[0].memory_stats() or {}
     limit = stats.get("bytes_limit", np.inf)
-    if needed > ROOM * limit:
-        raise LeftOut(
-            f"needs {needed / 2**30:.0f} GiB of {limit / 2**30:.0f} GiB",
-            memory=planned,
-        )
+    if needed > of * limit:
+        raise NoRoom(needed, limit, planned)
 
 
 def planned_bytes(stats):

@@ -5,6 +5,7 @@ it. Each class is one group of programs.
 """
 
 import dataclasses
+import functools
 
 import jax
 import keras
@@ -38,12 +39,13 @@ class Training:
     def compiled(self, name, key):
         """Returns the `Program` of that name: one step; its loss."""
         model = gradients.model_of(name, self.sizes, RATE)
-        step, state = training_step(model, *self.batch)
-        step = jax.jit(step, donate_argnums=0).lower(state).compile()
+        step, state = training_step(model)
+        batch = jax.device_put(self.batch)
+        step = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
 
         def call():
             nonlocal state
-            state, loss = step(state)
+            state, loss = step(state, batch)
             return [loss]
 
         memory = planned_bytes(step.memory_analysis())
@@ -64,15 +66,18 @@ def improvement(first, last):
     return float(last / first)
 
 
-def training_step(model, inputs, labels):
-    """Returns a function from state to state and loss, and the first state."""
+def training_step(model):
+    """Returns a function of state and batch, and the first state.
+
+    It returns the next state and the loss.
+    """
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(model.trainable_variables)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    inputs, labels = jax.device_put((inputs, labels))
 
-    def step(state):
+    def step(state, batch):
         trainable, others, of_optimizer = state
+        inputs, labels = batch
 
         def of_weights(trainable):
             logits, after = model.stateless_call(
@@ -172,14 +177,11 @@ class Decoding:
         model = self._model("Keras" if name == "Keras" else "ours")
         (tokens,) = program.results(program.call(self.source))
         target = np.pad(tokens, ((0, 0), (1, 0)), constant_values=decoding.BOS)
-        logits = jax.jit(
-            lambda *inputs: model.stateless_call(
-                [v.value for v in model.trainable_variables],
-                [v.value for v in model.non_trainable_variables],
-                dict(zip(("source", "target"), inputs, strict=True)),
-                training=False,
-            )[0]
-        )(self.source, jnp.asarray(target[:, :-1]))
+        inputs = {"source": self.source, "target": jnp.asarray(target[:, :-1])}
+        states = model.trainable_variables, model.non_trainable_variables
+        logits, _ = jax.jit(
+            functools.partial(model.stateless_call, training=False)
+        )(*([v.value for v in part] for part in states), inputs)
         logits = np.asarray(logits, "float64")[..., decoding.SPECIAL :]
         chosen = tokens[..., None] - decoding.SPECIAL
         chosen = np.take_along_axis(logits, chosen, axis=-1)[..., 0]

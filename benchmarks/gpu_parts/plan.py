@@ -75,8 +75,8 @@ def _groups(tiny):
         case = attention_case(length, *where, tiny=tiny, **changes)
         return Group(case.key, names, case), in_tiny
 
-    def additive(names, *, backward, in_tiny=False):
-        case = additive_case(2, tiny, backward)
+    def additive(names, length, *, backward, in_tiny=False):
+        case = additive_case(length, tiny, backward)
         return Group(case.key, names, case), in_tiny
 
     def model(key, names, sizes):
@@ -102,10 +102,10 @@ def _groups(tiny):
         model(TRAINING_KEY, (OURS, KERAS), TRAINING),
         model(GRADIENTS_KEY, (TF_OURS, TF_KERAS), TRAINING),
         attention((AUTO, BLOCKWISE, DENSE, FLEX), 32, "window", in_tiny=True),
-        additive((AUTO, DENSE), backward=True, in_tiny=True),
+        additive((AUTO, DENSE), 2, backward=True, in_tiny=True),
         attention((BLOCKWISE, DENSE), 1, "causal"),
         attention((*ours, DENSE), 16, "causal", **both),
-        additive((AUTO, DENSE), backward=False),
+        additive((AUTO, DENSE), 2, backward=False),
         attention((*ours, DENSE), 64, "causal"),
         attention((BLOCKWISE, DENSE), 1, "causal", **both),
         model(DECODING_KEY, (OURS, KERAS), DECODING),
@@ -118,9 +118,10 @@ def _groups(tiny):
         # No target asks for these: the limit leaves them out where all peers
         # of those above are there.
         attention((TF_AUTO,), 32, "window", in_tiny=True),
-        additive((TF_AUTO,), backward=True, in_tiny=True),
+        additive((TF_AUTO,), 2, backward=True, in_tiny=True),
         attention((TF_BLOCKWISE, XLA), 4, "causal", in_tiny=True),
         model(DECODING_KEY, (TF_OURS,), DECODING),
         attention((FUSED, CUDNN), 4, "causal", 64, **both),
+        additive((AUTO, DENSE), 4, backward=False),
         attention((FUSED, BLOCKWISE), 16, "full"),
     ]

@@ -10,7 +10,7 @@ import jax
 from gpu_parts import cases
 from gpu_parts import jax_programs
 from gpu_parts import torch_programs
-from gpu_parts.clock import LeftOut
+from gpu_parts.clock import NoRoom
 from gpu_parts.clock import time_in_turns
 from gpu_parts.models import Decoding
 from gpu_parts.models import Gradients
@@ -131,12 +131,10 @@ class Runner:
             record["error"] = question.check(name, program)
             programs[name] = program
             print(f"{name}: checked", file=sys.stderr, flush=True)
-        except LeftOut as reason:
-            record["note"] = str(reason)
-            record["no_room"] = str(reason).startswith("needs")
-            record["memory"] = reason.memory
         except Exception as error:
             record["note"] = first_line(error)
+            if isinstance(error, NoRoom):
+                record |= {"no_room": True, "memory": error.planned}
         after = jax_programs.peak_bytes()
         if before and after and after[1] > before[1]:
             # The most ever in use grew, so this call was that.
@@ -167,9 +165,12 @@ class Runner:
             record.get("note", ""),
         )
         print("| " + " | ".join((key, name, *cells)) + " |", flush=True)
+        self.write({"case": key, "program": name, **record})
+
+    def write(self, record):
+        """Adds a line to the log, if there is one."""
         if self.log is not None:
-            line = {"case": key, "program": name, **record}
-            self.log.write(json.dumps(line) + "\n")
+            self.log.write(json.dumps(record) + "\n")
             self.log.flush()
 
 

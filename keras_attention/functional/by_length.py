@@ -20,7 +20,7 @@ from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.blockwise.question import Question
 from keras_attention.functional.dense import attend_dense
 from keras_attention.functional.dropout import Dropout
-from keras_attention.functional.kernels import multiply
+from keras_attention.functional.kernels import PLAIN
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
@@ -52,6 +52,7 @@ def attend_by_length(
     question = Question(
         largest_dense=largest_dense,
         schedule=blockwise.current_schedule(),
+        scale=blockwise.scale_of_scores(score, query),
         mask=mask,
         bias=bias,
         logit_soft_cap=logit_soft_cap,
@@ -78,7 +79,7 @@ def forward(inputs: Inputs, question: Question):
     def dense():
         bias = question.bias and question.bias.whole(inputs.bias)
         output, weights = attend_dense(
-            inputs.query,
+            at_least_float32(inputs.query),
             inputs.key,
             inputs.value,
             question.score(inputs),
@@ -134,7 +135,9 @@ def _switch(inputs, question, dense, by_blocks):
 def _dense_backward(inputs, question, output, weights, output_gradient):
     """Returns the gradients of `attend_dense`; see `blockwise/backward.py`."""
     key_heads = inputs.key.shape[2]
-    query = _fold(inputs.query, key_heads)  # (B, K, G * T, H)
+    multiply = PLAIN.multiply
+    query = at_least_float32(inputs.query)
+    query = _fold(query, key_heads)  # (B, K, G * T, H)
     upstream = _fold(output_gradient, key_heads)  # (B, K, G * T, V)
     key, value = (
         ops.transpose(at_least_float32(x), (0, 2, 1, 3))  # (B, K, S, ...)

@@ -13,6 +13,7 @@ import functools
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from keras import backend
@@ -68,6 +69,29 @@ def forward_only() -> Iterator[None]:
 def is_forward_only() -> bool:
     """True inside `forward_only()`."""
     return _is_forward_only.get()
+
+
+def if_compiled(compiled: Callable, uncompiled: Callable) -> Any:
+    """Returns what one of two functions without arguments returns.
+
+    On TensorFlow the graph holds both, and XLA picks when it compiles. Each
+    returns tensors of the same dtypes.
+
+    Args:
+        compiled: what only XLA can run.
+        uncompiled: the same, for where XLA may not compile.
+    """
+    if backend.backend() == "jax":
+        return compiled()
+    if is_portable() or backend.backend() != "tensorflow":
+        return uncompiled()
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return uncompiled()
+    # The index of the device where it is placed; XLA takes the last branch.
+    placed = tf.raw_ops.DeviceIndex(device_names=["CPU", "GPU"])
+    return ops.switch(placed, [uncompiled, uncompiled, compiled])
 
 
 def separately_compiled(kernel: Callable) -> Callable:

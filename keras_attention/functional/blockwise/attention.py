@@ -2,10 +2,12 @@
 
 import contextlib
 import contextvars
+import math
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from keras import backend
 from keras import ops
 
 from keras_attention import validation
@@ -21,12 +23,12 @@ from keras_attention.functional.blockwise.forward import forward as run_forward
 from keras_attention.functional.blockwise.grid import BATCH
 from keras_attention.functional.blockwise.grid import TILES
 from keras_attention.functional.blockwise.grid import Inputs
-from keras_attention.functional.blockwise.question import BLOCK_SIZES
 from keras_attention.functional.blockwise.question import EITHER
 from keras_attention.functional.blockwise.question import Question
 from keras_attention.functional.blockwise.question import is_long
 from keras_attention.functional.custom_gradient import first_order_only
 from keras_attention.functional.dropout import Dropout
+from keras_attention.functional.precision import HALF
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
@@ -121,12 +123,13 @@ def attend_blockwise(
     logit_soft_cap: float | None = None,
     sink: Any = None,
     dropout: Dropout | None = None,
-    block_sizes: tuple[int, int] = BLOCK_SIZES,
+    block_sizes: tuple[int, int] | None = None,
 ) -> Any:
     """Returns the output of attention, (B, T, N, V); arguments of `attend`.
 
     Args:
-        block_sizes: (queries, keys) of a block.
+        block_sizes: (queries, keys) of a block; None for those of the
+            schedule.
 
     Raises:
         ValueError: if a second derivative is taken.
@@ -139,6 +142,7 @@ def attend_blockwise(
         bias=bias,
         logit_soft_cap=logit_soft_cap,
         dropout=None if dropout is None else dropout.with_seed_tensor(),
+        scale=scale_of_scores(score, query),
         block_sizes=block_sizes,
     )
     if question.schedule != EITHER and is_long(query, key):
@@ -147,7 +151,7 @@ def attend_blockwise(
         directions = forward, backward
     output = differentiable(*directions, inputs, question)
     output = ops.cast(output, query.dtype)
-    if question.schedule == EITHER:  # lost in the switch
+    if backend.backend() == "tensorflow":  # lost in a switch
         output.set_shape((*query.shape[:3], value.shape[3]))
     return output
 
@@ -160,13 +164,18 @@ def inputs_of(
     bias: Bias | None,
     sink: Any,
 ) -> tuple[Inputs, BiasBlocks | None]:
-    """Returns the `Inputs` of a call of `attend`, and how to read its bias."""
+    """Returns the `Inputs` of a call of `attend`, and how to read its bias.
+
+    The query is scaled, unless `scale_of_scores` says that scores are.
+    """
+    if scale_of_scores(score, query) is None:
+        query = score.scale_query(at_least_float32(query))
     bias, bias_tensor = bias_gradients.part(bias, query)
     vector = score.vector
     if vector is not None:
         vector = at_least_float32(ops.convert_to_tensor(vector))
     inputs = Inputs(
-        query=score.scale_query(at_least_float32(query)),
+        query=query,
         key=key,
         value=value,
         bias=bias_tensor,
@@ -174,6 +183,24 @@ def inputs_of(
         vector=vector,
     )
     return inputs, bias
+
+
+def scale_of_scores(
+    score: DotProductScore | AdditiveScore, query: Any
+) -> float | None:
+    """Returns what scores are multiplied by; None where the query is.
+
+    A query in half precision stays as it is, to be multiplied as such; one in
+    float32 is scaled before, which is less work. So is each whose scale is a
+    tensor, which may have a gradient.
+    """
+    is_half = ops.dtype(query) in HALF
+    if not is_half or score.vector is not None:
+        return None
+    scale = score.scale
+    if scale is None:
+        return 1.0 / math.sqrt(query.shape[-1])
+    return scale if isinstance(scale, float) else None
 
 
 def differentiable(

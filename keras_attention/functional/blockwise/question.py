@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from keras import ops
+
 from keras_attention.functional import compiling
 from keras_attention.functional import devices
 from keras_attention.functional.additive import AdditiveKernel
@@ -11,15 +13,29 @@ from keras_attention.functional.blockwise.grid import BATCH
 from keras_attention.functional.blockwise.grid import TILES
 from keras_attention.functional.blockwise.grid import Grid
 from keras_attention.functional.blockwise.grid import Inputs
+from keras_attention.functional.kernels import PLAIN
 from keras_attention.functional.kernels import DotProductKernel
+from keras_attention.functional.kernels import Products
+from keras_attention.functional.precision import HALF
+from keras_attention.functional.precision import multiplies_exactly
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 
 # The graph holds both schedules; the device picks when it is placed.
 EITHER = "either"
-# (queries, keys) of a block: the best of ten shapes on two CPU cores (AVX2,
-# heads of 64; benchmarks/attention.py).
-BLOCK_SIZES = (256, 256)
+# (queries, keys) of a block. TILES: the best of ten shapes on two CPU cores
+# (AVX2, heads of 64; benchmarks/attention.py). BATCH: by arithmetic alone, for
+# no GPU was at hand. A score costs about 16 bytes of traffic (written and read
+# twice in float32, the weight once each way in half). What is read and written
+# anew at each step, 8 * V bytes per row, are 2 bytes per score with 256 keys,
+# 1 with 512 and heads of 64; more keys would be hidden in vain where a mask
+# cuts blocks.
+BLOCK_SIZES = {TILES: (256, 256), BATCH: (256, 512)}
+# Scores of a step of BATCH, by the same arithmetic: 2 ** 25 are 0.5 GB, 0.2 ms
+# at 3 TB/s, beside which starting some ten kernels is small. Of additive scores
+# it is the tanh of each unit that takes the time, so that fewer will do.
+SCORES_PER_STEP = 2**25
+UNITS_PER_STEP = 2**28
 # (query, key) pairs of a row of the batch, where compiling takes about as long
 # as it saves in a few calls, on the same cores.
 PAIRS_TO_COMPILE = 1024 * 1024
@@ -37,7 +53,10 @@ class Question:
         bias: how to read the bias, or None; see `bias_gradients.part`.
         logit_soft_cap: number or None.
         dropout: a `Dropout` or None.
-        block_sizes: (queries, keys) of a block.
+        block_sizes: (queries, keys) of a block; None for those of the
+            schedule.
+        scale: of the scores; None where the query has been scaled.
+        is_exact: whether float32 is multiplied as float32 on a GPU.
     """
 
     largest_dense: int
@@ -46,7 +65,9 @@ class Question:
     bias: Any
     logit_soft_cap: float | None
     dropout: Any
-    block_sizes: tuple[int, int] = BLOCK_SIZES
+    block_sizes: tuple[int, int] | None = None
+    scale: float | None = None
+    is_exact: bool = dataclasses.field(default_factory=multiplies_exactly)
 
     def answer(
         self, inputs: Inputs, by_grid: Callable, separately: Callable
@@ -63,7 +84,11 @@ class Question:
         def tiles():
             return by_grid(self.grid(inputs, TILES))
 
-        def batch():
+        def compiled():
+            products = self._products(inputs)
+            return by_grid(self.grid(inputs, BATCH, products))
+
+        def uncompiled():
             return by_grid(self.grid(inputs, BATCH))
 
         def portable_tiles():
@@ -71,24 +96,44 @@ class Question:
             with compiling.portable():
                 return tiles()
 
-        def uncompiled():
+        def compiled_separately():
             if not is_long(inputs.query, inputs.key):
-                return batch()
+                return uncompiled()
             return separately(dataclasses.replace(self, schedule=BATCH))
 
         if self.schedule == EITHER:
             # As it was asked, wherever the gradient is taken.
             with devices.target_device(devices.ANY):
-                return devices.by_device(portable_tiles, batch, uncompiled)
-        return tiles() if self.schedule == TILES else batch()
+                return devices.by_device(
+                    portable_tiles, compiled, compiled_separately
+                )
+        if self.schedule == TILES:
+            return tiles()
+        return compiling.if_compiled(compiled, uncompiled)
 
-    def grid(self, inputs: Inputs, schedule: str = TILES) -> Grid:
-        """Returns the grid of the blockwise answer."""
+    def grid(
+        self,
+        inputs: Inputs,
+        schedule: str = TILES,
+        products: Products | None = None,
+    ) -> Grid:
+        """Returns the grid of the blockwise answer.
+
+        Args:
+            inputs: the `Inputs`.
+            schedule: TILES or BATCH.
+            products: how an accelerator multiplies, where XLA compiles.
+        """
+        kernel = self.kernel(inputs)
+        if products is not None:
+            kernel = kernel.on_accelerator(products)
         return Grid.of(
             inputs,
-            self.block_sizes,
+            self.block_sizes or BLOCK_SIZES[schedule],
+            scores_per_step=self._scores_per_step(inputs),
             schedule=schedule,
-            kernel=self.kernel(inputs),
+            products=products or PLAIN,
+            kernel=kernel,
             mask=self.mask,
             bias=self.bias,
             logit_soft_cap=self.logit_soft_cap,
@@ -96,15 +141,28 @@ class Question:
         )
 
     def score(self, inputs: Inputs) -> DotProductScore | AdditiveScore:
-        """Returns the score of a query that has been scaled before."""
+        """Returns the score of the query of the inputs."""
         if inputs.vector is None:
-            return DotProductScore(scale=1.0)
+            return DotProductScore(1.0 if self.scale is None else self.scale)
         return AdditiveScore(inputs.vector)
 
     def kernel(self, inputs: Inputs) -> DotProductKernel | AdditiveKernel:
         """Returns what computes scores and their gradients."""
         score = self.score(inputs)
         return score.kernel(inputs.query, inputs.key, self.mask)
+
+    def _scores_per_step(self, inputs):
+        if inputs.vector is None:
+            return SCORES_PER_STEP
+        return max(UNITS_PER_STEP // max(inputs.vector.shape[-1], 1), 1)
+
+    def _products(self, inputs):
+        factors = [inputs.query, inputs.key, inputs.value]
+        if inputs.vector is not None:  # only values are multiplied
+            factors = [inputs.value]
+        dtype, *others = {ops.dtype(tensor) for tensor in factors}
+        is_half = dtype in HALF and not others
+        return Products(dtype if is_half else None, self.is_exact)
 
 
 def is_long(query: Any, key: Any) -> bool:

@@ -267,7 +267,7 @@ class Grid:
 
     def visit_keys(self, visit: Callable, place: Place, state: tuple) -> list:
         """Calls `state = visit(place, *state)` for each block of keys seen."""
-        first, counts = self._visible_blocks(place)
+        first, counts = spans.visible(self, place)
         if place.is_spare is not None:
             counts = ops.where(place.is_spare[:, None], 0, counts)
         count = ops.sum(counts, axis=-1)
@@ -316,39 +316,6 @@ class Grid:
 
     def _place(self, tile) -> Place:
         return Place(tile, tile // self.query_blocks, tile % self.query_blocks)
-
-    def _visible_blocks(self, place: Place):
-        """Returns the ranges of key blocks that each tile sees.
-
-        As their first blocks and their sizes, (ranges,) or (P, ranges); no
-        block is in two of them.
-        """
-
-        def of_one(row, query_block):
-            seen = ((0, self.key_length),)
-            if self.mask is not None:
-                area = (*self.queries(query_block), self.key_length)
-                seen = self.mask.row(row).key_ranges(*area)
-            blocks = [
-                (
-                    ranges.maximum(first, 0) // self.key_block,
-                    -(-ranges.minimum(last, self.key_length) // self.key_block),
-                )
-                for first, last in seen
-            ]
-            return tuple(
-                ops.stack([ops.cast(end, "int32") for end in ends])
-                for ends in zip(*blocks, strict=True)
-            )
-
-        indices = place.row, place.query_block
-        if self.schedule == TILES:
-            first, last = of_one(*indices)
-        else:
-            first, last = ops.vectorized_map(
-                lambda each: of_one(*each), indices
-            )
-        return spans.disjoint(first, last)
 
 
 def num_blocks(length: Any, size: int) -> Any:

@@ -91,8 +91,8 @@ def optimized(serialized):
 def test_program_for_any_device_holds_the_schedule_of_its_own(platform):
     program = optimized(
         lowered(
-            training("any"),
-            tensors(),
+            training("any", mask=masks.Causal(900)),
+            tensors(keys=1301),
             platform=platform,
             stage="hlo_serialized",
         )

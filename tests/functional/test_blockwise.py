@@ -219,15 +219,20 @@ def test_tiles_in_waves_are_dense(waves, mask, bias, monkeypatch):
 
 @pytest.mark.tensorflow_only  # eager loops run Python there
 @pytest.mark.parametrize(
-    ("scores_per_step", "tiles"),
+    ("mask", "scores_per_step", "tiles"),
     # All blocks of a row wait for the one that sees most; or two; or none.
-    [(10**6, 2 * 8 * 8), (2 * 2 * 9, 2 * 2 * (2 + 4 + 6 + 8)), (1, 2 * 36)],
+    [
+        (masks.Causal(), 10**6, 2 * 8 * 8),
+        (masks.Causal(), 2 * 2 * 9, 2 * 2 * (2 + 4 + 6 + 8)),
+        (masks.Causal(), 1, 2 * 36),
+        (masks.SlidingWindow(3, 0), 10**6, 2 * 8 * 2),
+    ],
 )
-def test_waves_skip_what_a_causal_mask_hides(scores_per_step, tiles):
+def test_waves_skip_what_a_mask_hides(mask, scores_per_step, tiles):
     grid = Grid(
         *(2, 24, 24, 1, 1, 3, 3, "batch"),
         kernel=None,
-        mask=masks.Causal(),
+        mask=mask,
         scores_per_step=scores_per_step,
     )
     visited = []

@@ -284,7 +284,11 @@ def additive(vector):
     return {"score": functional.AdditiveScore(vector)}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype",
+    # test_additive.py has the kernel in float32.
+    [pytest.param("float32", marks=pytest.mark.exhaustive), "bfloat16"],
+)
 def test_additive_scores_left_to_the_compiler(dtype):
     arguments = tensors(dtype)
     options = additive(numbers(HEADS, WIDTH, seed=5))

@@ -28,7 +28,6 @@ from keras_attention.functional.fused.coverage import Request
 from keras_attention.functional.fused.coverage import request_of
 from keras_attention.functional.fused.kernel import Kernel
 from keras_attention.functional.precision import at_least_float32
-from keras_attention.functional.scores import DotProductScore
 
 # Kernels that one call may hold, each some kilobytes of text.
 MOST_SHAPES = 64
@@ -102,17 +101,17 @@ def attend_fused(
     if backend.backend() == "jax":
         return _attend_on_jax(arguments, plan, otherwise)
     query, key, value, score, mask, bias, *_ = arguments
-    scaled, bias = blockwise.inputs_of(query, key, value, score, bias, None)
-    inputs = scaled._replace(query=query)
+    inputs, bias = blockwise.inputs_of(query, key, value, score, bias, None)
     rest = Question(
         largest_dense=largest_dense,
         schedule=blockwise.current_schedule(),
+        scale=blockwise.scale_of_scores(score, query),
         mask=mask,
         bias=bias,
         logit_soft_cap=None,
         dropout=None,
     )
-    answer = _Answer(plan, score, rest, devices.current_target())
+    answer = _Answer(plan, rest, devices.current_target())
     output = blockwise.differentiable(_forward, _backward, inputs, answer)
     output.set_shape((*query.shape[:3], value.shape[3]))  # lost in the switch
     return output
@@ -168,7 +167,6 @@ class _Saved(NamedTuple):
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Answer:
     plan: Plan
-    score: DotProductScore
     rest: Question  # what is asked of `by_length`
     target: str  # device, so that it tells programs apart
 
@@ -198,7 +196,7 @@ class _Answer:
         )
 
     def forward_plain(self, inputs):
-        found = by_length.forward(self._scaled(inputs), self.rest)
+        found = by_length.forward(inputs, self.rest)
         output = ops.cast(found[0], inputs.query.dtype)
         return _Saved(output, *found, ops.zeros((0, 0, 0), "float32"))
 
@@ -225,13 +223,12 @@ class _Answer:
 
     def backward_plain(self, inputs, saved, upstream):
         gradients = by_length.backward(
-            self._scaled(inputs),
+            inputs,
             self.rest,
             *(saved.wide, saved.statistics, saved.weights),
             at_least_float32(upstream),
         )
-        query = self.score.scale_query(gradients.query)
-        return _flat(gradients._replace(query=query), inputs)
+        return _flat(gradients, inputs)
 
     def backward_fused(self, sizes, inputs, saved, upstream):
         def by_kernel():
@@ -256,10 +253,6 @@ class _Answer:
         rest = dataclasses.replace(self.rest, largest_dense=0)
         return dataclasses.replace(self, rest=rest)
 
-    def _scaled(self, inputs):
-        query = self.score.scale_query(at_least_float32(inputs.query))
-        return inputs._replace(query=query)
-
     def _kernel(self, inputs, sizes):
         return Kernel(
             self.plan.request,
@@ -268,7 +261,7 @@ class _Answer:
         )
 
     def _empty_statistics(self, inputs, sizes):
-        grid = self.rest.grid(self._scaled(inputs))
+        grid = self.rest.grid(inputs)
         rows = grid.group * grid.query_block
         tiles = sizes[0] * -(-sizes[1] // grid.query_block)
         return ops.zeros((tiles, grid.key_heads, rows, 2), "float32")

@@ -20,6 +20,7 @@ CELLS = ("lstm", "gru", "simple")
 SCORES = ("dot", "scaled", "general", "cosine", "distance")
 UNITS = ("characters", "words", "symbols")
 DECAYS = ("constant", "inverse_sqrt", "linear", "cosine")
+ALIGNMENT_LOSSES = ("coverage", "diagonal")
 MONITORS = ("error_rate", "exact_match", "loss")
 WEIGHT_FORMATS = ("float16", "bfloat16", "int8")
 # Ends of the names of pictures.

@@ -75,8 +75,8 @@ def is_visible(mask, row, head, query, key):
         case masks.PrefixLM(prefix_lengths=lengths, offset=offset):
             in_prefix = key < _entry(lengths, row)
             return in_prefix or key <= query + _entry(offset, row)
-        case masks.GlobalTokens(count=count):
-            return min(query, key) < _entry(count, row)
+        case masks.GlobalTokens(count=count, offset=offset):
+            return min(query + _entry(offset, row), key) < _entry(count, row)
         case masks.Lengths(lengths=lengths):
             return key < _entry(lengths, row)
         case masks.Padding(key_mask=key_mask):

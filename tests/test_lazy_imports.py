@@ -34,8 +34,13 @@ def test_import_is_quick_and_loads_nothing_heavy():
     [
         "import keras_attention",
         "import keras; import keras_attention",
-        "import keras_attention.layers",
-        "from keras_attention import Beam",
+        *(
+            pytest.param(more, marks=pytest.mark.exhaustive)
+            for more in (
+                "import keras_attention.layers",
+                "from keras_attention import Beam",
+            )
+        ),
         "import keras_attention, importlib.util as u; u.find_spec('keras')",
     ],
     ids=["before-keras", "after-keras", "layers", "decoding", "looked-for"],

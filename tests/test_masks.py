@@ -243,7 +243,8 @@ def one_mask(draw):
     if kind is masks.Lengths:
         return kind(numbers(0, KEYS, rows))
     if kind is masks.GlobalTokens:
-        return kind(draw(strategies.integers(0, 3) | arrays(0, 3, rows)))
+        count = draw(strategies.integers(0, 3) | arrays(0, 3, rows))
+        return kind(count, offset)
     if kind is masks.PrefixLM:
         return kind(numbers(0, KEYS, rows), offset)
     if kind is masks.Padding:

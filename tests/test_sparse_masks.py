@@ -1,9 +1,12 @@
 """Global tokens and random blocks: the pattern, and what is skipped."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from keras import ops
 
+from keras_attention import MultiHeadAttention
 from keras_attention import masks
 from keras_attention.functional import attend
 from keras_attention.functional.blockwise import schedule
@@ -100,6 +103,75 @@ def test_blockwise_attention_equals_dense(kind):
     with schedule(kind):
         output = attend(**x, mask=mask, implementation="blockwise")
     np.testing.assert_allclose(output, dense, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "offset", [7, np.array([7, 2])], ids=["one number", "per row"]
+)
+def test_patterns_know_where_a_cached_query_stands(offset):
+    """Those of later queries are rows of the whole pattern."""
+    starts = np.broadcast_to(offset, (2,))
+    for whole, later in (
+        (masks.GlobalTokens(5), masks.GlobalTokens(5, offset=offset)),
+        (RANDOM, dataclasses.replace(RANDOM, offset=offset)),
+    ):
+        pattern = np.asarray(whole.dense(LENGTH, LENGTH))
+        found = np.broadcast_to(later.block(3, 11, 0, LENGTH), (2, 1, 11, 96))
+        visible = later.visible_range(3, 14, LENGTH)
+        seen = np.zeros(LENGTH, bool)
+        for first, last in later.key_ranges(3, 14, LENGTH):
+            seen[int(first) : int(last)] = True
+        for row, start in enumerate(starts):
+            expected = pattern[start + 3 : start + 14]
+            np.testing.assert_array_equal(found[row, 0], expected)
+            one = later.row(row).block(3, 11, 0, LENGTH)
+            np.testing.assert_array_equal(np.squeeze(one), expected)
+            assert expected[:, slice(*map(int, visible))].all()
+            assert not expected[:, ~seen].any()
+
+
+@pytest.mark.parametrize("steps", [(1,) * 9, (4, 5)], ids=["one", "several"])
+def test_cached_steps_equal_the_whole_sequence(steps):
+    inputs = np.random.default_rng(5).normal(size=(2, 9, 11)).astype("float32")
+    layer = MultiHeadAttention(3, 5)
+    random = masks.RandomBlocks(num_blocks=2, block_size=2, length=9, seed=1)
+
+    def mask_at(offset):
+        pattern = masks.SlidingWindow(1, 0, offset)
+        pattern = pattern | masks.GlobalTokens(2, offset)
+        return pattern | dataclasses.replace(random, offset=offset)
+
+    options = {"use_causal_mask": True}
+    whole = layer(inputs, inputs, attention_mask=mask_at(0), **options)
+    causal = layer(inputs, inputs, **options)
+    assert np.abs(whole - causal).max() > 1e-3
+    cache, index, outputs = layer.make_cache(2, 9), 0, []
+    for size in steps:
+        new = inputs[:, index : index + size]
+        output, cache = layer(
+            new,
+            new,
+            attention_mask=mask_at(index),
+            cache=cache,
+            cache_index=index,
+            **options,
+        )
+        outputs.append(ops.convert_to_numpy(output))
+        index += size
+    np.testing.assert_allclose(
+        np.concatenate(outputs, axis=1), whole, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "count", [-1, True, 2.0, "2", [1, -2], [[1], [2]], np.ones(2)], ids=repr
+)
+def test_global_tokens_refuse_what_is_no_number_of_tokens(count):
+    with pytest.raises(ValueError, match="`count` must be a number of tokens"):
+        masks.GlobalTokens(count)
+    with pytest.raises(ValueError, match="`count` must be a number of tokens"):
+        masks.GlobalTokens(ops.convert_to_tensor([1.0, 2.0]))
+    assert type(masks.GlobalTokens(np.int64(2)).count) is int
 
 
 def test_constructors_refuse():

@@ -85,6 +85,13 @@ TRANSFORMER = (
         "width inside the feed-forward layers",
         positive,
     ),
+    Option(
+        "attention_dropout",
+        "--dropout",
+        "rate of the dropout of attention weights",
+        rate,
+        "RATE",
+    ),
     Option("activation", "relu", "of the feed-forward layers", str, "NAME"),
     Option("normalize_first", True, "normalise before each part, not after"),
     Option(
@@ -123,6 +130,12 @@ TRAINING = (
         "pairs in a step times their padded length, at most",
         positive,
     ),
+    Option(
+        "pad_to_multiple_of",
+        "no rounding",
+        "round padded lengths up; 8 or 64 suits GPUs",
+        positive,
+    ),
     Option("optimizer", "adam", "of Keras, as adamw", str, "NAME"),
     Option(
         "learning_rate",
@@ -147,6 +160,19 @@ TRAINING = (
     ),
     Option(
         "label_smoothing", 0.0, "share of smoothing of the loss", rate, "RATE"
+    ),
+    _one_of(
+        "alignment_loss",
+        "none",
+        choices.ALIGNMENT_LOSSES,
+        "what attention learns beside",
+    ),
+    Option(
+        "scheduled_sampling",
+        "none",
+        "share of tokens of its own that the decoder reads",
+        rate,
+        "RATE",
     ),
     _one_of(
         "monitor",

@@ -19,10 +19,10 @@ from keras_attention.export import shapes
 from keras_attention.export.language_records import language_records_of
 from keras_attention.export.traced import TracedSignatures
 from keras_attention.models import LanguageModel
-from keras_attention.models.prompts import aligned
-from keras_attention.models.prompts import continue_prompts
-from keras_attention.models.prompts import last_ids
-from keras_attention.models.prompts import real_ids_first
+from keras_attention.models.prompt_ids import aligned
+from keras_attention.models.prompt_ids import last_ids
+from keras_attention.models.prompt_ids import real_ids_first
+from keras_attention.models.prompt_search import continue_prompts
 from keras_attention.special_ids import PAD_ID
 from keras_attention.special_ids import UNKNOWN_ID
 

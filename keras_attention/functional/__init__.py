@@ -22,6 +22,7 @@ from keras_attention.functional.linear import linear_attend
 from keras_attention.functional.linear import linear_attend_causal
 from keras_attention.functional.monotonic import chunk_alignment
 from keras_attention.functional.monotonic import monotonic_alignment
+from keras_attention.functional.precision import float32_products
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 from keras_attention.functional.softmax import masked_softmax
@@ -42,6 +43,7 @@ __all__ = [
     "declared_batches",
     "diagonal_alignment",
     "diagonal_alignment_loss",
+    "float32_products",
     "gaussian_mixture_weights",
     "guided_alignment_loss",
     "linear_attend",

@@ -28,7 +28,12 @@ def choose(index: Any, functions: Sequence[Callable], arguments: tuple) -> Any:
         arguments: tensors, numbers, None, and tuples and frozen dataclasses
             of them; see `compiling.take_apart`.
     """
-    if backend.backend() != "tensorflow":
+    tensors = []
+    try:
+        structure = compiling.take_apart(arguments, tensors)
+    except compiling.Opaque:  # such as a mask of a caller's making
+        structure = None
+    if structure is None or backend.backend() != "tensorflow":
         branches = [lambda f=f: f(*arguments) for f in functions]
         return ops.switch(index, branches)
     import tensorflow as tf
@@ -36,8 +41,6 @@ def choose(index: Any, functions: Sequence[Callable], arguments: tuple) -> Any:
     if tf.executing_eagerly():
         last = len(functions) - 1
         return functions[min(int(index), last)](*arguments)
-    tensors = []
-    structure = compiling.take_apart(arguments, tensors)
 
     def trace(function):
         def run(*tensors):

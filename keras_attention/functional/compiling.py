@@ -130,7 +130,7 @@ class _Programs:
         tensors = []
         try:
             structure = take_apart(arguments, tensors)
-        except _Opaque:
+        except Opaque:
             return self.kernel(*arguments)
         signature = tuple(
             (tensor.dtype, relax(position, tuple(tensor.shape)))
@@ -162,7 +162,7 @@ class _Programs:
         )
 
 
-class _Opaque(Exception):
+class Opaque(Exception):
     """Something that is neither a tensor, a number nor made of them."""
 
 
@@ -198,7 +198,7 @@ def take_apart(value: Any, tensors: list) -> Any:
             parts.append(take_apart(part, tensors))
         return type(value), *parts
     if not (ops.is_tensor(value) or isinstance(value, _ARRAYS)):
-        raise _Opaque
+        raise Opaque
     # A tape that recorded a program would compile a second one for it, whose
     # loops keep every block.
     tensors.append(ops.stop_gradient(ops.convert_to_tensor(value)))

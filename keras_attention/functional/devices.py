@@ -104,11 +104,42 @@ def by_device(
         return (on_cpu if target == CPU else on_gpu)(*arguments)
     import tensorflow as tf
 
-    # The index of the device where it is placed; XLA takes the last branch.
-    # No server compiles what it does not run, so the graph stays portable.
-    placed = tf.raw_ops.DeviceIndex(device_names=["CPU", "GPU"])
-
     def compiled(*arguments):
+        if not bridge.is_available():
+            return on_cpu(*arguments)
         return choose(bridge.platform_index(), [on_cpu, on_gpu], arguments)
 
-    return choose(placed, [on_cpu, on_gpu_uncompiled, compiled], arguments)
+    ways = [on_cpu, on_gpu_uncompiled, compiled]
+    return choose(_placed(tf), ways, arguments)
+
+
+def if_compiled(
+    compiled: Callable, uncompiled: Callable, arguments: tuple
+) -> Any:
+    """Returns what one of two functions returns.
+
+    On TensorFlow the graph holds both, and XLA picks when it compiles. Each
+    returns tensors of the same dtypes.
+
+    Args:
+        compiled: function of the arguments, which only XLA can run.
+        uncompiled: the same, for where XLA may not compile.
+        arguments: see `choose`.
+    """
+    if backend.backend() == "jax":
+        return compiled(*arguments)
+    if compiling.is_portable() or backend.backend() != "tensorflow":
+        return uncompiled(*arguments)
+    import tensorflow as tf
+
+    ways = [uncompiled, uncompiled, compiled]
+    return choose(_placed(tf), ways, arguments)
+
+
+def _placed(tf):
+    """Returns 0 where the operation is placed on a CPU, 1 on a GPU.
+
+    XLA takes the last branch of a choice by it. A server does not compile what
+    it does not run, so that the graph stays portable.
+    """
+    return tf.raw_ops.DeviceIndex(device_names=["CPU", "GPU"])

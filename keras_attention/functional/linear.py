@@ -7,9 +7,10 @@
 sums over s <= t, equations 9 to 12.) Time and memory grow with the length,
 not with its square; a sum so far is all that a later query needs.
 
-Features come as their logarithms, and sums are kept relative to the largest
-feature so far: any scale cancels in the quotient, so none can overflow, and
-a sequence of small features does not vanish.
+Features come as their logarithms, and the sums of each feature are kept
+relative to its largest so far: a scale of a feature cancels in the product,
+and one of a query in the quotient. So no sum can overflow, and what a query
+finds most of never vanishes, whatever the size of the features.
 
 Letters: B batch, T query length, S key length, N heads, M features, V
 value_dim, C positions of a chunk.
@@ -18,17 +19,20 @@ value_dim, C positions of a chunk.
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from keras_attention.functional.linear_sums import LOWEST
+from keras_attention.functional.linear_sums import add
+from keras_attention.functional.linear_sums import empty_state
+from keras_attention.functional.linear_sums import largest
+from keras_attention.functional.linear_sums import quotient
+from keras_attention.functional.linear_sums import read
 from keras_attention.functional.padding import keep
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.scan import scan
 from keras_attention.masks import ranges
 
 CHUNK = 128
-# Not minus infinity, whose difference with itself is NaN.
-LOWEST = float(np.finfo("float32").min)
 
 
 def linear_attend(
@@ -58,9 +62,8 @@ def linear_attend(
     value = ops.convert_to_tensor(value)
     query, key, numbers = map(_exact, (query, key, value))
     state = _empty_state_of(key, numbers)
-    state = _add(state, key, keep(numbers, key_mask), key_mask)
-    scale = state["scale"][:, None]  # (B, 1, N)
-    output = _quotient(*_read(_unit(query), state, scale))
+    state = add(state, key, keep(numbers, key_mask), key_mask)
+    output, _ = read(query, state)
     return ops.cast(output, value.dtype)
 
 
@@ -76,6 +79,11 @@ def linear_attend_causal(
 
     Inside a chunk of positions the weights are made, between chunks the sums
     are carried on.
+
+    The sums, and the key at the position of a query, are right at any size of
+    the features. Between two positions of a chunk the weight is relative to
+    the largest feature of each, and is lost below e^-69. It never is where the
+    features of a key differ by less than that factor.
 
     Args:
         query: as in `linear_attend`; as many positions as `key` has.
@@ -106,7 +114,7 @@ def linear_attend_causal(
     if key_mask is None:
         key_mask = ops.ones(ops.shape(key)[:2], dtype="bool")
     key, numbers = keep(key, key_mask), keep(numbers, key_mask)
-    inputs = (_unit(query), key, numbers, key_mask)
+    inputs = (query, key, numbers, key_mask)
     length = key.shape[1]
     if length is not None and length <= CHUNK:
         state, output = _chunk(state, inputs)
@@ -137,32 +145,9 @@ def linear_weights(*, query: Any, key: Any, visible: Any = None) -> Any:
     query, key = map(_exact, (query, key))
     if visible is None:
         visible = ops.ones((1, 1, 1, 1), dtype="bool")
-    weights, _ = _weights(_unit(query), key, visible)
+    weights, _ = _weights(query, key, visible)
     total = ops.sum(weights, axis=-1, keepdims=True)  # (B, N, T, 1)
-    return weights / ops.where(total > 0, total, ops.ones_like(total))
-
-
-def empty_state(
-    batch_size: Any,
-    num_heads: int,
-    num_features: int,
-    value_dim: int,
-    dtype: str = "float32",
-) -> dict[str, Any]:
-    """Returns the sums over no key.
-
-    Returns:
-        A dict with `sum`, that of phi(k) v^T, (batch_size, num_heads,
-        num_features, value_dim); `normalizer`, that of phi(k), (...,
-        num_features); and `scale`, (batch_size, num_heads), the logarithm of
-        what both are divided by.
-    """
-    shape = (batch_size, num_heads, num_features)
-    return {
-        "sum": ops.zeros((*shape, value_dim), dtype=dtype),
-        "normalizer": ops.zeros(shape, dtype=dtype),
-        "scale": ops.full(shape[:2], LOWEST, dtype=dtype),
-    }
+    return quotient(weights, total)[0]
 
 
 def _empty_state_of(key, value):
@@ -173,92 +158,78 @@ def _empty_state_of(key, value):
 def _chunk(state, inputs):
     """Adds a chunk of positions; returns the state and their outputs."""
     query, key, value, key_mask = inputs
-    position = ops.arange(ops.shape(key)[1])
-    visible = ops.logical_and(
-        position[:, None] >= position, key_mask[:, None, None]
-    )  # (B, 1, C, C)
-    before = state["scale"][:, :, None]  # (B, N, 1)
-    weights, scale = _weights(query, key, visible, before)
-    scale = ops.swapaxes(scale, 1, 2)  # (B, C, N)
-    found, normalizer = _read(query, state, scale)
-    found = found + ops.einsum("bnts,bsnv->btnv", weights, value)
-    inside = ops.swapaxes(ops.sum(weights, axis=-1), 1, 2)  # (B, C, N)
-    state = _add(state, key, value, key_mask)
-    return state, _quotient(found, normalizer + inside)
+    found = (
+        read(query, state),
+        _read_earlier(query, key, value, key_mask),
+        _read_own(query, key, value, key_mask),
+    )
+    return add(state, key, value, key_mask), _joined(found)
 
 
-def _weights(query, key, visible, scale=None):
-    """Returns phi(q) phi(k) of each pair, relative to the largest phi(k).
+def _joined(found):
+    """Returns the outputs of parts of the keys as that of all of them.
 
     Args:
-        query: phi(q), (B, T, N, M).
+        found: for each part its output (B, T, N, V), and the logarithm of its
+            normaliser (B, T, N).
+    """
+    outputs, totals = zip(*found, strict=True)
+    # The last axis: of another, XLA cannot differentiate a softmax in a loop.
+    shares = ops.softmax(ops.stack(totals, axis=-1))  # (B, T, N, parts)
+    return sum(
+        output * shares[..., part, None] for part, output in enumerate(outputs)
+    )
+
+
+def _read_earlier(query, key, value, key_mask):
+    """Returns what a chunk holds before each query, see `_joined`."""
+    position = ops.arange(ops.shape(key)[1])
+    visible = ops.logical_and(
+        position[:, None] > position, key_mask[:, None, None]
+    )  # (B, 1, C, C)
+    weights, top = _weights(query, key, visible)
+    normalizer = ops.sum(weights, axis=-1, keepdims=True)  # (B, N, C, 1)
+    weights, total = quotient(weights, normalizer)
+    output = ops.einsum("bnts,bsnv->btnv", weights, value)
+    return output, ops.swapaxes(top + total[..., 0], 1, 2)  # (B, C, N)
+
+
+def _read_own(query, key, value, key_mask):
+    """Returns what each query finds at its own position, see `_joined`.
+
+    Apart from the others, since it is exact: a query that sees its own key
+    finds something, whatever became of the sums.
+    """
+    total = ops.logsumexp(query + key, axis=-1)  # (B, C, N)
+    total = ops.where(key_mask[..., None], total, LOWEST)
+    return keep(value, key_mask), total
+
+
+def _weights(query, key, visible):
+    """Returns phi(q) phi(k) of each pair, relative to the largest feature.
+
+    Args:
+        query: logarithms of phi(q), (B, T, N, M).
         key: logarithms of phi(k), (B, S, N, M).
         visible: boolean, broadcasts to (B, N, T, S).
-        scale: the largest logarithm before these keys, (B, N, 1), or None.
 
     Returns:
         The products (B, N, T, S), zero where not visible, and the logarithm
         of what they were divided by, (B, N, T).
     """
-    tops = _largest(key, axis=-1)  # (B, S, N)
+    highest, tops = (largest(x, axis=-1) for x in (query, key))
     products = ops.einsum(
-        "btnm,bsnm->bnts", query, ops.exp(key - tops[..., None])
+        "btnm,bsnm->bnts",
+        ops.exp(query - highest[..., None]),
+        ops.exp(key - tops[..., None]),
     )
     tops = ops.swapaxes(tops, 1, 2)[:, :, None]  # (B, N, 1, S)
     seen = ops.where(visible, tops, LOWEST)  # (B, N, 1 or T, S)
-    top = ops.max(seen, axis=-1, initial=LOWEST)
-    top = top if scale is None else ops.maximum(top, scale)  # (B, N, T)
-    shrink = ops.exp(seen - top[..., None])
+    top = ops.max(seen, axis=-1, initial=LOWEST)  # (B, N, 1 or T)
     # Where nothing is seen, `seen` and `top` are both the lowest number.
-    return ops.where(visible, products * shrink, 0.0), top
-
-
-def _add(state, key, value, key_mask):
-    """Returns the state after keys, their logarithms (B, S, N, M)."""
-    if key_mask is not None:
-        key = ops.where(key_mask[..., None, None], key, LOWEST)
-    scale = ops.maximum(state["scale"], _largest(key, axis=(1, 3)))  # (B, N)
-    powers = ops.exp(key - scale[:, None, :, None])
-    if key_mask is not None:
-        powers = keep(powers, key_mask)
-    shrink = ops.exp(state["scale"] - scale)[..., None]  # (B, N, 1)
-    total = ops.einsum("bsnm,bsnv->bnmv", powers, value)
-    return {
-        "sum": state["sum"] * shrink[..., None] + total,
-        "normalizer": state["normalizer"] * shrink + ops.sum(powers, axis=1),
-        "scale": scale,
-    }
-
-
-def _read(query, state, scale):
-    """Returns phi(q) S (B, T, N, V), and phi(q) z (B, T, N).
-
-    Args:
-        query: phi(q), (B, T, N, M).
-        state: the state.
-        scale: (B, T or 1, N), what the results are relative to.
-    """
-    shrink = ops.exp(state["scale"][:, None] - scale)  # (B, T or 1, N)
-    found = ops.einsum("btnm,bnmv->btnv", query, state["sum"])
-    normalizer = ops.einsum("btnm,bnm->btn", query, state["normalizer"])
-    return found * shrink[..., None], normalizer * shrink
-
-
-def _quotient(found, normalizer):
-    """Returns found / normalizer, zero where there was nothing to find."""
-    normalizer = normalizer[..., None]  # (B, T, N, 1)
-    is_empty = normalizer <= 0
-    return found / ops.where(is_empty, ops.ones_like(normalizer), normalizer)
-
-
-def _unit(query):
-    """Returns phi(q) from its logarithms, divided by its largest feature."""
-    return ops.exp(query - _largest(query, axis=-1)[..., None])
-
-
-def _largest(logarithms, axis):
-    """Returns the largest along `axis`, a scale: it has no gradient."""
-    return ops.stop_gradient(ops.max(logarithms, axis=axis, initial=LOWEST))
+    shrink = ops.exp(seen - top[..., None])
+    weights = ops.where(visible, products * shrink, 0.0)
+    return weights, top + ops.swapaxes(highest, 1, 2)
 
 
 def _exact(tensor):

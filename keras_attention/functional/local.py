@@ -82,10 +82,12 @@ def spread_windows(windows: Any, first: Any, length: Any) -> Any:
         length: number of keys.
     """
     size = windows.shape[-1]
-    places = ops.arange(length, dtype="int32") - first[..., None]  # (B, Q, S)
+    # There must be a key to gather for, even where there are no queries.
+    places = ops.arange(length + 1, dtype="int32") - first[..., None]
     found = ops.take_along_axis(windows, ops.clip(places, 0, size - 1), axis=-1)
-    inside = ops.logical_and(places >= 0, places < size)
-    return ops.where(inside, found, ops.zeros_like(found))
+    inside = ops.logical_and(places >= 0, places < size)  # (B, Q, S + 1)
+    found = ops.where(inside, found, ops.zeros_like(found))
+    return found[..., :length]  # (B, Q, S)
 
 
 def gaussian(centre: Any, first: Any, reach: int) -> Any:

@@ -64,6 +64,9 @@ def attend_step(
     Masking:
         A query with nothing to attend to has zero weights and zero output.
         What the mask calls padding may hold anything.
+
+    Raises:
+        ValueError: if a `Bias` is of other heads or rows than the query.
     """
     dtype, length = query.dtype, layout.length(key)
     query, key, value = (at_least_float32(x) for x in (query, key, value))
@@ -74,6 +77,7 @@ def attend_step(
         live = mask.key_padding(length)  # (B or 1, T)
         live = None if live is None else live[:, None, None]
     if isinstance(bias, biases.Bias):
+        bias.check((query.shape[0], query.shape[2], None, None))
         bias = bias.of_first_query(length)  # (B or 1, N, Q or 1, T)
     visible, bias, live = (_in_order(x, columns) for x in (visible, bias, live))
     if live is not None:

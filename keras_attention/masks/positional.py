@@ -37,7 +37,7 @@ class Causal(Mask):
     tensor_fields = ("offset",)  # see functional/compiling.py
 
     def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
-        return _offset_shapes(self.offset)
+        return ranges.row_shapes("offset", self.offset)
 
     def block(
         self,
@@ -106,7 +106,7 @@ class SlidingWindow(Mask):
             object.__setattr__(self, name, int(size))
 
     def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
-        return _offset_shapes(self.offset)
+        return ranges.row_shapes("offset", self.offset)
 
     def block(
         self,
@@ -179,7 +179,7 @@ class PrefixLM(Mask):
     def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         (rows,) = validation.shape_of(self.prefix_lengths)
         prefix = ("prefix_lengths", (rows, 1, 1, 1))
-        return (prefix, *_offset_shapes(self.offset))
+        return (prefix, *ranges.row_shapes("offset", self.offset))
 
     def _parts(self):
         return Or((Causal(self.offset), Lengths(self.prefix_lengths)))
@@ -215,8 +215,3 @@ class PrefixLM(Mask):
         return 0, ranges.maximum(
             causal.visible_range(*area)[1], prefix.visible_range(*area)[1]
         )
-
-
-def _offset_shapes(offset):
-    shape = validation.shape_of(offset)
-    return (("offset", (*shape, 1, 1, 1)),) if shape else ()

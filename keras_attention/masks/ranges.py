@@ -9,6 +9,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_attention import validation
+
 Tensor = Any  # of the backend, symbolic, or an array
 Integer = Any  # a Python integer or a scalar integer tensor
 Range = tuple[Integer, Integer]  # (first, last): first <= position < last
@@ -32,6 +34,12 @@ def per_row(number: Tensor) -> Tensor:
         return number
     number = ops.convert_to_tensor(number, dtype="int32")
     return number[:, None, None, None] if len(number.shape) else number
+
+
+def row_shapes(name: str, number: Tensor) -> tuple[tuple[str, tuple], ...]:
+    """Returns what `broadcast_shapes` has of one number, or one per row."""
+    shape = validation.shape_of(number)
+    return ((name, (*shape, 1, 1, 1)),) if shape else ()
 
 
 def window(tensor: Tensor, starts: Sequence, lengths: Sequence) -> Tensor:

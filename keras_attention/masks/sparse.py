@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterable
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -29,6 +30,11 @@ class GlobalTokens(Mask):
     Args:
         count: number of global tokens, an integer, scalar tensor or tensor
             of shape (batch,).
+        offset: as in `Causal`: position of the first query among the keys.
+
+    Raises:
+        ValueError: if `count` is no such number, or below 0 where that can
+            be seen.
 
     Example:
 
@@ -40,11 +46,17 @@ class GlobalTokens(Mask):
     """
 
     count: Integer | Tensor
-    tensor_fields = ("count",)  # see functional/compiling.py
+    offset: Integer | Tensor = 0
+    tensor_fields = ("count", "offset")  # see functional/compiling.py
+
+    def __post_init__(self):
+        object.__setattr__(self, "count", _checked_count(self.count))
 
     def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
-        shape = validation.shape_of(self.count)
-        return (("count", (*shape, 1, 1, 1)),) if shape else ()
+        return (
+            *ranges.row_shapes("count", self.count),
+            *ranges.row_shapes("offset", self.offset),
+        )
 
     def block(
         self,
@@ -56,23 +68,28 @@ class GlobalTokens(Mask):
         query, key = ranges.positions(
             query_start, query_length, key_start, key_length
         )
+        query = query + ranges.per_row(self.offset)
         count = ranges.per_row(self.count)
         return ops.logical_or(query < count, key < count)
 
     def row(self, index: Integer) -> "GlobalTokens":
-        return GlobalTokens(ranges.row(self.count, index))
+        return GlobalTokens(
+            ranges.row(self.count, index), ranges.row(self.offset, index)
+        )
 
     def key_range(
         self, query_start: Integer, query_end: Integer, key_length: Integer
     ) -> Range:
         count = ranges.largest(self.count)
-        return 0, _if_less(query_start, count, key_length, count)
+        first = query_start + ranges.smallest(self.offset)
+        return 0, _if_less(first, count, key_length, count)
 
     def visible_range(
         self, query_start: Integer, query_end: Integer, key_length: Integer
     ) -> Range:
         count = ranges.smallest(self.count)
-        return 0, _if_less(query_end - 1, count, key_length, count)
+        last = query_end - 1 + ranges.largest(self.offset)
+        return 0, _if_less(last, count, key_length, count)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,6 +114,7 @@ class RandomBlocks(Mask):
         length: number of keys that blocks are drawn from. Later queries see
             what those of the first `length` see, in turn.
         seed: integer seed.
+        offset: as in `Causal`: position of the first query among the keys.
 
     Raises:
         ValueError: if there are fewer than `num_blocks` blocks.
@@ -114,6 +132,8 @@ class RandomBlocks(Mask):
     block_size: int
     length: int
     seed: int = 0
+    offset: Integer | Tensor = 0
+    tensor_fields = ("offset",)  # see functional/compiling.py
 
     def __post_init__(self):
         for name in ("num_blocks", "block_size", "length"):
@@ -125,6 +145,9 @@ class RandomBlocks(Mask):
                 f"{self.block_size} in length={self.length}",
                 self.num_blocks,
             )
+
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
+        return ranges.row_shapes("offset", self.offset)
 
     @property
     def _total(self):
@@ -144,15 +167,20 @@ class RandomBlocks(Mask):
         query, key = ranges.positions(
             query_start, query_length, key_start, key_length
         )
-        row = query[:, 0] // self.block_size % self._total  # (T,)
-        drawn = ops.take(self._drawn, row, axis=0)  # (T, num_blocks)
+        query = query + ranges.per_row(self.offset)  # (T, 1) or (B, 1, T, 1)
+        row = query[..., 0] // self.block_size % self._total
+        drawn = ops.take(self._drawn, row, axis=0)  # (..., T, num_blocks)
         key_block = key // self.block_size  # (1, S)
-        visible = ops.equal(drawn[:, :1], key_block)
+        visible = ops.equal(drawn[..., :1], key_block)
         for number in range(1, self.num_blocks):
             visible = ops.logical_or(
-                visible, ops.equal(drawn[:, number, None], key_block)
+                visible, ops.equal(drawn[..., number, None], key_block)
             )
         return visible
+
+    def row(self, index: Integer) -> "RandomBlocks":
+        offset = ranges.row(self.offset, index)
+        return dataclasses.replace(self, offset=offset)
 
     def key_range(
         self, query_start: Integer, query_end: Integer, key_length: Integer
@@ -163,8 +191,10 @@ class RandomBlocks(Mask):
     def key_ranges(
         self, query_start: Integer, query_end: Integer, key_length: Integer
     ) -> tuple[Range, ...]:
-        first = query_start // self.block_size
-        count = (query_end - 1) // self.block_size - first
+        first = query_start + ranges.smallest(self.offset)
+        last = query_end - 1 + ranges.largest(self.offset)
+        first = first // self.block_size
+        count = last // self.block_size - first
         # How far each row of blocks is behind the first of the queries.
         behind = (np.arange(self._total, dtype="int32") - first) % self._total
         asked = behind <= count  # (total,)
@@ -174,6 +204,28 @@ class RandomBlocks(Mask):
             last = ops.max(ops.where(asked, drawn, -1)) + 1
             parts.append((first * self.block_size, last * self.block_size))
         return tuple(parts)
+
+
+def _checked_count(count):
+    """Returns a number of tokens: an integer, or integers of the backend."""
+    if isinstance(count, (np.ndarray, np.generic)) or not hasattr(
+        count, "dtype"
+    ):
+        array = np.asarray(count)
+        fits = array.ndim < 2 and np.issubdtype(array.dtype, np.integer)
+        if not fits or (array < 0).any():
+            raise _bad_count(count)
+        return int(count) if array.ndim == 0 else array
+    is_integer = "int" in keras.backend.standardize_dtype(count.dtype)
+    if not is_integer or len(validation.shape_of(count)) > 1:
+        raise _bad_count(count)
+    return count
+
+
+def _bad_count(count):
+    return validation.invalid(
+        "count", "a number of tokens >= 0, one or one per row (batch,)", count
+    )
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,8 +10,8 @@ from keras_attention.models.ensemble_layers import EnsembleDecoder
 from keras_attention.models.ensemble_layers import EnsembleEncoder
 from keras_attention.models.folders import load
 from keras_attention.models.folders import read_card
-from keras_attention.models.generation import GeneratedTexts
-from keras_attention.models.generation import GeneratedTokens
+from keras_attention.models.generated import GeneratedTexts
+from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generation import generate_tokens
 from keras_attention.models.language_model import LanguageModel
 from keras_attention.models.rnn_decoder import RNNDecoder

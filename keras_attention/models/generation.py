@@ -1,10 +1,8 @@
-"""Generation for a list of sources: batches in, results in order out."""
+"""From sources to targets: `Seq2Seq.generate`, and the search of a batch."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -16,45 +14,18 @@ from keras_attention.decoding import decode
 from keras_attention.decoding.search import Search
 from keras_attention.decoding.search import check_search
 from keras_attention.models import sources
+from keras_attention.models.batches import graph_function
+from keras_attention.models.batches import run_batches
+from keras_attention.models.generated import GeneratedTexts
+from keras_attention.models.generated import GeneratedTokens
+from keras_attention.models.generated import decoded_texts
+from keras_attention.models.generated import no_tokens
 from keras_attention.models.parts import check_positions
-from keras_attention.models.source_rows import SourceRows
-from keras_attention.models.source_rows import padded_rows
+from keras_attention.models.row_seeds import checked_row_seeds
 from keras_attention.models.source_rows import source_rows
 from keras_attention.models.tracing import TracedFunctions
 from keras_attention.special_ids import BOS_ID
 from keras_attention.special_ids import PAD_ID
-
-
-class GeneratedTokens(NamedTuple):
-    """What `generate` returns of ids; n counts hypotheses, best first.
-
-    Example:
-
-    >>> from keras_attention.models import GeneratedTokens
-    >>> GeneratedTokens._fields
-    ('tokens', 'scores', 'lengths', 'alignments')
-    """
-
-    tokens: Any  # (batch, n, max_length) int32, EOS kept, padded with 0
-    scores: Any  # (batch, n) float32
-    lengths: Any  # (batch, n) int32, EOS counted
-    alignments: Any  # (batch, n, longest target, source_length) float32
-
-
-class GeneratedTexts(NamedTuple):
-    """What `generate` returns of strings; n counts hypotheses, best first.
-
-    Example:
-
-    >>> from keras_attention.models import GeneratedTexts
-    >>> GeneratedTexts._fields
-    ('texts', 'scores', 'lengths', 'alignments')
-    """
-
-    texts: Any  # (batch, n) strings
-    scores: Any  # (batch, n) float32
-    lengths: Any  # (batch, n) int32, EOS counted
-    alignments: Any  # (batch, n, longest target, source_length) float32
 
 
 class BatchGenerator:
@@ -226,13 +197,6 @@ def without_specials(search: Search) -> Search:
     return dataclasses.replace(search, constraints=constraints)
 
 
-def decoded_texts(vocabulary: Any, tokens: Any) -> np.ndarray:
-    """Returns the texts of ids (..., length) as strings of Python, (...)."""
-    texts = np.asarray(vocabulary.decode(tokens))
-    decoded = [text.decode("utf-8") for text in texts.ravel()]
-    return np.array(decoded, dtype=object).reshape(texts.shape)
-
-
 class _Started:
     """A decoder whose `start` is given the initial state of the model.
 
@@ -242,147 +206,3 @@ class _Started:
     def __init__(self, decoder, options):
         self.start = functools.partial(decoder.start, **options)
         self.step, self.reorder = decoder.step, decoder.reorder
-
-
-def graph_function(
-    run: Callable, arrays: dict, jit_compile: bool, **specs: tuple
-) -> Callable:
-    """Returns `run(arrays, row_seeds)` as one graph, or compiled by XLA.
-
-    Args:
-        run: the function.
-        arrays: dict of arrays such as it will get; their axes stay free.
-        jit_compile: whether XLA compiles it, a program for each shape.
-        **specs: shape and dtype of those arrays whose axes are known.
-    """
-    # On JAX a compiled closure would freeze the weights of today, so there
-    # the loop, which JAX compiles by itself, is run as it is.
-    if keras.config.backend() != "tensorflow":
-        return run
-    import tensorflow as tf
-
-    if jit_compile:  # one program per shape, so shapes must be static
-        return tf.function(run, jit_compile=True, autograph=False)
-    free = keras.tree.map_structure(
-        lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), arrays
-    )
-    known = {name: tf.TensorSpec(*spec) for name, spec in specs.items()}
-    rows = tf.TensorSpec((None,), tf.int32)
-    return tf.function(
-        run, input_signature=({**free, **known}, rows), autograph=False
-    )
-
-
-def run_batches(
-    run: Callable,
-    rows: SourceRows,
-    seeds: np.ndarray,
-    batches: list,
-    jit_compile: bool,
-    verbose: str | int,
-) -> GeneratedTokens | None:
-    """Returns what `run` makes of all rows, in order; None of no row.
-
-    Args:
-        run: `graph_function`, from arrays and row seeds to a `Decoded`.
-        rows: the rows.
-        seeds: row seeds (rows,).
-        batches: row numbers, batch by batch.
-        jit_compile: whether batches are padded to few shapes.
-        verbose: 1 shows a progress bar, 0 none, "auto" for many batches.
-    """
-    bar = _progress_bar(len(batches), verbose)
-    found = []
-    for number, batch in enumerate(batches, start=1):
-        padded = padded_rows(batch, jit_compile)
-        decoded = run(rows.take(padded, jit_compile), seeds[padded])
-        found.append([np.asarray(x)[: len(batch)] for x in decoded])
-        if bar is not None:
-            bar.update(number)
-    return _in_order(found, batches, rows) if found else None
-
-
-def checked_row_seeds(
-    row_seeds: Any, count: int, rows: str = "sources"
-) -> np.ndarray:
-    """Returns what tells the samples of `count` rows apart, int32 (count,).
-
-    Args:
-        row_seeds: a list or an array, or None for the indices of the rows.
-        count: how many rows there are.
-        rows: what they are, for errors.
-
-    Raises:
-        ValueError: if there is another number of them, or they are no
-            integers of 32 bits.
-    """
-    if row_seeds is None:
-        return np.arange(count, dtype="int32")
-    try:
-        seeds = np.asarray(row_seeds)
-    except ValueError:  # lists of different lengths
-        seeds = np.array(None)
-    if seeds.shape != (count,):
-        raise validation.invalid(
-            "row_seeds",
-            f"one integer for each of the {count} {rows}",
-            f"an array of shape {seeds.shape}",
-        )
-    if count and not _are_int32(seeds):
-        expected = f"integers from {-(2**31)} to {2**31 - 1}"
-        raise validation.invalid("row_seeds", expected, repr(row_seeds))
-    return seeds.astype("int32")
-
-
-def checked_row_seed(row_seed: Any) -> np.ndarray:
-    """Returns the seed of one row as `checked_row_seeds` returns several."""
-    if not validation.is_integer(row_seed) or not _are_int32(
-        np.array([row_seed])
-    ):
-        expected = f"an integer from {-(2**31)} to {2**31 - 1}"
-        raise validation.invalid("row_seed", expected, repr(row_seed))
-    return np.array([row_seed], "int32")
-
-
-def _are_int32(numbers):
-    """Whether an array, not empty, holds integers that int32 can hold."""
-    return (
-        numbers.dtype.kind in "iu"
-        and numbers.min() >= -(2**31)
-        and numbers.max() < 2**31
-    )
-
-
-def _progress_bar(num_batches, verbose):
-    if verbose == 0 or (verbose == "auto" and num_batches < 10):
-        return None
-    return keras.utils.Progbar(num_batches, unit_name="batch")
-
-
-def no_tokens(search: Search, max_length: int) -> GeneratedTokens:
-    """Returns what is generated of no row."""
-    count = getattr(search, "num_hypotheses", 1)
-    count = getattr(search, "num_samples", count)
-    return GeneratedTokens(
-        np.zeros((0, count, max_length), "int32"),
-        np.zeros((0, count), "float32"),
-        np.zeros((0, count), "int32"),
-        np.zeros((0, count, 0, 0), "float32"),
-    )
-
-
-def _in_order(found, batches, rows):
-    """Joins the batches, pads their alignments and restores the order."""
-    tokens, scores, lengths, alignments = zip(*found, strict=True)
-    longest = max(part.max(initial=0) for part in lengths)
-    if rows.lengths is None or not rows.keeps_length:
-        width = max(part.shape[3] for part in alignments)
-    else:  # a batch was cut, or padded for XLA
-        width = rows.arrays["source"].shape[1]
-    total = np.zeros((len(rows), tokens[0].shape[1], longest, width), "float32")
-    for batch, part in zip(batches, alignments, strict=True):
-        part = part[:, :, :longest, :width]
-        total[batch, :, : part.shape[2], : part.shape[3]] = part
-    back = np.argsort(np.concatenate(batches), kind="stable")
-    ordered = (np.concatenate(x)[back] for x in (tokens, scores, lengths))
-    return GeneratedTokens(*ordered, total)

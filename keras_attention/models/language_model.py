@@ -11,8 +11,8 @@ from keras_attention.decoding.search import Search
 from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
-from keras_attention.models.generation import GeneratedTexts
-from keras_attention.models.generation import GeneratedTokens
+from keras_attention.models.generated import GeneratedTexts
+from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.parts import check_decoder
 from keras_attention.models.prompts import PromptGenerator
 from keras_attention.models.source_signature import IDS

@@ -12,9 +12,9 @@ from keras_attention.models import encoding
 from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
+from keras_attention.models.generated import GeneratedTexts
+from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generation import BatchGenerator
-from keras_attention.models.generation import GeneratedTexts
-from keras_attention.models.generation import GeneratedTokens
 from keras_attention.models.model_inputs import check_inputs
 from keras_attention.models.parts import check_decoder
 from keras_attention.models.parts import check_encoder

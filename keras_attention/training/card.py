@@ -2,6 +2,7 @@
 
 from keras_attention.models import Seq2Seq
 from keras_attention.models import folders
+from keras_attention.training import aids
 from keras_attention.training import optimizers
 from keras_attention.training.pairs import as_paths
 from keras_attention.training.preparation import Data
@@ -73,6 +74,11 @@ def _training_facts(settings):
     if settings.batch_tokens is not None:
         del facts["batch_size"]
         facts["batch_tokens"] = settings.batch_tokens
+    for name in ("alignment_loss", "scheduled_sampling"):
+        if getattr(settings, name):
+            facts[name] = aids.describe(getattr(settings, name))
+    if settings.pad_to_multiple_of is not None:
+        facts["pad_to_multiple_of"] = settings.pad_to_multiple_of
     facts["optimizer"] = optimizers.describe(settings.optimizer)
     return facts
 

@@ -4,7 +4,10 @@ import dataclasses
 
 import keras
 
+from keras_attention import functional
 from keras_attention.models import Seq2Seq
+from keras_attention.models.builder import hides_padding_alone
+from keras_attention.training import aids
 from keras_attention.training import optimizers
 from keras_attention.training.callbacks import GenerationMetrics
 from keras_attention.training.callbacks import KeepBest
@@ -37,13 +40,15 @@ class Outcome:
 def compile_model(
     settings: TrainingSettings, data: Data, model: Seq2Seq
 ) -> None:
-    """Compiles the model with the optimizer and the loss of the settings."""
+    """Compiles the model with the optimizer, loss and aids of the settings."""
     steps = data.survey.num_batches(**settings.batching)
     model.compile(
         optimizers.make_optimizer(settings, settings.epochs * steps),
         MaskedCrossentropy(settings.label_smoothing),
         metrics=[TokenAccuracy()],
         jit_compile=settings.jit_compile is True,
+        alignment_loss=aids.alignment_loss_of(settings),
+        scheduled_sampling=aids.scheduled_sampling_of(settings, model),
     )
 
 
@@ -71,17 +76,30 @@ def fit(
     if settings.verbose and start > Position():
         print(f"Going on at epoch {start.epoch + 1}, step {start.step + 1}.")
     dataset, held_out = _datasets(settings, data, start)
-    model.fit(
-        dataset,
-        epochs=settings.epochs,
-        initial_epoch=start.epoch,
-        steps_per_epoch=data.survey.num_batches(**settings.batching),
-        validation_data=held_out,
-        callbacks=[checkpoints, *chosen],
-        shuffle=False,  # make_dataset has shuffled
-        verbose=settings.verbose,
-    )
+    with _declared_batches(settings, data, model):
+        model.fit(
+            dataset,
+            epochs=settings.epochs,
+            initial_epoch=start.epoch,
+            steps_per_epoch=data.survey.num_batches(**settings.batching),
+            validation_data=held_out,
+            callbacks=[checkpoints, *chosen],
+            shuffle=False,  # make_dataset has shuffled
+            verbose=settings.verbose,
+        )
     return outcome
+
+
+def _declared_batches(settings, data, model):
+    """Declares the shapes that `fit` will see, for fused attention."""
+    shapes = {
+        shape: None
+        for survey in (data.survey, data.held_out_survey)
+        for shape in survey.shapes(**settings.batching)
+    }
+    return functional.declared_batches(
+        shapes, padding_is_last=hides_padding_alone(model)
+    )
 
 
 def _new_outcome(settings, workspace):

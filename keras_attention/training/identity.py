@@ -12,6 +12,7 @@ import keras
 
 from keras_attention.models import folders
 from keras_attention.models.digests import digest_of
+from keras_attention.training import aids
 from keras_attention.training import optimizers
 from keras_attention.training.settings import TrainingSettings
 
@@ -28,6 +29,7 @@ SETTINGS = (
     "epochs",
     "batch_size",
     "batch_tokens",
+    "pad_to_multiple_of",
     "learning_rate",
     "warmup_steps",
     "decay",
@@ -83,6 +85,8 @@ def facts_of(settings: TrainingSettings, data: Any) -> dict:
         "vocabularies": _digest_of_vocabularies(vocabularies),
         **{name: getattr(settings, name) for name in SETTINGS},
         "options": settings.options_for_json,
+        "alignment_loss": aids.describe(settings.alignment_loss),
+        "scheduled_sampling": aids.describe(settings.scheduled_sampling),
         "optimizer": optimizers.describe(settings.optimizer),
         "initial_model": _initial_model(settings.initial_folder),
         "search": repr(settings.search),

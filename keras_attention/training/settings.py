@@ -16,6 +16,7 @@ from keras_attention.choices import MONITORS
 from keras_attention.choices import UNITS
 from keras_attention.decoding import Greedy
 from keras_attention.models import build_seq2seq
+from keras_attention.training import aids
 from keras_attention.training import optimizers
 from keras_attention.training.survey import BATCH_SIZE
 from keras_attention.training.survey import check_batching
@@ -62,12 +63,15 @@ class TrainingSettings:
     epochs: int = 10
     batch_size: int = BATCH_SIZE
     batch_tokens: int | None = None
+    pad_to_multiple_of: int | None = None
     optimizer: Any = "adam"
     learning_rate: float = 1e-3
     warmup_steps: int | None = None
     decay: str = "cosine"
     clip_norm: float | None = 1.0
     label_smoothing: float = 0.0
+    alignment_loss: Any = None
+    scheduled_sampling: Any = None
     monitor: str = "error_rate"
     patience: int | None = None
     search: Any = Greedy()  # noqa: RUF009 (frozen)
@@ -92,6 +96,7 @@ class TrainingSettings:
         _check_choices(self)
         _check_options(self)
         _check_optimizer(self)
+        aids.check(self.alignment_loss, self.scheduled_sampling)
         _check_initial_model(self)
         if self.initial_folder is None:
             self._set("kind", self.kind or DEFAULT_KIND)
@@ -154,6 +159,7 @@ def _check_numbers(settings):
         "max_source_length",
         "max_target_length",
         "max_measured",
+        "pad_to_multiple_of",
         "patience",
         "vocabulary_size",
     ):

@@ -66,6 +66,8 @@ def test_train_hands_on_what_is_given(
     arguments += ["0.25", "--decay", "linear", "--warmup-steps", 0, "--quiet"]
     arguments += ["--resume", "--validation-pairs", pairs_file]
     arguments += ["--initial-folder", model_folder]
+    arguments += ["--alignment-loss", "diagonal"]
+    arguments += ["--scheduled-sampling", "0.125"]
     run("train", pairs_file, "--out", out, *arguments)
     assert train_calls.pop()[2] == {
         "validation_pairs": [str(pairs_file)],
@@ -77,6 +79,8 @@ def test_train_hands_on_what_is_given(
         "input_feeding": False,
         "dropout": 0.25,
         "decay": "linear",
+        "alignment_loss": "diagonal",
+        "scheduled_sampling": 0.125,
         "warmup_steps": 0,
     }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from without_keras import ask_without_keras
 
 import keras_attention as ka
 from keras_attention import export
@@ -61,6 +62,12 @@ def case(request, tmp_path_factory):
     return model, asked, "ids" if vocabulary is None else "text", folder
 
 
+@pytest.fixture(scope="module")
+def loaded(case):
+    """The signatures of the SavedModel, in this process."""
+    return tf.saved_model.load(str(case[3])).signatures
+
+
 def as_lists(prompts):
     return prompts if isinstance(prompts, list) else prompts.tolist()
 
@@ -71,16 +78,15 @@ def generated(model, prompts, search=BEAM):
     return said.tolist(), found.scores
 
 
-def test_it_answers_as_generate_without_keras(case):
+def test_it_answers_as_generate_without_keras(case, loaded):
     model, prompts, name, folder = case
     said, scores = generated(model, prompts)
-    loaded = tf.saved_model.load(str(folder)).signatures
     requests = [
         {"signature": signature, "inputs": {name: as_lists(prompts)}}
         for signature in loaded
         if signature not in ("score", "decode_step")
     ]
-    answers = export.ask_in_fresh_process(folder, requests)
+    answers = ask_without_keras(folder, requests)
     for request, answer in zip(requests, answers, strict=True):
         if request["signature"] in ("serving_default", "compiled"):
             assert answer[name] == [row[0] for row in said]
@@ -92,10 +98,9 @@ def test_it_answers_as_generate_without_keras(case):
 
 
 @STREAMED
-def test_a_client_streams_with_the_caches(case):
+def test_a_client_streams_with_the_caches(case, loaded):
     """Rows at different steps are joined; each says what generate says."""
     model, prompts, name, folder = case
-    loaded = tf.saved_model.load(str(folder)).signatures
     expected = model.generate(prompts, ka.Greedy(constraints=LONG))
     steps = loaded["encode"](**{name: tf.constant(prompts_of(prompts))})
     said = []
@@ -126,9 +131,8 @@ def test_a_client_streams_with_the_caches(case):
 
 
 @STREAMED
-def test_rows_at_different_steps_are_joined(case):
+def test_rows_at_different_steps_are_joined(case, loaded):
     model, prompts, name, folder = case
-    loaded = tf.saved_model.load(str(folder)).signatures
     first = loaded["encode"](**{name: tf.constant(prompts_of(prompts))})
     token = tf.constant([5, 7, 4, 9], tf.int32)
     later = loaded["decode_step"](token=token, **state_of(first))
@@ -147,9 +151,8 @@ def test_rows_at_different_steps_are_joined(case):
 
 
 @STREAMED
-def test_no_state_of_a_client_fails_the_others(case):
+def test_no_state_of_a_client_fails_the_others(case, loaded):
     model, prompts, name, folder = case
-    loaded = tf.saved_model.load(str(folder)).signatures
     state = state_of(
         loaded["encode"](**{name: tf.constant(prompts_of(prompts))})
     )
@@ -179,9 +182,8 @@ def prompts_of(prompts):
 
 
 @pytest.mark.parametrize("case", ["window"], indirect=True)
-def test_score_is_that_of_the_whole_sequence(case):
+def test_score_is_that_of_the_whole_sequence(case, loaded):
     model, prompts, name, folder = case
-    loaded = tf.saved_model.load(str(folder)).signatures
     targets = ["de", "abc d", "", "x"]
     found = loaded["score"](
         text=tf.constant(prompts_of(prompts)), target=tf.constant(targets)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from without_keras import ask_without_keras
 
 import keras_attention as ka
 from keras_attention import export
@@ -52,8 +53,14 @@ def case(request, tmp_path_factory):
         }
         for rows in (slice(None), slice(1))  # two sizes of batches
     ]
-    answers = export.ask_in_fresh_process(folder, asked)
+    answers = ask_without_keras(folder, asked)
     return model, inputs, folder, answers
+
+
+@pytest.fixture(scope="module")
+def loaded(case):
+    """The signatures of the SavedModel, in this process."""
+    return tf.saved_model.load(str(case[2])).signatures
 
 
 def test_it_answers_as_generate(case):
@@ -69,14 +76,13 @@ def test_it_answers_as_generate(case):
         np.testing.assert_array_equal(told.get("text", told.get("ids")), said)
 
 
-def test_it_holds_the_signatures_that_were_chosen(case):
-    model, _, folder, _ = case
-    loaded = tf.saved_model.load(str(folder))
+def test_it_holds_the_signatures_that_were_chosen(case, loaded):
+    model, *_ = case
     described = records.records_of(model, BEAM, model.max_length)
     chosen = [set(names) for names in SIGNATURES.values()]
-    assert set(loaded.signatures) in chosen
-    for name in loaded.signatures:
-        traced = loaded.signatures[name]
+    assert set(loaded) in chosen
+    for name in loaded:
+        traced = loaded[name]
         _, inputs = traced.structured_input_signature
         for tensors, recorded in (
             (inputs, described[name].inputs),
@@ -100,7 +106,9 @@ def test_the_guide_and_the_warm_up_speak_of_what_it_takes(case):
     assert records_file.stat().st_size > 0
 
 
-def test_the_grpc_client_of_the_guide_sends_what_the_signature_takes(case):
+def test_the_grpc_client_of_the_guide_sends_what_the_signature_takes(
+    case, loaded
+):
     _, _, folder, _ = case
     guide = (folder / "README.md").read_text(encoding="utf-8")
     # All of the client but the connection.
@@ -109,13 +117,8 @@ def test_the_grpc_client_of_the_guide_sends_what_the_signature_takes(case):
     names = {}
     exec("\n".join(lines), names)
     sent = {n: tf.make_ndarray(x) for n, x in names["request"].inputs.items()}
-    loaded = tf.saved_model.load(str(folder))
-    asked = next(
-        n for n in ("serving_default", "n_best") if n in loaded.signatures
-    )
-    answer = loaded.signatures[asked](
-        **{n: tf.constant(x) for n, x in sent.items()}
-    )
+    asked = next(n for n in ("serving_default", "n_best") if n in loaded)
+    answer = loaded[asked](**{n: tf.constant(x) for n, x in sent.items()})
     assert len(answer["score"]) == len(sent["source"])
 
 
@@ -148,7 +151,7 @@ def test_a_tokenizer_of_somebody_else_is_exported(tmp_path):
     )
     texts = ["12", "7x5", ""]
     asked = [{"signature": "n_best", "inputs": {"text": texts}}]
-    (told,) = export.ask_in_fresh_process(folder, asked)
+    (told,) = ask_without_keras(folder, asked)
     expected = model.generate(texts, BEAM)
     assert told["text"] == expected.texts.tolist()
     np.testing.assert_allclose(told["score"], expected.scores, atol=1e-5)

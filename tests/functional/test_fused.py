@@ -256,6 +256,31 @@ def test_program_for_any_device_runs_on_a_processor(compiled):
     assert_same(function(arguments), wanted)
 
 
+@pytest.mark.parametrize("platform", ["CPU", "GPU"])
+def test_what_follows_may_branch_and_loop(platform):
+    """XLA looks for constants in what its branches and loops are given.
+
+    In the results of a call of a library it would look in vain, and end.
+    """
+    import tensorflow as tf
+
+    def call(arguments):
+        with functional.target_device("any"):
+            x = attend(
+                **arguments,
+                mask=MASKS["causal, lengths"],
+                implementation="fused",
+            )
+        x = tf.while_loop(
+            lambda i, _: i < 3, lambda i, y: (i + 1, y * x), (0, x)
+        )
+        x = x[1]
+        return tf.cond(tf.reduce_sum(x) > 0, lambda: x + x, lambda: x)
+
+    program = lowered(call, tensors(), platform=platform)
+    assert len(calls_of_cudnn(program)) == (platform == "GPU")
+
+
 WITHOUT_XLA = """
 import ctypes, pathlib, sys
 import tensorflow as tf

@@ -11,6 +11,7 @@ from keras import ops
 from keras_attention.functional import linear
 from keras_attention.functional.feature_maps import EluFeatures
 from keras_attention.functional.feature_maps import FavorFeatures
+from keras_attention.functional.linear_sums import empty_state
 
 BATCH, LENGTH, HEADS, FEATURES, VALUE_DIM = 2, 7, 3, 5, 11
 random = np.random.default_rng(11)
@@ -82,7 +83,7 @@ def test_features_of_any_size(causal):
     tensors = inputs(size=50.0)
     for name in ("query", "key"):
         heads = np.clip(tensors[name], -50.0, 50.0)
-        tensors[name] = np.where(heads > 0, np.log1p(np.abs(heads)), heads)
+        tensors[name] = elu_logarithms(heads)
     output = attend(causal, **as_float32(tensors))
     expected = definition(**tensors, causal=causal)
     np.testing.assert_allclose(array(output), expected, atol=1e-4)
@@ -99,6 +100,45 @@ def test_features_of_any_size(causal):
     if causal:  # the first keys are the largest: each query sees the first
         first = np.broadcast_to(moved["value"][:, :1], output.shape)
         np.testing.assert_allclose(array(output), first, atol=1e-5)
+
+
+def elu_logarithms(heads):
+    return np.where(heads > 0, np.log1p(np.maximum(heads, 0.0)), heads)
+
+
+def exact(query, key, value, causal=False):
+    """The definition with the logarithms of weights, for any features."""
+    logs = np.logaddexp.reduce(query[:, :, None] + key[:, None], axis=-1)
+    if causal:
+        seen = np.tri(query.shape[1], dtype=bool)[None, ..., None]
+        logs = np.where(seen, logs, -np.inf)
+    weights = np.exp(logs - np.logaddexp.reduce(logs, axis=2, keepdims=True))
+    return np.einsum("btsn,bsnv->btnv", weights, value)  # (B, T, N, V)
+
+
+@pytest.mark.parametrize("length", [LENGTH, 300], ids=["short", "chunks"])
+def test_features_too_far_apart_for_any_number(length):
+    """Feature by feature, a query and the keys may be large in turn."""
+    for size in (50.0, 200.0):
+        tensors = as_float32(inputs(length, size))
+        expected = exact(**{n: x.astype("float64") for n, x in tensors.items()})
+        output = attend(False, **tensors)
+        np.testing.assert_allclose(array(output), expected, atol=2e-4)
+        for name in ("query", "key"):
+            tensors[name] = elu_logarithms(tensors[name])
+        tensors64 = {n: x.astype("float64") for n, x in tensors.items()}
+        for causal in (False, True):
+            output = attend(causal, **tensors)
+            expected = exact(**tensors64, causal=causal)
+            np.testing.assert_allclose(array(output), expected, atol=2e-4)
+
+
+def test_query_that_sees_a_key_finds_something():
+    tensors = as_float32(inputs(300, size=200.0))
+    tensors["value"] = np.ones_like(tensors["value"])
+    for causal in (False, True):
+        output = attend(causal, **tensors)
+        np.testing.assert_allclose(array(output), 1.0, atol=1e-5)
 
 
 def test_padding_may_hold_anything():
@@ -121,7 +161,7 @@ def test_chunks_equal_steps_and_the_definition(monkeypatch):
     tensors = as_float32(tensors)
     whole, last = linear.linear_attend_causal(**tensors, key_mask=mask)
     np.testing.assert_allclose(array(whole), expected, atol=1e-5)
-    state = linear.empty_state(BATCH, HEADS, FEATURES, VALUE_DIM)
+    state = empty_state(BATCH, HEADS, FEATURES, VALUE_DIM)
     outputs = []
     for start, end in ((0, 2), (2, 3), (3, 7)):  # a step, and pieces
         piece = {name: x[:, start:end] for name, x in tensors.items()}

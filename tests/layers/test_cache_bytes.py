@@ -35,5 +35,5 @@ def test_cache_of_linear_attention_does_not_grow():
     inputs = np.ones((BATCH, LENGTH, 3), "float32")
     _, later = layer(inputs, inputs, cache=cache)
     found = sum(np.prod(part.shape) for part in later.values())
-    # A sum of values for each feature, of the features, and their scale.
-    assert found == BATCH * HEADS * (KEY_DIM * VALUE_DIM + KEY_DIM + 1)
+    # For each feature a sum of values, its own sum, and its scale.
+    assert found == BATCH * HEADS * KEY_DIM * (VALUE_DIM + 1 + 1)

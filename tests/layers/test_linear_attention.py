@@ -166,7 +166,7 @@ def test_steps_with_a_cache_equal_the_whole():
     assert sizes == {
         "sum": (BATCH, HEADS, 5, VALUE_DIM),
         "normalizer": (BATCH, HEADS, 5),
-        "scale": (BATCH, HEADS),
+        "scale": (BATCH, HEADS, 5),
     }
 
 
@@ -214,6 +214,23 @@ class Squares(FeatureMap):
 
     def get_config(self):
         return {}
+
+
+@pytest.mark.tensorflow_only  # JAX compiles a loop for each
+@pytest.mark.parametrize("causal", [False, True])
+def test_huge_heads_have_finite_gradients(causal):
+    layer = LinearAttention(HEADS, KEY_DIM)
+    query, value = (x[:, :QUERIES] for x in (QUERY, VALUE))
+    layer(query, value)
+    for child in (layer.query_dense, layer.key_dense):
+        child.kernel.assign(200 * child.kernel)
+    found = loss_gradients(
+        layer,
+        {"query": query, "value": value},
+        np.ones(query.shape),
+        use_causal_mask=causal,
+    )
+    assert all(np.all(np.isfinite(gradient)) for gradient in found.values())
 
 
 def test_feature_map_of_a_user():

@@ -15,6 +15,8 @@ from keras_attention import PositionalEncoding2D
 from keras_attention import RelativePositionBias
 from keras_attention import ShawRelativePosition
 from keras_attention import TransformerStack
+from keras_attention.functional import DistanceBias
+from keras_attention.layers import AttentionPosition
 from keras_attention.layers.positions.alibi import alibi_slopes
 from keras_attention.layers.positions.relative_bias import relative_buckets
 
@@ -46,9 +48,42 @@ def test_slopes_are_those_of_the_authors(heads):
     np.testing.assert_allclose(alibi_slopes(heads), expected, rtol=1e-12)
 
 
-def test_alibi_wants_as_many_heads_as_the_attention_has():
-    with pytest.raises(ValueError, match="`bias.slopes` must broadcast to"):
-        MultiHeadAttention(2, 5, position=AlibiBias(3))(INPUTS, INPUTS)
+class OfThreeHeads(AttentionPosition):
+    """A user's position, which does not say how many heads it is for."""
+
+    def bias(self, query_offset=0, key_offset=0):
+        return DistanceBias(np.ones((3, 41)), 20 + key_offset - query_offset)
+
+
+WAYS_OF_CALLING = {
+    "whole": lambda layer: layer(INPUTS, INPUTS),
+    "symbolic": lambda layer: layer(*[keras.Input(INPUTS.shape[1:])] * 2),
+    "step": lambda layer: cached(layer, INPUTS[:, :1]),
+    "several": lambda layer: cached(layer, INPUTS[:, :2]),
+}
+
+
+def cached(layer, new):
+    layer.build(INPUTS.shape, INPUTS.shape)
+    cache = layer.make_cache(len(INPUTS), 7)
+    return layer(new, new, cache=cache, cache_index=0)
+
+
+@pytest.mark.parametrize("way", WAYS_OF_CALLING)
+def test_position_wants_as_many_heads_as_the_attention_has(way):
+    message = "`position` must be for as many heads .*num_heads=2. .*Bias"
+    for position in (AlibiBias(3), RelativePositionBias(3)):
+        layer = MultiHeadAttention(2, 5, position=position)
+        with pytest.raises(ValueError, match=message):
+            WAYS_OF_CALLING[way](layer)
+    layer = MultiHeadAttention(2, 5, position=OfThreeHeads())
+    if way == "symbolic":  # no bias is made
+        return
+    with pytest.raises(ValueError, match="`bias.values` must broadcast to"):
+        WAYS_OF_CALLING[way](layer)
+
+
+def test_alibi_wants_a_number_of_heads():
     with pytest.raises(ValueError, match="`num_heads` must be a positive"):
         AlibiBias(0)
 

@@ -259,3 +259,26 @@ def test_arguments_that_do_not_fit():
         LowRankAttention(HEADS, KEY_DIM, 0, max_length=6)
     with pytest.raises(ValueError, match="`pool_size` must be a positive"):
         PooledAttention(HEADS, KEY_DIM, 0)
+
+
+@pytest.mark.tensorflow_only
+def test_more_keys_than_max_length_are_refused_when_the_graph_runs():
+    import tensorflow as tf
+
+    layer = LowRankAttention(HEADS, KEY_DIM, 3, max_length=KEYS)
+    signature = [tf.TensorSpec((None, None, WIDTH))]
+
+    def attend(inputs):
+        return layer(inputs, inputs)
+
+    layer.build(QUERY.shape, QUERY.shape)
+    graph = tf.function(attend, signature)
+    np.testing.assert_allclose(graph(QUERY), attend(QUERY), atol=1e-6)
+    longer = np.concatenate([QUERY, QUERY], axis=1)  # 10 > 7 positions
+    message = "at most max_length=7 positions: choose a larger .*Received:.*10"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        graph(longer)
+    # XLA drops the check: no number may look like a result.
+    program = tf.function(attend, signature, jit_compile=True)
+    np.testing.assert_allclose(program(QUERY), attend(QUERY), atol=1e-6)
+    assert np.all(np.isnan(program(longer)))

@@ -297,6 +297,10 @@ def test_nan_at_padding_of_the_source_reaches_no_logit(name):
 def test_beams_that_swap_parents_keep_their_own_history(name):
     decoder = built_decoder(name)
     encoded = random_encoded()
+    of_beams = {
+        "encoded": np.repeat(encoded, 3, axis=0),
+        "encoded_mask": np.repeat(SOURCE_MASK, 3, axis=0),
+    }
     tokens = target_ids((4,) * 9, length=4).reshape(3, 3, 4)
     # What is not yet written is padding, which no earlier logit sees.
     histories = np.where(np.arange(4) < 1, tokens, PAD)
@@ -309,15 +313,12 @@ def test_beams_that_swap_parents_keep_their_own_history(name):
             ops.convert_to_tensor(index, "int32"),
             ancestors,
         )
-        for beam in range(3):
-            forced = decoder(
-                histories[:, beam],
-                encoded,
-                encoded_mask=SOURCE_MASK,
-                return_attention_scores=True,
-            )
-            assert_close(logits[:, beam], forced[0][:, index], 2e-5)
-            assert_close(alignment[:, beam], forced[1][:, index], 2e-5)
+        forced = decoder(
+            histories.reshape(9, 4), **of_beams, return_attention_scores=True
+        )
+        for found, expected in zip((logits, alignment), forced, strict=True):
+            expected = np.array(expected)[:, index].reshape(found.shape)
+            assert_close(found, expected, 2e-5)
         if index < 3:
             parents = np.array(PARENTS)[:, index]
             state = decoder.reorder(state, ops.convert_to_tensor(parents))

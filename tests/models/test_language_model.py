@@ -19,9 +19,9 @@ from keras_attention.decoding import MinLength
 from keras_attention.decoding import Suppress
 from keras_attention.layers import AttentionOptions
 from keras_attention.models import GeneratedTexts
-from keras_attention.models.prompts import AfterPrompt
-from keras_attention.models.prompts import aligned
-from keras_attention.models.prompts import continue_prompts
+from keras_attention.models.prompt_ids import aligned
+from keras_attention.models.prompt_search import AfterPrompt
+from keras_attention.models.prompt_search import continue_prompts
 from keras_attention.training import MaskedCrossentropy
 
 STEPS = 7

@@ -15,8 +15,13 @@ import keras_attention as ka
 from keras_attention import files
 from keras_attention.models import build_seq2seq
 from keras_attention.models import read_card
+from keras_attention.training import CoverageLoss
+from keras_attention.training import DiagonalAlignmentLoss
 from keras_attention.training import GenerationMetrics
+from keras_attention.training import GuidedAlignmentLoss
+from keras_attention.training import ScheduledSampling
 from keras_attention.training import train
+from keras_attention.training.fitting import compile_model
 from keras_attention.training.identity import SETTINGS
 from keras_attention.training.identity import PairDigest
 from keras_attention.training.identity import facts_of
@@ -247,9 +252,62 @@ def test_every_argument_is_a_setting_or_known_not_to_matter():
     arguments = set(inspect.signature(train).parameters)
     digested = {"pairs", "validation_pairs", "search", "initial_folder"}
     digested |= {"optimizer", "options"}
+    digested |= {"alignment_loss", "scheduled_sampling"}
     free = {"folder", "columns", "max_minutes"}
     free |= {"checkpoint_every", "resume", "overwrite", "callbacks", "verbose"}
     assert arguments == {*SETTINGS} | digested | free
+
+
+@pytest.mark.exhaustive
+def test_train_with_aids_tells_them_on_the_card(tmp_path):
+    _, card = train(
+        PAIRS,
+        tmp_path / "model",
+        **{**SMALL, "kind": "luong"},
+        epochs=1,
+        alignment_loss="diagonal",
+        scheduled_sampling=0.25,
+    )
+    assert card["training"]["alignment_loss"] == "diagonal"
+    assert card["training"]["scheduled_sampling"] == 0.25
+
+
+def test_aids_of_the_training_are_compiled(tmp_path):
+    def compiled(decoder=None, **given):
+        """What the model is compiled with."""
+        settings = TrainingSettings(pairs=PAIRS, folder="any", **given)
+        survey = types.SimpleNamespace(num_batches=lambda **_: 7)
+        data = types.SimpleNamespace(survey=survey)
+        found = {}
+        model = types.SimpleNamespace(
+            decoder=decoder, compile=lambda *_, **options: found.update(options)
+        )
+        compile_model(settings, data, model)
+        return found["alignment_loss"], found["scheduled_sampling"]
+
+    assert compiled() == (None, None)
+    assert compiled(scheduled_sampling=0.0) == (None, None)
+    loss, _ = compiled(alignment_loss="coverage")
+    assert isinstance(loss, CoverageLoss)
+    for decoder, in_parallel in (
+        (None, False),
+        (ka.TransformerDecoder(11, 4, num_heads=2), True),
+    ):
+        _, sampling = compiled(decoder, scheduled_sampling=0.25, seed=5)
+        assert sampling.teacher_forcing == 0.75
+        assert sampling.search.seed == 5
+        assert sampling.in_parallel == in_parallel
+    own = DiagonalAlignmentLoss(0.3), ScheduledSampling(0.5)
+    given = dict(
+        zip(("alignment_loss", "scheduled_sampling"), own, strict=True)
+    )
+    assert compiled(**given) == own
+    told = facts(tmp_path, **given)
+    assert told["alignment_loss"]["config"]["width"] == 0.3
+    assert told["scheduled_sampling"]["config"]["teacher_forcing"] == 0.5
+    told = facts(tmp_path, alignment_loss="coverage", scheduled_sampling=0.2)
+    assert told["alignment_loss"] == "coverage"
+    assert told["scheduled_sampling"] == 0.2
 
 
 def test_settings_are_the_arguments_of_train():
@@ -558,6 +616,17 @@ def test_broken_pairs_leave_nothing_behind(tmp_path, content, message):
         ({"learning_rate": 0}, "`learning_rate` must be a number above 0"),
         ({"max_minutes": -1}, "`max_minutes` must be a number above 0"),
         ({"label_smoothing": 1}, r"`label_smoothing` must be in \[0, 1\)"),
+        ({"alignment_loss": "guided"}, "`alignment_loss` must be one of"),
+        (
+            {"alignment_loss": GuidedAlignmentLoss()},
+            "`alignment_loss` must be one that needs no alignments",
+        ),
+        ({"alignment_loss": 7}, "`alignment_loss` must be a name, a callable"),
+        ({"scheduled_sampling": 1.0}, r"`scheduled_sampling` must be in \[0,"),
+        (
+            {"scheduled_sampling": object()},
+            "`scheduled_sampling` must be an object with `get_config`",
+        ),
         ({"decay": "root"}, "`decay` must be one of"),
         ({"source_unit": "letters"}, "`source_unit` must be one of"),
         ({"batch_tokens": 0}, "`batch_tokens` must be a positive integer or"),

@@ -29,7 +29,6 @@ from keras_attention.functional.fused.coverage import Request
 from keras_attention.functional.fused.coverage import request_of
 from keras_attention.functional.fused.kernel import Kernel
 from keras_attention.functional.precision import at_least_float32
-from keras_attention.functional.scores import DotProductScore
 
 # Kernels that one call may hold, each some kilobytes of text, or a hundred of
 # PTX.
@@ -104,20 +103,19 @@ def attend_fused(
     if backend.backend() == "jax":
         return _attend_on_jax(arguments, plan, otherwise)
     query, key, value, score, mask, bias, *_ = arguments
-    scaled, bias = blockwise.inputs_of(query, key, value, score, bias, None)
-    inputs = scaled._replace(query=query)
+    inputs, bias = blockwise.inputs_of(query, key, value, score, bias, None)
     rest = Question(
         largest_dense=largest_dense,
         schedule=blockwise.current_schedule(),
+        scale=blockwise.scale_of_scores(score, query),
         mask=mask,
         bias=bias,
         logit_soft_cap=None,
         dropout=None,
     )
-    if plan.request.is_additive:
-        score = DotProductScore(1.0)  # its vector is one of the inputs
-    answer = _Answer(plan, score, rest, devices.current_target())
+    answer = _Answer(plan, rest, devices.current_target())
     output = blockwise.differentiable(_forward, _backward, inputs, answer)
+    output = ops.cast(output, query.dtype)
     output.set_shape((*query.shape[:3], value.shape[3]))  # lost in the switch
     return output
 
@@ -181,7 +179,6 @@ class _Saved(NamedTuple):
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Answer:
     plan: Plan
-    score: DotProductScore
     rest: Question  # what is asked of `by_length`
     target: str  # device, so that it tells programs apart
 
@@ -211,7 +208,7 @@ class _Answer:
         )
 
     def forward_plain(self, inputs):
-        found = by_length.forward(self._scaled(inputs), self.rest)
+        found = by_length.forward(inputs, self.rest)
         output = ops.cast(found[0], inputs.query.dtype)
         return _Saved(output, *found, ops.zeros((0, 0, 0), "float32"))
 
@@ -239,20 +236,18 @@ class _Answer:
 
     def backward_plain(self, inputs, saved, upstream):
         gradients = by_length.backward(
-            self._scaled(inputs),
+            inputs,
             self.rest,
             *(saved.wide, saved.statistics, saved.weights),
             at_least_float32(upstream),
         )
-        query = self.score.scale_query(gradients.query)
-        return _flat(gradients._replace(query=query), inputs)
+        return _flat(gradients, inputs)
 
     def backward_fused(self, sizes, inputs, saved, upstream):
         def by_kernel():
             fused = _kernel(self.plan.request, sizes, inputs)
             found = fused.backward(saved.output, saved.logsumexp, upstream)
-            given = [x for x in inputs if x is not None]
-            return _flat(found, given)
+            return _flat(found, [x for x in inputs if x is not None])
 
         def by_blocks():
             return self._by_blocks().backward_plain(inputs, saved, upstream)
@@ -270,12 +265,8 @@ class _Answer:
         rest = dataclasses.replace(self.rest, largest_dense=0)
         return dataclasses.replace(self, rest=rest)
 
-    def _scaled(self, inputs):
-        query = self.score.scale_query(at_least_float32(inputs.query))
-        return inputs._replace(query=query)
-
     def _empty_statistics(self, inputs, sizes):
-        grid = self.rest.grid(self._scaled(inputs))
+        grid = self.rest.grid(inputs)
         rows = grid.group * grid.query_block
         tiles = sizes[0] * -(-sizes[1] // grid.query_block)
         return ops.zeros((tiles, grid.key_heads, rows, 2), "float32")

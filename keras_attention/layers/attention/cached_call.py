@@ -19,10 +19,12 @@ from keras_attention.functional.positions import positions_from
 from keras_attention.functional.step import PARTS
 from keras_attention.functional.step import SharedKeys
 from keras_attention.functional.step import attend_step
-from keras_attention.layers import cache as caches
 from keras_attention.layers.attention import head_projections
 from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.attention.call_masks import mask_for
+from keras_attention.layers.cache import taken
+from keras_attention.layers.cache_span import AfterPadding
+from keras_attention.layers.cache_span import shifted
 from keras_attention.masks.booleans import as_boolean
 
 
@@ -77,7 +79,7 @@ def call(
         key, value, span, cache = layout.extend(key, value, cache, index)
         seen = ops.shape(key)[1]
     mask = masks.combine_masks(
-        caches.shifted(mask, span),
+        shifted(mask, span),
         *(_counted_by(span, given[n], length, seen) for n in given),
         *attention.positional_masks(use_causal_mask, span.offset),
     )
@@ -137,7 +139,7 @@ def _zero_padding(value, key, given, index, length):
         if not mask.is_of_new:
             last = ops.shape(part)[1] - 1
             place = positions_from(index, ops.shape(value)[1])
-            part = caches.taken(part, ops.clip(place, 0, last))
+            part = taken(part, ops.clip(place, 0, last))
         live = part if live is None else ops.logical_and(live, part)
     kept = padding.keep(value, live)
     return kept, kept if key is value else padding.keep(key, live)
@@ -146,11 +148,11 @@ def _zero_padding(value, key, given, index, length):
 def _counted_by(span, mask, length, seen):
     """Returns a `_KeyMask` as a mask of `seen` keys, as `span` counts them."""
     if not mask.is_of_new:
-        return caches.shifted(padding.zeroed(masks.Padding(mask.mask)), span)
+        return shifted(padding.zeroed(masks.Padding(mask.mask)), span)
     place = positions_from(-ops.cast(span.offset, "int32"), seen)
     is_new = ops.logical_and(place >= 0, place < ops.shape(mask.mask)[1])
     last = ops.shape(mask.mask)[1] - 1
-    real = caches.taken(mask.mask, ops.clip(place, 0, last))  # (B, S)
+    real = taken(mask.mask, ops.clip(place, 0, last))  # (B, S)
     real = ops.logical_or(ops.logical_not(is_new), real)
     return padding.zeroed(masks.Padding(real))
 
@@ -230,7 +232,7 @@ def step(
     Returns:
         The output (B, Q, width), and the new state.
     """
-    real = None if padding is None else caches.AfterPadding(padding)
+    real = None if padding is None else AfterPadding(padding)
     query, key, value = _project(attention, inputs, state)  # (B, Q, N, H)
     query, key = _rotate_slots(attention, query, key, index)
     layout = attention.cache_layout
@@ -243,7 +245,7 @@ def step(
         span,
         index,
         mask=masks.combine_masks(
-            caches.shifted(real, span),
+            shifted(real, span),
             *attention.positional_masks(False, span.offset),
         ),
         ancestors=ancestors,

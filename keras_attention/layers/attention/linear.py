@@ -9,6 +9,7 @@ from keras_attention import validation
 from keras_attention.functional import linear
 from keras_attention.functional.feature_maps import FeatureMap
 from keras_attention.functional.feature_maps import feature_map_of
+from keras_attention.functional.linear_sums import empty_state
 from keras_attention.functional.padding import keep
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.layers.attention import head_projections
@@ -29,6 +30,12 @@ class LinearAttention(QueryValueLayer):
     memory are linear in the length. With `use_causal_mask` the sums are those
     up to each position, and a cache of them, which does not grow, makes each
     further position cost the same. `FavorFeatures` approximates softmax.
+
+    Without a causal mask the output is right for queries and keys of any
+    size. With one, and in the weights, that is so where the heads of the keys
+    are within +-60 ("elu"), or their features within a factor of e^69: beyond,
+    what a query has of a key less than 128 positions before it may be lost
+    where it is smaller than that.
 
     For long sequences, and where generating must not slow down. It recalls
     single keys worse than `MultiHeadAttention`.
@@ -235,14 +242,14 @@ class LinearAttention(QueryValueLayer):
 
         Returns:
             A dict of float32 tensors whose sizes do not depend on a length:
-            see `functional.linear.empty_state`.
+            see `functional.linear_sums.empty_state`.
         """
         heads = keras.KerasTensor((1, 1, self.num_heads, self.key_dim))
         features = self._map.log_features(
             heads, self._map.projection(self.key_dim)
         )
         value_dim = self.value_dim or self.key_dim
-        return linear.empty_state(
+        return empty_state(
             batch_size, self.num_heads, features.shape[-1], value_dim
         )
 

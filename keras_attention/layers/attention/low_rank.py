@@ -8,6 +8,7 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.functional.padding import keep
 from keras_attention.functional.precision import at_least_float32
+from keras_attention.functional.run_time import check_when_run
 from keras_attention.layers.attention.shortened import ShortenedAttention
 
 
@@ -59,7 +60,10 @@ class LowRankAttention(ShortenedAttention):
 
     Raises:
         ValueError: if an argument or a shape does not fit, a mask is no
-            padding, or there are more than `max_length` keys.
+            padding, or there are more than `max_length` keys. In a graph that
+            does not know their number, the same as an error of TensorFlow
+            when it runs; compiled by XLA, which has no such errors, the
+            output is NaN.
 
     Example:
 
@@ -124,11 +128,23 @@ class LowRankAttention(ShortenedAttention):
 
     def _mix(self, tensor, mixture):
         """Returns the mixtures (B, rank, D) of a tensor (B, S, D)."""
-        mixture = ops.convert_to_tensor(mixture)[: ops.shape(tensor)[1]]
+        mixture = self._of_length(mixture, ops.shape(tensor)[1])  # (S, rank)
         mixed = ops.einsum(
             "bsd,sr->brd", *map(at_least_float32, (tensor, mixture))
         )
         return ops.cast(mixed, self.compute_dtype)
+
+    def _of_length(self, mixture, length):
+        """Returns the first `length` rows of a mixture (max_length, rank)."""
+        mixture = ops.convert_to_tensor(mixture)
+        if not validation.is_integer(length):
+            check_when_run(length <= self.max_length, self._too_long(), length)
+            # Rows of NaN for positions that nothing was learned of.
+            missing = ops.maximum(length - self.max_length, 0)
+            mixture = ops.pad(
+                mixture, ((0, missing), (0, 0)), constant_values=float("nan")
+            )
+        return mixture[:length]  # (length, rank)
 
     def short_length(self, key_length: int | None) -> int | None:
         self._check_length(key_length)
@@ -136,11 +152,13 @@ class LowRankAttention(ShortenedAttention):
 
     def _check_length(self, length):
         if length is not None and length > self.max_length:
-            raise ValueError(
-                f"`value` must have at most max_length={self.max_length} "
-                f"positions. Received: {length} positions. Choose a larger "
-                "`max_length`."
-            )
+            raise ValueError(f"{self._too_long()} Received: {length}.")
+
+    def _too_long(self):
+        return (
+            f"`value` must have at most max_length={self.max_length} "
+            "positions: choose a larger `max_length`."
+        )
 
     def get_config(self) -> dict[str, Any]:
         config = {"rank": self.rank, "max_length": self.max_length}

@@ -17,6 +17,7 @@ from keras_attention.layers.attention.base import AttentionLayer
 from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.layers.attention.head_projections import one_or_all
 from keras_attention.layers.cache import KeyValueCache
+from keras_attention.layers.positions.position import check_heads
 from keras_attention.layers.positions.position import checked_position
 from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.positions.position import with_objects
@@ -233,6 +234,7 @@ class MultiHeadAttention(AttentionLayer):
             for name in ("query_norm", "key_norm")
         )
         position = self.position
+        check_heads(position, heads)
         if isinstance(position, keras.layers.Layer) and not position.built:
             position.build((query_shape[0], None, heads, self.key_dim))
         self.sink = None

@@ -105,6 +105,23 @@ def checked_position(position: Any) -> Any:
     return position
 
 
+def check_heads(position: Any, num_heads: int) -> None:
+    """Raises a ValueError where a position is made for other heads.
+
+    Args:
+        position: the position, which may say in `num_heads` for how many
+            heads it is, or None. One of one head is shared by all.
+        num_heads: heads of the attention.
+    """
+    heads = getattr(position, "num_heads", None)
+    if heads not in (None, 1, num_heads):
+        raise ValueError(
+            "`position` must be for as many heads as the attention has, "
+            f"num_heads={num_heads}. Received: position.num_heads={heads}. "
+            f"Write {type(position).__name__}(num_heads={num_heads})."
+        )
+
+
 def checked_any_position(position: Any) -> Any:
     """Returns `position` if it can be added, acts in attention, or is None."""
     can_be_added = isinstance(position, keras.layers.Layer)

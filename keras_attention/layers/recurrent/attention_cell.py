@@ -7,14 +7,16 @@ import keras
 from keras import ops
 
 from keras_attention import validation
-from keras_attention.functional.padding import keep
-from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.attention.joined import JoinedMechanisms
 from keras_attention.layers.attention.mechanism import AttentionMechanism
 from keras_attention.layers.recurrent import cell_arguments
 from keras_attention.layers.recurrent import recurrence
 from keras_attention.layers.recurrent.cell_run import run_cell_with_attention
-from keras_attention.masks.booleans import as_boolean
+from keras_attention.layers.recurrent.source_values import check_values
+from keras_attention.layers.recurrent.source_values import lengths_of
+from keras_attention.layers.recurrent.source_values import shapes_of
+from keras_attention.layers.recurrent.source_values import shapes_of_values
+from keras_attention.layers.recurrent.source_values import with_zeroed_padding
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -141,14 +143,13 @@ class AttentionCell(keras.layers.Layer):
 
     def build(self, inputs_shape: tuple, value_shape: Any) -> None:
         validation.check_sequence_shape("inputs", inputs_shape)
-        cell_arguments.check_values(
-            shapes_of_values(value_shape), None, self.attention
-        )
+        check_values(shapes_of_values(value_shape), None, self.attention)
         batch, _, width = inputs_shape
         hidden = recurrence.output_size(self.cell)
         if not self.mechanism.built:
             self.mechanism.build(
-                (batch, None, hidden), shapes_of_values(value_shape)
+                (batch, None, hidden),
+                shapes_of_values(value_shape),
             )
         self.context_width = self._context_width(value_shape)
         self.output_width = self._output_width(value_shape)
@@ -220,14 +221,9 @@ class AttentionCell(keras.layers.Layer):
             value_mask: boolean (batch, source_length), True = real, or a
                 list, or None.
         """
-        cell_arguments.check_values(value, value_mask, self.attention)
-        if not isinstance(value, (list, tuple)):
-            value, value_mask = _checked(value, value_mask)
-            return self.mechanism.prepare(value, mask=value_mask)
-        real = [None] * len(value) if value_mask is None else value_mask
-        pairs = [_checked(*pair) for pair in zip(value, real, strict=True)]
-        values, real = map(list, zip(*pairs, strict=True))
-        return self.mechanism.prepare(values, mask=real)
+        check_values(value, value_mask, self.attention)
+        value, real = with_zeroed_padding(value, value_mask)
+        return self.mechanism.prepare(value, mask=real)
 
     def initial_state(
         self, memory: Any, batch: Any, slots: int = 1, cell_state: Any = None
@@ -435,33 +431,3 @@ class AttentionCell(keras.layers.Layer):
         names = ("cell", "attention", "cell_input")
         parts = {x: deserialize(config[x]) for x in names if x in config}
         return cls(**{**config, **parts})
-
-
-def lengths_of(value: Any) -> Any:
-    """Returns the length of a value, or the lengths of a list of them."""
-    if isinstance(value, (list, tuple)):
-        return [one.shape[1] for one in value]
-    return value.shape[1]
-
-
-def shapes_of(value: Any) -> Any:
-    """Returns the shape of a value, or the shapes of a list of them."""
-    if isinstance(value, (list, tuple)):
-        return [tuple(one.shape) for one in value]
-    return tuple(value.shape)
-
-
-def shapes_of_values(shape: Any) -> Any:
-    """Returns a shape as a tuple, of several values a list of tuples."""
-    if isinstance(shape[-1], (list, tuple)):
-        return [tuple(one) for one in shape]
-    return tuple(shape)
-
-
-def _checked(value, mask):
-    """Returns a value with zeros at padding, and its mask, boolean."""
-    if mask is None:
-        return value, None
-    check_sequence_mask("value_mask", mask, value.shape[:2])
-    mask = as_boolean("value_mask", mask)
-    return keep(value, mask), mask

@@ -9,7 +9,7 @@ from keras_attention import validation
 from keras_attention.functional.padding import keep
 from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.recurrent.attention_cell import AttentionCell
-from keras_attention.layers.recurrent.attention_cell import lengths_of
+from keras_attention.layers.recurrent.source_values import lengths_of
 from keras_attention.masks.booleans import as_boolean
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import lowered
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -181,6 +182,21 @@ def test_a_program_that_fails_stops_no_other(part):
     medians, failed = clock.time_in_turns(programs, (), rounds=5)
     assert medians.keys() == {"good"} and medians["good"] >= 0
     assert str(failed["bad"]) == "no kernel"
+
+
+@pytest.mark.tensorflow_only
+def test_float32_is_multiplied_as_a_case_says(part):
+    from keras_attention.functional import target_device
+
+    make, programs = part("cases").attention_case, part("tensorflow_programs")
+    for precision, is_exact in (("float32", True), ("tensorfloat32", False)):
+        case = make(
+            4, "causal", tiny=True, dtype="float32", precision=precision
+        )
+        with target_device("gpu"):
+            function, arguments = programs.traced(case, "blockwise")
+            program = lowered(function, *arguments, platform="GPU")
+        assert ("highest" in program) == is_exact
 
 
 # --- the rehearsal -----------------------------------------------------------

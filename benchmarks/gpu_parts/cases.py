@@ -75,6 +75,11 @@ class Case:
         return entries * 4 * (5 if self.backward else 2)
 
     @property
+    def float32_products(self):
+        """What ours is told of them; peers have a setting of their library."""
+        return "backend" if self.precision == "tensorfloat32" else "exact"
+
+    @property
     def tolerance(self):
         return TOLERANCES[self.precision or self.dtype]
 

@@ -11,6 +11,7 @@ from gpu_parts.clock import time_in_turns
 from keras_attention import masks
 from keras_attention.functional import AdditiveScore
 from keras_attention.functional import attend
+from keras_attention.functional import float32_products
 
 # Shares of the device's memory: what a program may take, and from what on one
 # that builds the score matrix is not even compiled.
@@ -44,14 +45,15 @@ def ours(case, implementation):
 
     def run(query, key, value, *vector):
         score = {"score": AdditiveScore(*vector)} if vector else {}
-        return attend(
-            query=query,
-            key=key,
-            value=value,
-            mask=mask_of(case),
-            implementation=implementation,
-            **score,
-        )
+        with float32_products(case.float32_products):
+            return attend(
+                query=query,
+                key=key,
+                value=value,
+                mask=mask_of(case),
+                implementation=implementation,
+                **score,
+            )
 
     return run
 

@@ -79,6 +79,7 @@ def traced(case, implementation):
 
     from keras_attention.functional import AdditiveScore
     from keras_attention.functional import attend
+    from keras_attention.functional import float32_products
     from keras_attention.masks import Causal
     from keras_attention.masks import SlidingWindow
 
@@ -94,14 +95,15 @@ def traced(case, implementation):
                 query, key, value, is_causal=case.mask != "full"
             )
         score = {"score": AdditiveScore(*vector)} if vector else {}
-        return attend(
-            query=query,
-            key=key,
-            value=value,
-            mask=mask,
-            implementation=implementation,
-            **score,
-        )
+        with float32_products(case.float32_products):
+            return attend(
+                query=query,
+                key=key,
+                value=value,
+                mask=mask,
+                implementation=implementation,
+                **score,
+            )
 
     def run(*tensors):
         if not case.backward:

@@ -48,8 +48,8 @@ class Survey:
     @property
     def longest(self) -> tuple[int, int]:
         """The ids of the longest source and of the longest target that fit."""
-        fitting = np.delete(self.lengths, list(self.left_out), axis=0)
-        return tuple(fitting.max(axis=0).tolist())
+        fitting = self.bucket_numbers() != LEFT_OUT  # (pairs,)
+        return tuple(self.lengths[fitting].max(axis=0).tolist())
 
     def including(self, other: "Survey") -> "Survey":
         """Returns this survey with the buckets of `other`, stretched."""

@@ -308,6 +308,8 @@ def test_survey_made_by_hand_has_no_lengths():
     survey = Survey(53, frozenset(), ((12, 12),))
     with pytest.raises(ValueError, match="`survey` must be a result of"):
         make_dataset(random_pairs(53), SOURCE, TARGET, survey=survey)
+    with pytest.raises(ValueError, match="`survey` must be a result of"):
+        _ = survey.longest
 
 
 @pytest.mark.parametrize("sizes", [{"batch_size": 7}, {"batch_tokens": 43}])

@@ -185,7 +185,21 @@ def hides_padding_alone(model: Seq2Seq) -> bool:
     A part of the caller's making may hide what it likes.
     """
     is_ours = type(model.encoder) in ENCODERS
-    return is_ours and type(model.decoder) in DECODERS
+    is_ours = is_ours and type(model.decoder) in DECODERS
+    return is_ours and all(map(_is_of_package, _mechanisms(model.decoder)))
+
+
+def _mechanisms(decoder):
+    """Returns what attends in the cell of a decoder; `[None]` if nothing."""
+    cell = getattr(decoder, "recurrent_cell", None)
+    attention = getattr(cell, "attention", None)
+    is_several = isinstance(attention, (list, tuple))
+    return attention if is_several else [attention]
+
+
+def _is_of_package(mechanism):
+    home, *_ = type(mechanism).__module__.split(".")
+    return mechanism is None or home == __name__.split(".")[0]
 
 
 def _encoder(kind, options, **common):
@@ -231,6 +245,7 @@ def _with_attention_dropout(options):
     rate = rest.pop("attention_dropout", None)
     if rate is None:
         return options
+    validation.check_rate("attention_dropout", rate)
     joined = rest.get("attention_options") or AttentionOptions()
     if joined.dropout not in (None, rate):
         raise validation.invalid(

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from small_models import source_ids
+from user_mechanisms import Coverage
 
 import keras_attention as ka
 from keras_attention.models import builder
@@ -301,7 +302,7 @@ def test_option_without_use_is_refused(kind, option):
             "`num_heads` must be a divisor of units",
         ),
         ({"num_layers": 0}, "`num_layers` must be a positive integer"),
-        ({"attention_dropout": 1.0}, "`dropout` must be"),
+        ({"attention_dropout": 1.0}, "`attention_dropout` must be in"),
         (
             {
                 "attention_dropout": 0.1,
@@ -349,6 +350,20 @@ def test_parts_of_the_caller_may_hide_more_than_padding():
     assert builder.hides_padding_alone(model)
     other = ka.Seq2Seq(HidesMore(11, 12), model.decoder, max_length=5)
     assert not builder.hides_padding_alone(other)
+
+
+@on_one_backend
+def test_mechanisms_of_the_caller_may_hide_more_than_padding():
+    def is_known(**options):
+        decoder = ka.RNNDecoder(13, 12, **options)
+        encoder = ka.CNNEncoder(11, 12)
+        return builder.hides_padding_alone(ka.Seq2Seq(encoder, decoder))
+
+    assert is_known() and is_known(attention=ka.AdditiveAttention(5))
+    assert not is_known(attention=Coverage())
+    several = [ka.AdditiveAttention(5), Coverage()]
+    cell = ka.AttentionCell(keras.layers.GRUCell(12), several)
+    assert not is_known(cell=cell)
 
 
 @pytest.mark.parametrize("vocabulary", [None, "vocabulary.json", ["a", "b"]])

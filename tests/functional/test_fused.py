@@ -480,13 +480,6 @@ def test_declared_shapes_are_positive(shape):
             pass
 
 
-@pytest.mark.parametrize("shapes", [(2, 128), [(2,)], ["128"]])
-def test_declared_shapes_are_of_batches(shapes):
-    with pytest.raises(ValueError, match="`shapes` must be a list of .rows"):
-        with declared_batches(shapes):
-            pass
-
-
 def test_unknown_device_is_refused():
     with pytest.raises(ValueError, match="`name` must be"):
         with functional.target_device("tpu"):

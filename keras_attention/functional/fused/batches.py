@@ -73,7 +73,7 @@ def declared_batches(
             it each boolean mask is looked at when the program runs.
 
     Raises:
-        ValueError: if a shape is not two positive integers or more.
+        ValueError: if a shape does not hold positive integers.
 
     Example:
 
@@ -81,15 +81,10 @@ def declared_batches(
     >>> with functional.declared_batches([(64, 128, 64)]):
     ...     pass  # fit, or trace
     """
-    shapes = tuple(shapes)
+    shapes = tuple(map(tuple, shapes))
     for shape in shapes:
-        if not isinstance(shape, (tuple, list)) or len(shape) < 2:
-            raise validation.invalid(
-                "shapes", "a list of (rows, length, ...)", shapes
-            )
         for size in shape:
             validation.check_positive_integer("shapes", size)
-    shapes = tuple(map(tuple, shapes))
     token = _batches.set(Batches(shapes, bool(padding_is_last)))
     try:
         yield

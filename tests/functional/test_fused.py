@@ -86,6 +86,9 @@ MASKS = {
     "padding": masks.Padding(PADDING),
     "padding of queries": masks.Padding(PADDING) & masks.QueryPadding(PADDING),
     "padding with holes": masks.Padding(HOLES) & masks.Causal(),
+    "padding, one entry for all": masks.Padding(LENGTHS[:, None] > 0),
+    "window as wide as integers, lengths": masks.SlidingWindow(2**31 - 1, 0)
+    & masks.Lengths(LENGTHS),
 }
 
 
@@ -151,6 +154,26 @@ def test_bias_is_dense(cudnn, name, rows):
     assert_same(found, wanted)
     assert len(cudnn) == 2
     assert not np.any(found[0][:, 3, -1].numpy())  # all keys are hidden
+
+
+def test_bias_of_unknown_shape_is_not_fused(cudnn):
+    import tensorflow as tf
+
+    arguments = {**tensors(), "bias": ops.convert_to_tensor(hidden_bias())}
+    signature = {
+        name: tf.TensorSpec((*x.shape[:1], None, *x.shape[2:]), x.dtype)
+        for name, x in arguments.items()
+    }
+    signature["bias"] = tf.TensorSpec((1, HEADS, None, None))
+
+    def call(arguments):
+        with functional.target_device("gpu"):
+            with declared_batches([(BATCH, LENGTH)]):
+                return attend(**arguments)
+
+    call = tf.function(call, input_signature=[signature], autograph=False)
+    assert_same(call(arguments), attend(**arguments, implementation="dense"))
+    assert len(cudnn) == 0  # whose program says each size
 
 
 def test_cross_attention_is_dense(cudnn):
@@ -427,6 +450,7 @@ NOT_COVERED = {
         {"bias": functional.LinearDistanceBias(np.ones(HEADS, "float32"))},
         "depends on distances",
     ),
+    "one key": ({"keys": 1}, {}, "there is one key alone"),
     "causal, more keys": (
         {"keys": 6},
         {"mask": masks.Causal()},

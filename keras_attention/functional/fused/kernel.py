@@ -54,7 +54,7 @@ class Kernel:
             *(batch, queries, keys, heads, key.shape[2], width, self.dtype),
             scale=request.scale,
             is_causal=request.is_causal,
-            window=request.window,
+            window=request.window_of(queries),
             has_lengths=request.has_lengths,
             bias_shape=None if bias is None else tuple(bias.shape),
         )
@@ -69,7 +69,7 @@ class Kernel:
         """Returns the output, on JAX, which has its gradient."""
         import jax
 
-        window, lengths = self.request.window, self.lengths or (None, None)
+        window, lengths = self.problem.window, self.lengths or (None, None)
         output = jax.nn.dot_product_attention(
             *(self.query, self.key, self.value, *self.bias),
             scale=self.request.scale,
@@ -127,7 +127,7 @@ class Kernel:
         visible = ops.isfinite(bias)
         if self.request.is_causal:
             distance = ops.arange(queries)[:, None] - ops.arange(keys)  # (T, S)
-            window = self.request.window or queries
+            window = self.problem.window or queries
             near = ops.logical_and(distance >= 0, distance < window)
             visible = ops.logical_and(visible, near)
         if self.lengths:

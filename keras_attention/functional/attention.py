@@ -87,8 +87,8 @@ def attend(
         dropout: a `Dropout(rate, seed)` for the weights, or None.
         return_weights: also return the weights.
         implementation: "dense" builds the score matrix, "blockwise" never
-            does. "fused" is cuDNN's flash attention, on an NVIDIA GPU in
-            float16 and bfloat16: for the dot product, with masks that are
+            does. "fused" is cuDNN's flash attention, on an NVIDIA GPU (Ampere
+            or later) in float16 and bfloat16: for the dot product, with masks that are
             causal, a window to the left, lengths, or all of these, and with
             a bias written out, in the dtype of the query. It is compiled by
             XLA, for one shape: see `declared_batches`. For the additive score

@@ -23,9 +23,11 @@ from keras_attention import masks
 from keras_attention.functional import attend
 from keras_attention.functional import attention
 from keras_attention.functional import declared_batches
+from keras_attention.functional import devices
 from keras_attention.functional.fused import attention as fused_attention
 from keras_attention.functional.fused import bridge
 from keras_attention.functional.fused import cudnn as cudnn_programs
+from keras_attention.functional.fused import kernel
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 pytestmark = pytest.mark.skipif(
@@ -473,6 +475,41 @@ def test_what_is_not_covered_says_why(cudnn, name):
 def test_without_a_gpu_it_is_refused():
     with pytest.raises(ValueError, match="no NVIDIA GPU"):
         attend(**tensors(), implementation="fused")
+
+
+@pytest.mark.parametrize(
+    ("capability", "is_fused"), [((7, 5), False), ((8, 0), True)]
+)
+def test_cards_that_are_too_old_are_not_asked(
+    cudnn, monkeypatch, capability, is_fused
+):
+    import tensorflow as tf
+
+    details = {"compute_capability": capability}
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda card: details
+    )
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda kind: ["card"]
+    )
+    monkeypatch.setattr(
+        kernel, "_are_new_enough", kernel._are_new_enough.__wrapped__
+    )
+    with functional.target_device("gpu"):
+        attend(**tensors())
+    assert len(cudnn) == is_fused
+
+
+@pytest.mark.parametrize("is_cuda", [False, True])
+def test_only_cards_of_cuda_are_looked_for(monkeypatch, is_cuda):
+    import tensorflow as tf
+
+    monkeypatch.setattr(
+        tf.config, "list_logical_devices", lambda kind: ["card"]
+    )
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: is_cuda)
+    with tf.Graph().as_default():  # eager operations name their device
+        assert devices.current_target() == ("any" if is_cuda else "cpu")
 
 
 def test_nothing_portable_is_fused(cudnn):

@@ -1,5 +1,6 @@
 """One fused attention of known shape, on the backend in use."""
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,19 +13,47 @@ from keras_attention.functional.fused import cudnn
 from keras_attention.functional.fused.coverage import Request
 from keras_attention.functional.fused.program import Program
 
+# Compute capability of the first cards that cuDNN attends on, and that our own
+# kernels are made for: Ampere.
+OLDEST = (8, 0)
 # Minus infinity, to the kernel: it subtracts such numbers (as JAX has them).
 _LOWEST = {"float16": -(2.0**14), "bfloat16": -(2.0**40)}
 
 
 def is_available() -> bool:
-    """Whether this backend can hold a fused kernel for an NVIDIA GPU."""
+    """Whether this backend can hold a fused kernel for an NVIDIA GPU.
+
+    Where cards are at hand all of them must run it; without any, a program
+    for another machine may hold it.
+    """
     if backend.backend() == "tensorflow":
-        return bridge.is_available()
+        return bridge.is_available() and _are_new_enough()
     if backend.backend() == "jax":
         import jax
 
-        return "cuda" in jax.devices()[0].client.platform_version.lower()
+        platform = jax.devices()[0].client.platform_version.lower()
+        return "cuda" in platform and _are_new_enough()
     return False
+
+
+@functools.cache
+def _are_new_enough():
+    return all(capability >= OLDEST for capability in _capabilities())
+
+
+def _capabilities():
+    """Returns the compute capability of each card at hand that has one."""
+    if backend.backend() == "jax":
+        import jax
+
+        versions = (card.compute_capability for card in jax.local_devices())
+        return [tuple(map(int, version.split("."))) for version in versions]
+    import tensorflow as tf
+
+    cards = tf.config.list_physical_devices("GPU")
+    details = map(tf.config.experimental.get_device_details, cards)
+    known = (each.get("compute_capability") for each in details)
+    return [capability for capability in known if capability]
 
 
 class Kernel:

@@ -24,6 +24,7 @@ from keras_attention.functional import attend
 from keras_attention.functional import attention
 from keras_attention.functional import declared_batches
 from keras_attention.functional import devices
+from keras_attention.functional import padding
 from keras_attention.functional.fused import attention as fused_attention
 from keras_attention.functional.fused import bridge
 from keras_attention.functional.fused import cudnn as cudnn_programs
@@ -89,6 +90,8 @@ MASKS = {
     "padding of queries": masks.Padding(PADDING) & masks.QueryPadding(PADDING),
     "padding with holes": masks.Padding(HOLES) & masks.Causal(),
     "padding, one entry for all": masks.Padding(LENGTHS[:, None] > 0),
+    # As layers give it, which put zeros at padding before they project.
+    "lengths, zeroed before": padding.zeroed(masks.Lengths(LENGTHS)),
     "window as wide as integers, lengths": masks.SlidingWindow(2**31 - 1, 0)
     & masks.Lengths(LENGTHS),
 }

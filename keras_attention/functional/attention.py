@@ -204,7 +204,7 @@ def _not_fused(reason):
 
 
 def _check_dense_alone(normalizer, sink, implementation):
-    if implementation == "blockwise":
+    if implementation in WITHOUT_WEIGHTS:
         raise validation.invalid(
             "implementation",
             '"auto" or "dense" where `normalizer` is not "softmax"',

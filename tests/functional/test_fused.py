@@ -197,6 +197,7 @@ def test_cross_attention_is_dense(cudnn):
     [
         ("causal", [(BATCH, LENGTH), (BATCH, 9)], 2),  # the first of two
         ("causal", [(BATCH, 9), (2, LENGTH)], 0),  # none of them
+        ("causal", np.array([[BATCH, LENGTH]]), 2),  # no integers of Python
         ("padding with holes", [(BATCH, LENGTH)], 2),  # which it then sees
     ],
 )
@@ -541,6 +542,12 @@ def test_unknown_shape_is_refused():
 def test_declared_shapes_are_positive(shape):
     with pytest.raises(ValueError, match="`shapes` must be a positive"):
         with declared_batches([shape]):
+            pass
+
+
+def test_one_shape_is_no_list_of_shapes():
+    with pytest.raises(ValueError, match="`shapes` must be a list of"):
+        with declared_batches((2, 14)):
             pass
 
 

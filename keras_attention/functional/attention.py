@@ -86,21 +86,20 @@ def attend(
             of each row and takes weight away from every key.
         dropout: a `Dropout(rate, seed)` for the weights, or None.
         return_weights: also return the weights.
-        implementation: "dense" builds the score matrix, "blockwise" never
-            does. "fused" is cuDNN's flash attention, on an NVIDIA GPU in
-            float16 and bfloat16: for the dot product, with masks that are
-            causal, a window to the left, lengths, or all of these, and with
+        implementation: "dense" builds the score matrix, "blockwise" never does.
+            "fused" is cuDNN's flash attention, on an NVIDIA GPU (Ampere or
+            later) in float16 and bfloat16: for the dot product, with masks that
+            are causal, a window to the left, lengths, or all of these, and with
             a bias written out, in the dtype of the query. It is compiled by
             XLA, for one shape: see `declared_batches`. For the additive score
             it is a kernel of our own, with the same masks, without a bias, in
-            float32 too, up to 256 units and `value_dim`; it has not been run
-            on a GPU yet, so it is used by this name alone. "flash" is fused
-            where that is covered, blockwise elsewhere. "auto" picks fused,
-            blockwise for long sequences, dense for short ones and where
-            weights are returned; where a graph is traced for a device or for
-            lengths not known before, each call picks. An explicit request is
-            never replaced. Only "dense" has second derivatives at every
-            length.
+            float32 too, up to 256 units and `value_dim`; it has not been run on
+            a GPU yet, so it is used by this name alone. "flash" is fused where
+            that is covered, blockwise elsewhere. "auto" picks fused, blockwise
+            for long sequences, dense for short ones and where weights are
+            returned; where a graph is traced for a device or for lengths not
+            known before, each call picks. An explicit request is never
+            replaced. Only "dense" has second derivatives at every length.
         normalizer: what makes weights of scores: "softmax"; "hardmax",
             "sparsemax", "entmax15" or "sigmoid", see `normalizers`; or a
             function normalizer(scores, visible) of scores (batch, num_heads,
@@ -205,7 +204,7 @@ def _not_fused(reason):
 
 
 def _check_dense_alone(normalizer, sink, implementation):
-    if implementation == "blockwise":
+    if implementation in WITHOUT_WEIGHTS:
         raise validation.invalid(
             "implementation",
             '"auto" or "dense" where `normalizer` is not "softmax"',

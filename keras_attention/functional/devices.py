@@ -76,6 +76,9 @@ def _may_be_on_gpu(tf):
     """Whether the operation made next may be placed on a GPU."""
     if not tf.config.list_logical_devices("GPU"):
         return False
+    # XLA has other names for those of other makers, which were never tried.
+    if not tf.test.is_built_with_cuda():
+        return False
     # That of the `tf.device` in effect; without one a graph names none, and
     # TensorFlow prefers the GPU.
     return "CPU" not in tf.constant(0.0).device

@@ -73,18 +73,28 @@ class DotProductKernel:
 
     def scores(self, query: Any, key: Any, vector: Any) -> Any:
         """Returns (P, K, R, J) from query (P, K, R, H), key (P, K, J, H)."""
-        scores = self.products.multiply(query, key, transpose_right=True)
-        return self._scaled(scores)
+        multiply = self.products.multiply
+        if self._scales_queries:
+            return multiply(self._scaled(query), key, transpose_right=True)
+        return self._scaled(multiply(query, key, transpose_right=True))
 
     def gradients(
         self, query: Any, key: Any, vector: Any, scores_gradient: Any
     ) -> tuple[Any, Any, None]:
         """Returns the gradients of query and key; None for the vector."""
-        multiply = self.products.multiply
-        upstream = self._scaled(scores_gradient)
+        multiply, upstream = self.products.multiply, scores_gradient
+        if not self._scales_queries:
+            upstream = self._scaled(upstream)
         query_gradient = multiply(upstream, key)  # (P, K, R, H)
+        if self._scales_queries:
+            query, query_gradient = map(self._scaled, (query, query_gradient))
         key_gradient = multiply(upstream, query, transpose_left=True)
         return query_gradient, key_gradient, None
+
+    @property
+    def _scales_queries(self):
+        """Those are fewer numbers than scores, where nothing rounds them."""
+        return self.products.half is None
 
     def _scaled(self, scores):
         return scores if self.scale == 1.0 else scores * self.scale

@@ -44,8 +44,24 @@ class Bridge:
         results = compute(config, "ScaleBias" in target, lengths, *operands)
         for result, shape in zip(results, shapes, strict=True):
             assert tuple(result.shape) == tuple(shape)
+        if lengths is not None:
+            results = with_rubbish(results, lengths, target)
         pairs = zip(results, dtypes, strict=True)
         return [tf.cast(result, dtype) for result, dtype in pairs]
+
+
+def with_rubbish(results, lengths, target):
+    """NaN past the lengths, where nothing says that the library writes."""
+    queries, keys = lengths
+    of_results = [queries]
+    if target.endswith("Backward"):
+        of_results = [queries, keys, keys]
+    found = list(results)
+    for number, length in enumerate(of_results):
+        position = tf.range(found[number].shape[1])
+        is_real = (position < length[:, None])[:, :, None, None]
+        found[number] = tf.where(is_real, found[number], np.nan)
+    return found
 
 
 def scores_of(config, lengths, query, key, bias):

@@ -277,6 +277,15 @@ def test_unknown_lengths_have_waves_too(monkeypatch):
         assert_near(run(arguments), training(implementation="dense")(arguments))
 
 
+def test_batch_without_rows():
+    arguments = {name: x[:0] for name, x in tensors(queries=13).items()}
+    with blockwise.schedule("batch"):
+        found = training(mask=masks.Causal())(arguments)
+    assert found["output"].shape == arguments["query"].shape
+    for name, tensor in arguments.items():
+        assert found[name].shape == tensor.shape
+
+
 # --- additive scores ----------------------------------------------------------
 
 

@@ -23,9 +23,12 @@ from keras_attention import masks
 from keras_attention.functional import attend
 from keras_attention.functional import attention
 from keras_attention.functional import declared_batches
+from keras_attention.functional import devices
+from keras_attention.functional import padding
 from keras_attention.functional.fused import attention as fused_attention
 from keras_attention.functional.fused import bridge
 from keras_attention.functional.fused import cudnn as cudnn_programs
+from keras_attention.functional.fused import kernel
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 pytestmark = pytest.mark.skipif(
@@ -86,6 +89,11 @@ MASKS = {
     "padding": masks.Padding(PADDING),
     "padding of queries": masks.Padding(PADDING) & masks.QueryPadding(PADDING),
     "padding with holes": masks.Padding(HOLES) & masks.Causal(),
+    "padding, one entry for all": masks.Padding(LENGTHS[:, None] > 0),
+    # As layers give it, which put zeros at padding before they project.
+    "lengths, zeroed before": padding.zeroed(masks.Lengths(LENGTHS)),
+    "window as wide as integers, lengths": masks.SlidingWindow(2**31 - 1, 0)
+    & masks.Lengths(LENGTHS),
 }
 
 
@@ -153,6 +161,26 @@ def test_bias_is_dense(cudnn, name, rows):
     assert not np.any(found[0][:, 3, -1].numpy())  # all keys are hidden
 
 
+def test_bias_of_unknown_shape_is_not_fused(cudnn):
+    import tensorflow as tf
+
+    arguments = {**tensors(), "bias": ops.convert_to_tensor(hidden_bias())}
+    signature = {
+        name: tf.TensorSpec((*x.shape[:1], None, *x.shape[2:]), x.dtype)
+        for name, x in arguments.items()
+    }
+    signature["bias"] = tf.TensorSpec((1, HEADS, None, None))
+
+    def call(arguments):
+        with functional.target_device("gpu"):
+            with declared_batches([(BATCH, LENGTH)]):
+                return attend(**arguments)
+
+    call = tf.function(call, input_signature=[signature], autograph=False)
+    assert_same(call(arguments), attend(**arguments, implementation="dense"))
+    assert len(cudnn) == 0  # whose program says each size
+
+
 def test_cross_attention_is_dense(cudnn):
     arguments = tensors(keys=6)
     mask = masks.Lengths(np.array([6, 0, 1]))
@@ -169,6 +197,7 @@ def test_cross_attention_is_dense(cudnn):
     [
         ("causal", [(BATCH, LENGTH), (BATCH, 9)], 2),  # the first of two
         ("causal", [(BATCH, 9), (2, LENGTH)], 0),  # none of them
+        ("causal", np.array([[BATCH, LENGTH]]), 2),  # no integers of Python
         ("padding with holes", [(BATCH, LENGTH)], 2),  # which it then sees
     ],
 )
@@ -427,6 +456,7 @@ NOT_COVERED = {
         {"bias": functional.LinearDistanceBias(np.ones(HEADS, "float32"))},
         "depends on distances",
     ),
+    "one key": ({"keys": 1}, {}, "there is one key alone"),
     "causal, more keys": (
         {"keys": 6},
         {"mask": masks.Causal()},
@@ -449,6 +479,41 @@ def test_what_is_not_covered_says_why(cudnn, name):
 def test_without_a_gpu_it_is_refused():
     with pytest.raises(ValueError, match="no NVIDIA GPU"):
         attend(**tensors(), implementation="fused")
+
+
+@pytest.mark.parametrize(
+    ("capability", "is_fused"), [((7, 5), False), ((8, 0), True)]
+)
+def test_cards_that_are_too_old_are_not_asked(
+    cudnn, monkeypatch, capability, is_fused
+):
+    import tensorflow as tf
+
+    details = {"compute_capability": capability}
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda card: details
+    )
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda kind: ["card"]
+    )
+    monkeypatch.setattr(
+        kernel, "_are_new_enough", kernel._are_new_enough.__wrapped__
+    )
+    with functional.target_device("gpu"):
+        attend(**tensors())
+    assert len(cudnn) == is_fused
+
+
+@pytest.mark.parametrize("is_cuda", [False, True])
+def test_only_cards_of_cuda_are_looked_for(monkeypatch, is_cuda):
+    import tensorflow as tf
+
+    monkeypatch.setattr(
+        tf.config, "list_logical_devices", lambda kind: ["card"]
+    )
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: is_cuda)
+    with tf.Graph().as_default():  # eager operations name their device
+        assert devices.current_target() == ("any" if is_cuda else "cpu")
 
 
 def test_nothing_portable_is_fused(cudnn):
@@ -477,6 +542,12 @@ def test_unknown_shape_is_refused():
 def test_declared_shapes_are_positive(shape):
     with pytest.raises(ValueError, match="`shapes` must be a positive"):
         with declared_batches([shape]):
+            pass
+
+
+def test_one_shape_is_no_list_of_shapes():
+    with pytest.raises(ValueError, match="`shapes` must be a list of"):
+        with declared_batches((2, 14)):
             pass
 
 

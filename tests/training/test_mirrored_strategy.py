@@ -51,9 +51,9 @@ def test_fit_under_mirrored_strategy_is_that_of_a_processor(monkeypatch):
     monkeypatch.setattr(attention, "SMALLEST_FUSED", 1)
     asked, fused = [], attention.attend_fused
 
-    def spy(*arguments, plan, **options):
+    def spy(arguments, plan, *rest):
         asked.append(plan.shapes)
-        return fused(*arguments, plan=plan, **options)
+        return fused(arguments, plan, *rest)
 
     monkeypatch.setattr(attention, "attend_fused", spy)
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])

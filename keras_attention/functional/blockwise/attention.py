@@ -36,7 +36,8 @@ from keras_attention.masks import Mask
 
 SECOND_DERIVATIVE = (
     "`implementation` must be 'dense' where second derivatives are taken. "
-    "Received: implementation='blockwise', or 'auto' that chose it."
+    "Received: implementation='blockwise', 'flash' or 'fused', or 'auto' that "
+    "chose one of them."
 )
 SCHEDULES = ("auto", TILES, BATCH)
 

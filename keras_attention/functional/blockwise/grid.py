@@ -287,7 +287,7 @@ class Grid:
                 )
             return step + 1, *visit(visited, *state)
 
-        steps = ops.max(count)
+        steps = ops.max(count, initial=0)  # there may be no tile
         _, *state = ops.while_loop(
             lambda step, *_: step < steps, visit_next, (0, *state)
         )

@@ -149,7 +149,7 @@ class AdditiveKernel:
         vector = additive.per_head(at_least_float32(self.vector), self.heads)
         small = additive.is_small(query, key)
         lengths = self.request.both_lengths(batch, queries, keys)
-        window = self.request.window or 2**30
+        window = self.request.window_of(queries) or 2**30
         sizes = (queries, keys, self.heads, self.key_heads)
         sizes = np.array((*sizes, self.request.is_causal, window), "int32")
         return [

@@ -59,7 +59,10 @@ def plan_of(arguments: tuple, *, smallest: int) -> Plan:
         NotCovered: if there is none; it says why.
     """
     if devices.current_target() == devices.CPU or not kernel.is_available():
-        raise NotCovered("there is no NVIDIA GPU to run it")
+        raise NotCovered(
+            "there is no NVIDIA GPU to run it, of compute capability "
+            f"{'.'.join(map(str, kernel.OLDEST))} or later"
+        )
     query, key = arguments[:2]
     request = request_of(*arguments)
     sizes = (query.shape[0], query.shape[1], key.shape[1])

@@ -81,15 +81,22 @@ def declared_batches(
     >>> with functional.declared_batches([(64, 128, 64)]):
     ...     pass  # fit, or trace
     """
-    shapes = tuple(map(tuple, shapes))
-    for shape in shapes:
-        for size in shape:
-            validation.check_positive_integer("shapes", size)
+    shapes = tuple(map(_checked, shapes))
     token = _batches.set(Batches(shapes, bool(padding_is_last)))
     try:
         yield
     finally:
         _batches.reset(token)
+
+
+def _checked(shape):
+    if not isinstance(shape, Iterable):
+        raise validation.invalid(
+            "shapes", "a list of (rows, length, ...)", repr(shape)
+        )
+    return tuple(
+        validation.check_positive_integer("shapes", size) for size in shape
+    )
 
 
 def current_batches() -> Batches:

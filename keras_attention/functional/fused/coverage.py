@@ -76,6 +76,8 @@ class Request:
             if rows > MOST_ROWS:
                 raise NotCovered(f"the batch has more than {MOST_ROWS} rows")
             return
+        if keys == 1:
+            raise NotCovered("there is one key alone")
         if self.is_causal and queries != keys:
             raise NotCovered(
                 "`mask` is causal, and there are not as many queries as keys: "
@@ -84,7 +86,12 @@ class Request:
         if self.has_bias and (queries % 2 or keys % 2):
             raise NotCovered("`bias` is set and a length is odd")
 
-    def both_lengths(self, batch: Any, queries: Any, keys: Any) -> tuple:
+    def window_of(self, queries: int) -> int | None:
+        """Returns the window, or None where it hides no key of that many."""
+        is_narrow = self.window is not None and self.window < queries
+        return self.window if is_narrow else None
+
+    def both_lengths(self, batch: int, queries: int, keys: int) -> tuple:
         """Returns how many queries see something, and how many keys are real.
 
         Two integer tensors (batch,). The queries that see something are the
@@ -93,8 +100,9 @@ class Request:
         """
         key_lengths = _filled(self.key_lengths, batch, keys)
         query_lengths = _filled(self.query_lengths, batch, queries)
-        if self.window is not None:
-            reached = key_lengths + (self.window - 1)
+        window = self.window_of(queries)
+        if window is not None:
+            reached = key_lengths + (window - 1)
             query_lengths = ops.minimum(query_lengths, reached)
         seen = ops.where(key_lengths > 0, query_lengths, 0)
         return seen, key_lengths
@@ -141,7 +149,7 @@ def request_of(
             _check_bias(bias, query, key)
         request = Request(scale, has_bias=bias is not None)
     for part in _parts(mask):
-        request = _joined(request, part)
+        request = _joined(request, part, query, key)
     if request.window is not None and not request.is_causal:
         raise NotCovered("`mask` is a window that is not causal")
     return request
@@ -194,6 +202,8 @@ def _check_bias(bias, query, key):
     if not isinstance(bias, TensorBias):
         raise NotCovered("`bias` depends on distances and has no tensor")
     shape = tuple(bias.tensor.shape)
+    if None in shape:
+        raise NotCovered(f"`bias` has shape {shape}, which is not known")
     if len(shape) != 4 or shape[2:] != (query.shape[1], key.shape[1]):
         raise NotCovered(
             f"`bias` has shape {shape}, not (batch or 1, num_heads or 1, "
@@ -212,7 +222,7 @@ def _parts(mask):
         yield mask
 
 
-def _joined(request, mask):
+def _joined(request, mask, query, key):
     """Returns the request with one mask more."""
     kind = type(mask)
     if kind is masks.Causal and _is_zero(mask.offset):
@@ -222,9 +232,9 @@ def _joined(request, mask):
     if kind is masks.Lengths:
         return _with_lengths(request, "key_lengths", mask.lengths)
     if kind is masks.Padding:
-        return _with_boolean(request, "key_lengths", mask.key_mask)
+        return _with_boolean(request, "key_lengths", mask.key_mask, key)
     if kind is masks.QueryPadding:
-        return _with_boolean(request, "query_lengths", mask.query_mask)
+        return _with_boolean(request, "query_lengths", mask.query_mask, query)
     raise NotCovered(f"`mask` has a {kind.__name__} that is not covered")
 
 
@@ -250,9 +260,12 @@ def _with_lengths(request, name, lengths):
     return dataclasses.replace(request, **{name: lengths})
 
 
-def _with_boolean(request, name, real):
+def _with_boolean(request, name, real, sequence):
     """A boolean mask is lengths where nothing real comes after padding."""
     real = ops.convert_to_tensor(real)
+    if real.shape[1] != sequence.shape[1]:  # one entry may stand for all
+        shape = (ops.shape(real)[0], ops.shape(sequence)[1])
+        real = ops.broadcast_to(real, shape)  # (B, L)
     counts = ops.sum(ops.cast(real, "int32"), axis=1)  # (B,)
     request = _with_lengths(request, name, counts)
     if current_batches().padding_is_last:

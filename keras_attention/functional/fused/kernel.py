@@ -1,5 +1,6 @@
 """One fused attention of known shape, on the backend in use."""
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,19 +13,47 @@ from keras_attention.functional.fused import cudnn
 from keras_attention.functional.fused.coverage import Request
 from keras_attention.functional.fused.program import Program
 
+# Compute capability of the first cards that cuDNN attends on, and that our own
+# kernels are made for: Ampere.
+OLDEST = (8, 0)
 # Minus infinity, to the kernel: it subtracts such numbers (as JAX has them).
 _LOWEST = {"float16": -(2.0**14), "bfloat16": -(2.0**40)}
 
 
 def is_available() -> bool:
-    """Whether this backend can hold a fused kernel for an NVIDIA GPU."""
+    """Whether this backend can hold a fused kernel for an NVIDIA GPU.
+
+    Where cards are at hand all of them must run it; without any, a program
+    for another machine may hold it.
+    """
     if backend.backend() == "tensorflow":
-        return bridge.is_available()
+        return bridge.is_available() and _are_new_enough()
     if backend.backend() == "jax":
         import jax
 
-        return "cuda" in jax.devices()[0].client.platform_version.lower()
+        platform = jax.devices()[0].client.platform_version.lower()
+        return "cuda" in platform and _are_new_enough()
     return False
+
+
+@functools.cache
+def _are_new_enough():
+    return all(capability >= OLDEST for capability in _capabilities())
+
+
+def _capabilities():
+    """Returns the compute capability of each card at hand that has one."""
+    if backend.backend() == "jax":
+        import jax
+
+        versions = (card.compute_capability for card in jax.local_devices())
+        return [tuple(map(int, version.split("."))) for version in versions]
+    import tensorflow as tf
+
+    cards = tf.config.list_physical_devices("GPU")
+    details = map(tf.config.experimental.get_device_details, cards)
+    known = (each.get("compute_capability") for each in details)
+    return [capability for capability in known if capability]
 
 
 class Kernel:
@@ -54,7 +83,7 @@ class Kernel:
             *(batch, queries, keys, heads, key.shape[2], width, self.dtype),
             scale=request.scale,
             is_causal=request.is_causal,
-            window=request.window,
+            window=request.window_of(queries),
             has_lengths=request.has_lengths,
             bias_shape=None if bias is None else tuple(bias.shape),
         )
@@ -63,15 +92,19 @@ class Kernel:
         self.value = _of_shape(value, self.problem.key.shape)
         self.bias = [] if bias is None else [self._finite(bias)]
         self.lengths = []
+        self.is_real = None  # (B, S, 1, 1)
         self.is_seen = self._rows_seen(bias)
 
     def attend(self) -> Any:
         """Returns the output, on JAX, which has its gradient."""
         import jax
 
-        window, lengths = self.request.window, self.lengths or (None, None)
+        window, lengths = self.problem.window, self.lengths or (None, None)
+        # So the gradients are zero there, too, whatever cuDNN finds.
+        query = _where(self.is_seen, self.query)
+        key, value = (_where(self.is_real, x) for x in (self.key, self.value))
         output = jax.nn.dot_product_attention(
-            *(self.query, self.key, self.value, *self.bias),
+            *(query, key, value, *self.bias),
             scale=self.request.scale,
             is_causal=self.request.is_causal,
             query_seq_lengths=lengths[0],
@@ -79,7 +112,7 @@ class Kernel:
             local_window_size=None if window is None else (window - 1, 0),
             implementation="cudnn",
         )
-        return self._where_seen(output)
+        return _where(self.is_seen, output)
 
     def forward(self) -> tuple[Any, Any]:
         """Returns the output and the logsumexp of each row, on TensorFlow."""
@@ -87,7 +120,7 @@ class Kernel:
         output, logsumexp = run(
             cudnn.forward(self.problem), (*operands, *self.lengths)
         )
-        return self._where_seen(output), logsumexp
+        return _where(self.is_seen, output), logsumexp
 
     def backward(self, output: Any, logsumexp: Any, upstream: Any) -> tuple:
         """Returns the gradients of query, key, value, and of a bias.
@@ -99,20 +132,23 @@ class Kernel:
         """
         shape = self.problem.query.shape
         # A row that saw nothing adds nothing to the gradient of a key.
-        upstream = self._where_seen(_of_shape(upstream, shape))
+        upstream = _where(self.is_seen, _of_shape(upstream, shape))
         operands = (
             *(self.query, self.key, self.value),
             _of_shape(logsumexp, self.problem.logsumexp.shape),
             *(upstream, *self.bias, _of_shape(output, shape), *self.lengths),
         )
-        query, *rest = run(cudnn.backward(self.problem), operands)
-        return self._where_seen(query), *rest
+        query, key, value, *bias = run(cudnn.backward(self.problem), operands)
+        # Past the lengths nothing says that cuDNN writes.
+        key, value = (_where(self.is_real, x) for x in (key, value))
+        return _where(self.is_seen, query), key, value, *bias
 
     def _rows_seen(self, bias):
         """Returns which queries see a key, or None where all do.
 
-        Sets `lengths` on the way: at least one of each, so that no row of the
-        kernel is empty; what it then finds there is replaced by zero.
+        Sets `is_real`, of keys, and `lengths` on the way: at least one of
+        each, so that no row of the kernel is empty; what it then finds there
+        is replaced by zero.
         """
         batch, queries, keys = self.sizes
         is_seen = None
@@ -121,13 +157,15 @@ class Kernel:
             self.lengths = [ops.maximum(seen, 1), ops.maximum(real, 1)]
             is_seen = ops.arange(queries, dtype="int32") < seen[:, None]
             is_seen = is_seen[:, :, None, None]  # (B, T, 1, 1)
+            is_real = ops.arange(keys, dtype="int32") < real[:, None]
+            self.is_real = is_real[:, :, None, None]  # (B, S, 1, 1)
         if bias is None:
             return is_seen
         # A key that the bias hides and one that the mask hides: both.
         visible = ops.isfinite(bias)
         if self.request.is_causal:
             distance = ops.arange(queries)[:, None] - ops.arange(keys)  # (T, S)
-            window = self.request.window or queries
+            window = self.problem.window or queries
             near = ops.logical_and(distance >= 0, distance < window)
             visible = ops.logical_and(visible, near)
         if self.lengths:
@@ -144,11 +182,12 @@ class Kernel:
             bias = ops.minimum(bias, highest)
         return ops.cast(bias, self.dtype)
 
-    def _where_seen(self, tensor):
-        if self.is_seen is None:
-            return tensor
-        zero = ops.zeros((), tensor.dtype)
-        return ops.where(self.is_seen, tensor, zero)
+
+def _where(condition, tensor):
+    """Returns the tensor with zeros elsewhere; None is everywhere."""
+    if condition is None:
+        return tensor
+    return ops.where(condition, tensor, ops.zeros((), tensor.dtype))
 
 
 def _of_shape(tensor, shape):

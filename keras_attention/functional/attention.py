@@ -99,7 +99,10 @@ def attend(
             for long sequences, dense for short ones and where weights are
             returned; where a graph is traced for a device or for lengths not
             known before, each call picks. An explicit request is never
-            replaced. Only "dense" has second derivatives at every length.
+            replaced, but where a program made for several devices or shapes
+            learns too late that "fused" cannot be: off the GPU, outside XLA,
+            for a shape not declared it goes by blocks. Only "dense" has second
+            derivatives at every length.
         normalizer: what makes weights of scores: "softmax"; "hardmax",
             "sparsemax", "entmax15" or "sigmoid", see `normalizers`; or a
             function normalizer(scores, visible) of scores (batch, num_heads,

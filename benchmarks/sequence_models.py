@@ -6,7 +6,6 @@ Both are ready for padding, which id 0 is.
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 import keras_attention as ka
 
@@ -87,18 +86,19 @@ def sinusoids(length, width):
 
 
 def batch_of(sizes):
-    """Returns inputs and labels: the source is to be copied."""
+    """Returns inputs and labels of NumPy: the source is to be copied."""
     generator = np.random.default_rng(0)
     shape = (sizes["batch"], sizes["length"])
     ids = generator.integers(4, sizes["vocabulary"], shape).astype("int32")
     shifted = np.concatenate([np.ones_like(ids[:, :1]), ids[:, :-1]], axis=1)
-    inputs = {"source": tf.constant(ids), "target": tf.constant(shifted)}
-    return inputs, tf.constant(ids)
+    return {"source": ids, "target": shifted}, ids
 
 
 def training_step(model, batch, jit_compile):
     """Returns a function of no arguments: one step of Adam; its loss."""
-    inputs, labels = batch
+    import tensorflow as tf
+
+    inputs, labels = tf.nest.map_structure(tf.constant, batch)
     model(inputs)
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(model.trainable_variables)

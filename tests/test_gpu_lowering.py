@@ -5,6 +5,8 @@ not lower, or would show it as a custom call.
 """
 
 import inspect
+import math
+import re
 
 import keras
 import numpy as np
@@ -12,12 +14,15 @@ import pytest
 import tensorflow as tf
 from programs import calls_outside
 from programs import lowered
+from programs import tensor_shapes
 
 import keras_attention as ka
 from keras_attention import functional
 from keras_attention import layers
 from keras_attention import masks
 from keras_attention import models
+from keras_attention.export.ids import row_seeds
+from keras_attention.export.signatures import Signatures
 from keras_attention.functional import attend
 
 BATCH, QUERIES, KEYS, WIDTH, KEY_WIDTH = 2, 5, 7, 6, 11
@@ -338,9 +343,8 @@ SOURCE = tf.constant([[5, 9, 4, 8, 2], [7, 16, 2, 0, 0], [6, 2, 0, 0, 0]])
 TARGET = tf.constant([[1, 5, 12, 2], [1, 4, 2, 0], [1, 9, 11, 2]])
 
 
-@pytest.mark.parametrize("kind", MODELS)
-def test_training_step_lowers(kind):
-    model = small_model(kind)
+def training_step(model):
+    """Returns step(weights, state, source, target) of the model."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def step(weights, state, source, target):
@@ -357,9 +361,155 @@ def test_training_step_lowers(kind):
         weights = [w - 0.1 * tf.convert_to_tensor(g) for w, g in pairs]
         return value, weights, state
 
+    return step
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_training_step_lowers(kind):
+    model = small_model(kind)
     weights = values_of(model.trainable_variables)
     state = values_of(model.non_trainable_variables)
+    step = training_step(model)
     assert_runs_on_a_gpu(step, weights, state, SOURCE, TARGET)
+
+
+def of_unknown_lengths(function):
+    """Returns the function, traced for (None, None) in place of ids."""
+    ids = tf.TensorSpec((None, None), tf.int32)
+
+    def call(weights, state, source, target):
+        specs = tf.nest.map_structure(
+            lambda x: tf.TensorSpec(x.shape, x.dtype), (weights, state)
+        )
+        traced = tf.function(
+            function, input_signature=[*specs, ids, ids], autograph=False
+        )
+        return traced(weights, state, source, target)
+
+    return call
+
+
+FORWARD, BACKWARD = "__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward"
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "mixed_bfloat16",
+        pytest.param("mixed_float16", marks=pytest.mark.exhaustive),
+    ],
+)
+@pytest.mark.parametrize("lengths", ["known", "unknown"])
+def test_training_step_fuses_each_attention(dtype, lengths):
+    """That of the encoder, that of the decoder, and that between them."""
+    rows, source, target = 2, 131, 137
+    model = ka.build_seq2seq(
+        *("transformer", SOURCE_IDS, TARGET_IDS),
+        units=16,
+        num_heads=2,
+        feed_forward_units=5,
+        attention_dropout=0.0,
+        dtype=dtype,
+    )
+    step = training_step(model)
+
+    def declared(*arguments):
+        with (
+            functional.target_device("gpu"),
+            functional.declared_batches(
+                [(rows, source, target)], padding_is_last=True
+            ),
+        ):
+            return step(*arguments)
+
+    if lengths == "unknown":  # as `fit` has them, of batches of few shapes
+        declared = of_unknown_lengths(declared)
+    program = lowered(
+        declared,
+        values_of(model.trainable_variables),
+        values_of(model.non_trainable_variables),
+        tf.fill((rows, source), 5),
+        tf.fill((rows, target + 1), 7),
+        platform="GPU",
+    )
+    calls = re.findall(r'custom_call_target="([^"]*)"', program)
+    assert sorted(calls) == [FORWARD] * 3 + [BACKWARD] * 3
+    lengths = {source, target}
+    for shape in tensor_shapes(program):
+        assert sum(size in lengths for size in shape) < 2  # no score matrix
+
+
+def test_training_step_with_dropout_of_weights_is_not_fused():
+    """Why `attention_dropout` is an option of its own."""
+    layer = layers.MultiHeadAttention(2, 8, dropout=0.1, dtype="bfloat16")
+    inputs = tf.zeros((2, 131, 16), "bfloat16")
+    layer.build(inputs.shape, inputs.shape)
+    state = values_of(layer.non_trainable_variables)
+
+    def program(training):
+        def call(weights, inputs):
+            with functional.target_device("gpu"):
+                return layer.stateless_call(
+                    weights, state, inputs, inputs, training=training
+                )[0]
+
+        weights = values_of(layer.trainable_variables)
+        return lowered(call, weights, inputs, platform="GPU")
+
+    assert calls_outside(program(training=False)) == {"custom-call", FORWARD}
+    assert calls_outside(program(training=True)) == set()
+
+
+def kept_shapes(program):
+    """Shapes of the booleans and integers that a compiled program writes.
+
+    What is inside a fusion stays in registers.
+    """
+    shapes = set()
+    for computation in program.split("\n\n"):
+        if "fused_computation" in computation.lstrip().split(" ")[0]:
+            continue
+        for sizes in re.findall(
+            r"= \(?(?:pred|[us]\d+)\[([\d,]+)\]", computation
+        ):
+            shapes.add(tuple(map(int, sizes.split(","))))
+    return shapes
+
+
+@pytest.mark.parametrize("implementation", ["residual", "dense"])
+def test_dropout_is_hashed_where_it_is_needed(implementation):
+    """No generator is called, and no mask waits for the backward pass."""
+    rows, length, heads, width = 2, 131, 3, 64
+
+    def drop(tensor, seed):
+        dropout = functional.Dropout(0.1, seed)
+        if implementation == "residual":
+            return tf.tanh(dropout.apply(tensor))
+        return attend(
+            query=tensor,
+            key=tensor,
+            value=tensor,
+            dropout=dropout,
+            implementation="dense",
+        )
+
+    def step(tensor, seed):
+        with functional.target_device("gpu"):
+            return gradients_of(lambda x: drop(x, seed), tensor)
+
+    arguments = numbers(rows, length, heads, width), tf.constant([3, 5])
+    program = lowered(step, *arguments, platform="GPU")
+    assert "xor" in program and "rng" not in program
+    assert calls_outside(program) == set()
+    # What a GPU would fuse is not known here: what a processor fuses is.
+    program = lowered(step, *arguments, stage="optimized_hlo")
+    drawn = tensor_shapes(program)
+    dropped = (rows, length, heads, width)
+    if implementation == "dense":
+        dropped = (rows, heads, length, length)
+    assert dropped in drawn
+    kept = kept_shapes(program)
+    assert kept and max(map(math.prod, kept)) <= length * heads
 
 
 SEARCHES = {
@@ -382,6 +532,36 @@ def test_decode_loop_lowers(kind, search):
             )
 
     assert_runs_on_a_gpu(decode, values_of(model.variables), SOURCE)
+
+
+def test_compiled_signature_lowers_and_is_fused_on_a_gpu_alone():
+    model = ka.build_seq2seq(
+        *("transformer", SOURCE_IDS, TARGET_IDS),
+        units=16,
+        num_heads=2,
+        feed_forward_units=5,
+        dtype="mixed_bfloat16",
+    )
+
+    def search(weights, source):
+        mapping = list(zip(model.variables, weights, strict=True))
+
+        def scope():
+            return keras.StatelessScope(state_mapping=mapping)
+
+        offered = Signatures(model, ka.Greedy(), 6, 131, scope)
+        with functional.target_device("any"), scope():
+            return tuple(
+                offered.search_for(
+                    {"source": source}, ka.Greedy(), row_seeds(source)
+                )
+            )
+
+    arguments = values_of(model.variables), tf.fill((2, 131), 5)
+    program = lowered(search, *arguments, platform="GPU")
+    assert calls_outside(program) == {"custom-call", FORWARD}
+    assert program.count(FORWARD) == 1  # that of the encoder; the rest is steps
+    assert calls_outside(lowered(search, *arguments)) == set()
 
 
 # --- what the tests above would catch ----------------------------------------

@@ -85,6 +85,23 @@ def test_dot_product_program_has_no_matrix(options, implementation):
     assert largest_tensor(program) < 4 * KEYS * 2 * UNITS
 
 
+@pytest.mark.parametrize(
+    ("score", "options", "most"),
+    # Few large steps hold more at once: still blocks of 512 keys, so that it
+    # grows with one length alone. The last is inside of sums, see
+    # functional/test_accelerator.py.
+    [
+        ("dot product", "all options", 2 * QUERIES * 800),
+        ("additive", "plain", QUERIES * 550 * UNITS),
+    ],
+)
+def test_program_for_a_gpu_has_no_matrix(score, options, most):
+    function = with_gradients(attention(score, options, "auto"))
+    with functional.target_device("gpu"):
+        program = lowered(function, tensors_of(score), platform="GPU")
+    assert largest_tensor(program) < most
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 def test_additive_program_has_no_matrix_and_no_units(options):
     function = attention("additive", options, "auto")

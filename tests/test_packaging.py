@@ -90,6 +90,16 @@ def test_wheel_holds_every_module(wheel):
     assert found == expected
 
 
+def test_wheel_holds_every_kernel(wheel):
+    expected = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "keras_attention").rglob("*.ptx")
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        found = {n for n in archive.namelist() if n.endswith(".ptx")}
+    assert found == expected != set()
+
+
 def test_wheel_holds_type_marker_and_licence(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

@@ -85,6 +85,13 @@ TRANSFORMER = (
         "width inside the feed-forward layers",
         positive,
     ),
+    Option(
+        "attention_dropout",
+        "--dropout",
+        "rate of the dropout of attention weights",
+        rate,
+        "RATE",
+    ),
     Option("activation", "relu", "of the feed-forward layers", str, "NAME"),
     Option("normalize_first", True, "normalise before each part, not after"),
     Option(
@@ -121,6 +128,12 @@ TRAINING = (
         "batch_tokens",
         "as --batch-size says",
         "pairs in a step times their padded length, at most",
+        positive,
+    ),
+    Option(
+        "pad_to_multiple_of",
+        "no rounding",
+        "round padded lengths up; 8 or 64 suits GPUs",
         positive,
     ),
     Option("optimizer", "adam", "of Keras, as adamw", str, "NAME"),

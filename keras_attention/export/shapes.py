@@ -7,10 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_attention.functional.attention import SMALLEST_FUSED
 from keras_attention.models import source_rows
 from keras_attention.special_ids import EOS_ID
 
 # The rule is that of `generate`; a graph looks the number up.
+MOST_ROWS_FUSED = 32
 POWERS_OF_TWO = [source_rows.next_power_of_two(2**n) for n in range(31)]
 
 
@@ -65,6 +67,20 @@ def pad_to_powers_of_two(arrays: dict, may_pad_length: bool = True) -> dict:
         return tf.gather(tensor, rows)
 
     return tf.nest.map_structure(padded, at_least_one_row(arrays))
+
+
+def compiled_shapes(max_source_length: int) -> list[tuple[int, int]]:
+    """Returns the (rows, length) that a fused kernel is made for.
+
+    Those of `pad_to_powers_of_two`, from the lengths that repay it up to that
+    of the longest source, for the rows of a usual request.
+    """
+    longest = source_rows.next_power_of_two(max_source_length)
+    lengths = [
+        n for n in POWERS_OF_TWO if n <= longest and n * n >= SMALLEST_FUSED
+    ]
+    rows = [n for n in POWERS_OF_TWO if n <= MOST_ROWS_FUSED]
+    return [(n, length) for n in rows for length in lengths]
 
 
 def next_power_of_two(size: Any) -> Any:

@@ -20,6 +20,7 @@ from keras_attention.export import records
 from keras_attention.export import shapes
 from keras_attention.export.traced import TracedSignatures
 from keras_attention.models import Seq2Seq
+from keras_attention.models.builder import hides_padding_alone
 from keras_attention.models.generation import generate_tokens
 from keras_attention.models.parts import takes
 from keras_attention.special_ids import PAD_ID
@@ -56,6 +57,8 @@ class Signatures(TracedSignatures):
         self.cuts_sources = facts.keeps_length
         self.guide_phrases = guide_texts.SEQ2SEQ
         self.may_pad_sources = facts.tells_padding or facts.needs_source_mask
+        if model.source_vocabulary is not None:
+            self.pads_at_the_end = hides_padding_alone(model)
         self.records = records.records_of(model, search, max_length)
 
     def n_best(self, inputs: dict) -> dict:

@@ -1,11 +1,14 @@
 """What the signatures of all models share: records, functions, tracing."""
 
+import contextlib
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from keras_attention import functional
 from keras_attention.decoding.constraints import LEAST_FORCED
 from keras_attention.decoding.search import Search
 from keras_attention.export import ids
@@ -19,12 +22,13 @@ class TracedSignatures:
 
     A subclass sets `records`, a dict by name of the signature, the
     vocabularies of sources and targets, whether sources are cut, may be
-    padded at the end, and come with a mask. It defines `n_best`, `score`,
-    `encode` and `decode_step`, each from a dict to a dict as its record says;
-    `read`, from a request to the batch of its sources, a dict whose `source`
-    has a row for each; `source_specs`, what is known of that batch; and
-    `search_for`, the search in it. The search is a separate function, so
-    signatures that search for the same share its graph.
+    padded at the end, and come with a mask, and whether `pads_at_the_end`:
+    whether padding of a source stands nowhere else. It defines `n_best`,
+    `score`, `encode` and `decode_step`, each from a dict to a dict as its
+    record says; `read`, from a request to the batch of its sources, a dict
+    whose `source` has a row for each; `source_specs`, what is known of that
+    batch; and `search_for`, the search in it. The search is a separate
+    function, so signatures that search for the same share its graph.
 
     Args:
         model: the model.
@@ -52,6 +56,7 @@ class TracedSignatures:
         self.guide_phrases = {}
         self.cuts_sources, self.needs_source_mask = True, False
         self.may_pad_sources = True
+        self.pads_at_the_end = False
         best, several = records.best_of(search), records.several_of(search)
         self._best = self._several = self._searching(best)
         if several != best:
@@ -86,7 +91,24 @@ class TracedSignatures:
             input_signature=[tensor.spec for tensor in inputs],
             autograph=False,
         )
-        return function.get_concrete_function()
+        is_compiled = name == records.COMPILED
+        device = self._any_device if is_compiled else functional.portable
+        with device():
+            return function.get_concrete_function()
+
+    @contextlib.contextmanager
+    def _any_device(self) -> Iterator[None]:
+        """Within it, a graph may hold what is for a GPU alone.
+
+        XLA picks when it compiles: what it does not take is no part of the
+        program, and the graph loads where there is no GPU.
+        """
+        declared = functional.declared_batches(
+            shapes.compiled_shapes(self.max_source_length),
+            padding_is_last=self.pads_at_the_end,
+        )
+        with functional.target_device("any"), declared:
+            yield
 
     def best(self, inputs: dict) -> dict:
         """Sources -> the best target of each, and its score (B,)."""

@@ -6,6 +6,7 @@ from keras_attention.functional.alignment_losses import guided_alignment_loss
 from keras_attention.functional.attention import attend
 from keras_attention.functional.compiling import portable
 from keras_attention.functional.coverage import coverage_loss
+from keras_attention.functional.devices import target_device
 from keras_attention.functional.distance_biases import DistanceBias
 from keras_attention.functional.distance_biases import LinearDistanceBias
 from keras_attention.functional.distance_biases import QueryDistanceBias
@@ -15,11 +16,13 @@ from keras_attention.functional.dropout import random_uniform
 from keras_attention.functional.feature_maps import EluFeatures
 from keras_attention.functional.feature_maps import FavorFeatures
 from keras_attention.functional.feature_maps import FeatureMap
+from keras_attention.functional.fused.batches import declared_batches
 from keras_attention.functional.gaussian_mixture import gaussian_mixture_weights
 from keras_attention.functional.linear import linear_attend
 from keras_attention.functional.linear import linear_attend_causal
 from keras_attention.functional.monotonic import chunk_alignment
 from keras_attention.functional.monotonic import monotonic_alignment
+from keras_attention.functional.precision import float32_products
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 from keras_attention.functional.softmax import masked_softmax
@@ -37,8 +40,10 @@ __all__ = [
     "attend",
     "chunk_alignment",
     "coverage_loss",
+    "declared_batches",
     "diagonal_alignment",
     "diagonal_alignment_loss",
+    "float32_products",
     "gaussian_mixture_weights",
     "guided_alignment_loss",
     "linear_attend",
@@ -48,4 +53,5 @@ __all__ = [
     "portable",
     "random_bits",
     "random_uniform",
+    "target_device",
 ]

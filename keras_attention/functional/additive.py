@@ -29,8 +29,11 @@ from typing import Any
 
 from keras import ops
 
+from keras_attention.functional import additive_fused
 from keras_attention.functional import compiling
 from keras_attention.functional.custom_gradient import first_order_only
+from keras_attention.functional.kernels import Products
+from keras_attention.functional.precision import at_least_float32
 from keras_attention.masks import Mask
 from keras_attention.masks import ranges
 
@@ -54,15 +57,24 @@ class AdditiveKernel:
     Args:
         is_small: boolean scalar: the exponentials are safe.
         group: how many query heads share a key head.
+        is_fused: whether the formula is left to XLA; see `additive_fused`.
     """
 
     is_small: Any
     group: int
+    is_fused: bool = False
+
+    def on_accelerator(self, products: Products) -> "AdditiveKernel":
+        """Returns the kernel for many blocks at once, compiled by XLA."""
+        return dataclasses.replace(self, is_fused=True)
 
     def scores(self, query: Any, key: Any, vector: Any) -> Any:
         """Returns (P, K, R, J) from query (P, K, R, U) and key (P, K, J, U)."""
         folded = self._fold(query, key, vector)
-        scores = _scores(*folded, self.is_small)  # (P * N, I, J)
+        if self.is_fused:
+            scores = additive_fused.scores(*folded)  # (P * N, I, J)
+        else:
+            scores = _scores(*folded, self.is_small)
         shape = (*ops.shape(query)[:3], ops.shape(key)[2])
         return ops.reshape(scores, shape)
 
@@ -73,14 +85,18 @@ class AdditiveKernel:
         folded = self._fold(query, key, vector)
         rows, keys = ops.shape(folded[0])[:2], ops.shape(key)[2]
         upstream = ops.reshape(scores_gradient, (*rows, keys))
-        query_sum, key_sum, each = _gradients(*folded, upstream, self.is_small)
+        if self.is_fused:
+            sums = additive_fused.gradients(*folded, upstream)
+        else:
+            sums = _gradients(*folded, upstream, self.is_small)
+        query_sum, key_sum, each = sums
         parts, key_heads, _, units = ops.shape(key)
         key_sum = ops.reshape(key_sum, (parts, key_heads, -1, keys, units))
         each = ops.reshape(each, (parts, -1, units))  # (P, N, U)
         return (
             ops.reshape(query_sum, ops.shape(query)),
             ops.sum(key_sum, axis=2),  # (P, K, J, U)
-            _sum_to(ops.sum(each, axis=0), vector),
+            sum_to(ops.sum(each, axis=0), vector),
         )
 
     def _fold(self, query, key, vector):
@@ -89,8 +105,9 @@ class AdditiveKernel:
         group = self.group
         shape = (parts * key_heads * group, rows // group, units)
         query = ops.reshape(query, shape)
+        key = at_least_float32(key)
         key = ops.reshape(key, (parts * key_heads, ops.shape(key)[2], units))
-        vector = _per_head(vector, key_heads * group)
+        vector = per_head(vector, key_heads * group)
         return (
             query,
             ops.repeat(key, group, axis=0),
@@ -117,7 +134,7 @@ def scores(query: Any, key: Any, vector: Any, mask: Mask | None = None) -> Any:
         folded = (
             _fold(query, heads),
             _fold(key, heads),
-            ops.tile(_per_head(vector, heads), (batch, 1)),  # (B * N, U)
+            ops.tile(per_head(vector, heads), (batch, 1)),  # (B * N, U)
         )
         result = _scores(*folded, small)
         return ops.reshape(result, (batch, heads, queries, keys)), folded
@@ -133,7 +150,7 @@ def scores(query: Any, key: Any, vector: Any, mask: Mask | None = None) -> Any:
         return (
             _unfold(query_sum, query, heads),
             _unfold(key_sum, key, heads),
-            _sum_to(ops.sum(each, axis=0), vector),
+            sum_to(ops.sum(each, axis=0), vector),
         )
 
     run = first_order_only(solve, differentiate, error=SECOND_DERIVATIVE)
@@ -342,13 +359,14 @@ def _complex(real, imaginary):
     return ops.cast(real, dtype) + 1j * ops.cast(imaginary, dtype)
 
 
-def _sum_to(gradient, vector):
+def sum_to(gradient: Any, vector: Any) -> Any:
     """Sums the gradient (N, U) to the shape of the vector."""
     if len(vector.shape) == 1 or vector.shape[0] == 1:
         gradient = ops.sum(gradient, axis=0)
     return ops.reshape(gradient, vector.shape)
 
 
-def _per_head(vector, heads):
+def per_head(vector: Any, heads: int) -> Any:
+    """Returns the vector of each head, (N, U), from (U,), (1, U) or (N, U)."""
     units = vector.shape[-1]
     return ops.broadcast_to(ops.reshape(vector, (-1, units)), (heads, units))

@@ -21,6 +21,9 @@ from keras_attention.functional.blockwise import attend_blockwise
 from keras_attention.functional.by_length import attend_by_length
 from keras_attention.functional.dense import attend_dense
 from keras_attention.functional.dropout import Dropout
+from keras_attention.functional.fused.attention import attend_fused
+from keras_attention.functional.fused.attention import plan_of
+from keras_attention.functional.fused.coverage import NotCovered
 from keras_attention.functional.normalizers import Normalizer
 from keras_attention.functional.normalizers import check_normalizer
 from keras_attention.functional.scores import AdditiveScore
@@ -29,7 +32,11 @@ from keras_attention.functional.scores import DotProductScore
 # Above this many (query, key) pairs "auto" is blockwise: about where the two
 # take the same time on two CPU cores (AVX2, 8 heads of 64; RESULTS.md).
 LARGEST_DENSE = 1024 * 1024 - 1
-IMPLEMENTATIONS = ("auto", "dense", "blockwise")
+# From this many on "auto" is fused where that is covered. Not measured yet: no
+# GPU was at hand. One block of the kernel, below which nothing is saved.
+SMALLEST_FUSED = 128 * 128
+IMPLEMENTATIONS = ("auto", "dense", "flash", "blockwise", "fused")
+WITHOUT_WEIGHTS = ("flash", "blockwise", "fused")
 
 
 def attend(
@@ -79,12 +86,23 @@ def attend(
             of each row and takes weight away from every key.
         dropout: a `Dropout(rate, seed)` for the weights, or None.
         return_weights: also return the weights.
-        implementation: "dense" builds the score matrix, "blockwise" never
-            does. "auto" picks blockwise for long sequences, dense for short
-            ones and where weights are returned; where a graph is traced for
-            lengths not known before, each call picks. An explicit request is
-            never replaced. Only "dense" has second derivatives at every
-            length.
+        implementation: "dense" builds the score matrix, "blockwise" never does.
+            "fused" is cuDNN's flash attention, on an NVIDIA GPU (Ampere or
+            later) in float16 and bfloat16: for the dot product, with masks that
+            are causal, a window to the left, lengths, or all of these, and with
+            a bias written out, in the dtype of the query. It is compiled by
+            XLA, for one shape: see `declared_batches`. For the additive score
+            it is a kernel of our own, with the same masks, without a bias, in
+            float32 too, up to 256 units and `value_dim`; it has not been run on
+            a GPU yet, so it is used by this name alone. "flash" is fused where
+            that is covered, blockwise elsewhere. "auto" picks fused, blockwise
+            for long sequences, dense for short ones and where weights are
+            returned; where a graph is traced for a device or for lengths not
+            known before, each call picks. An explicit request is never
+            replaced, but where a program made for several devices or shapes
+            learns too late that "fused" cannot be: off the GPU, outside XLA,
+            for a shape not declared it goes by blocks. Only "dense" has second
+            derivatives at every length.
         normalizer: what makes weights of scores: "softmax"; "hardmax",
             "sparsemax", "entmax15" or "sigmoid", see `normalizers`; or a
             function normalizer(scores, visible) of scores (batch, num_heads,
@@ -105,7 +123,8 @@ def attend(
         anything, even NaN: it reaches no output and no gradient.
 
     Raises:
-        ValueError: if shapes do not fit or an argument is unknown.
+        ValueError: if shapes do not fit, an argument is unknown, or "fused"
+            is asked for what the kernel does not cover; it says why.
 
     Example:
 
@@ -136,22 +155,59 @@ def attend(
         _check_dense_alone(normalizer, sink, implementation)
         output, weights = attend_dense(*arguments, normalizer)
         return (output, weights) if return_weights else output
-    if implementation == "blockwise":
-        if return_weights:
-            raise ValueError(
-                "`return_weights` must be False with implementation="
-                "'blockwise', which never builds the weights. Received: "
-                "return_weights=True. Use implementation='auto' or 'dense'."
-            )
-        return _attend_by_size(arguments, largest_dense=0)
+    if return_weights and implementation in WITHOUT_WEIGHTS:
+        raise ValueError(
+            f"`return_weights` must be False with implementation="
+            f"{implementation!r}, which never builds the weights. Received: "
+            "return_weights=True. Use implementation='auto' or 'dense'."
+        )
     if implementation == "dense" or return_weights:
         output, weights = attend_dense(*arguments)
         return (output, weights) if return_weights else output
-    return _attend_by_size(arguments, LARGEST_DENSE)
+    if implementation == "blockwise":
+        return _attend_by_size(arguments, largest_dense=0)
+    return _attend_by_device(arguments, implementation)
+
+
+def _attend_by_device(arguments, implementation):
+    """Attends by a fused kernel where there is one, or else by size."""
+    is_asked = implementation == "fused"
+    largest_dense = LARGEST_DENSE if implementation == "auto" else 0
+    if isinstance(arguments[3], AdditiveScore) and not is_asked:
+        # Its kernel has not been run on a GPU yet: by name alone.
+        return _attend_by_size(arguments, largest_dense)
+    smallest = SMALLEST_FUSED if implementation == "auto" else 0
+    try:
+        plan = plan_of(arguments, smallest=smallest)
+    except NotCovered as reason:
+        if is_asked:
+            raise _not_fused(reason) from None
+        return _attend_by_size(arguments, largest_dense)
+    if is_asked and plan.request.is_prefix is not None:
+        raise _not_fused(
+            "`mask` is boolean, and whether it hides only the end of each row "
+            "shows when it runs (give masks.Lengths)"
+        )
+    return attend_fused(
+        arguments,
+        plan,
+        largest_dense,
+        lambda: _attend_by_size(arguments, largest_dense),
+    )
+
+
+def _not_fused(reason):
+    return validation.invalid(
+        "implementation",
+        '"auto", "flash", "blockwise" or "dense" here',
+        "fused",
+        f"The fused kernel does not cover this: {reason}. 'flash' uses it "
+        "wherever it can.",
+    )
 
 
 def _check_dense_alone(normalizer, sink, implementation):
-    if implementation == "blockwise":
+    if implementation in WITHOUT_WEIGHTS:
         raise validation.invalid(
             "implementation",
             '"auto" or "dense" where `normalizer` is not "softmax"',

@@ -9,72 +9,22 @@ layers that ask alike, so that the graph holds a call and not its operations.
 Letters as in `blockwise/grid.py`.
 """
 
-import dataclasses
 from typing import Any
 
 from keras import ops
 
 from keras_attention.functional import compiling
-from keras_attention.functional.additive import AdditiveKernel
 from keras_attention.functional.biases import Bias
 from keras_attention.functional.blockwise import attention as blockwise
-from keras_attention.functional.blockwise.backward import backward
-from keras_attention.functional.blockwise.forward import forward
-from keras_attention.functional.blockwise.grid import Grid
 from keras_attention.functional.blockwise.grid import Inputs
+from keras_attention.functional.blockwise.question import Question
 from keras_attention.functional.dense import attend_dense
 from keras_attention.functional.dropout import Dropout
-from keras_attention.functional.kernels import DotProductKernel
-from keras_attention.functional.kernels import multiply
+from keras_attention.functional.kernels import PLAIN
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 from keras_attention.masks import Mask
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Question:
-    """What is asked, without the tensors that have a gradient.
-
-    Args:
-        largest_dense: (query, key) pairs up to which the answer is dense.
-        schedule: of blockwise attention.
-        mask: a `Mask` or None.
-        bias: how to read the bias, or None; see `bias_gradients.part`.
-        logit_soft_cap: number or None.
-        dropout: a `Dropout` or None.
-    """
-
-    largest_dense: int
-    schedule: str
-    mask: Any
-    bias: Any
-    logit_soft_cap: float | None
-    dropout: Any
-
-    def score(self, inputs: Inputs) -> DotProductScore | AdditiveScore:
-        """Returns the score of a query that has been scaled before."""
-        if inputs.vector is None:
-            return DotProductScore(scale=1.0)
-        return AdditiveScore(inputs.vector)
-
-    def grid(self, inputs: Inputs) -> Grid:
-        """Returns the grid of the blockwise answer."""
-        return Grid.of(
-            inputs,
-            blockwise.BLOCK_SIZES,
-            schedule=self.schedule,
-            kernel=self.kernel(inputs),
-            mask=self.mask,
-            bias=self.bias,
-            logit_soft_cap=self.logit_soft_cap,
-            dropout=self.dropout,
-        )
-
-    def kernel(self, inputs: Inputs) -> DotProductKernel | AdditiveKernel:
-        """Returns what computes scores and their gradients."""
-        score = self.score(inputs)
-        return score.kernel(inputs.query, inputs.key, self.mask)
 
 
 def attend_by_length(
@@ -102,12 +52,13 @@ def attend_by_length(
     question = Question(
         largest_dense=largest_dense,
         schedule=blockwise.current_schedule(),
+        scale=blockwise.scale_of_scores(score, query),
         mask=mask,
         bias=bias,
         logit_soft_cap=logit_soft_cap,
         dropout=None if dropout is None else dropout.with_seed_tensor(),
     )
-    output = blockwise.differentiable(_forward, _backward, inputs, question)
+    output = blockwise.differentiable(forward, backward, inputs, question)
     output = ops.cast(output, query.dtype)
     output.set_shape((*query.shape[:3], value.shape[3]))  # lost in the switch
     return output
@@ -119,7 +70,7 @@ def _unknown_lengths(position, shape):
 
 
 @compiling.traced_once(_unknown_lengths)
-def _forward(inputs: Inputs, question: Question):
+def forward(inputs: Inputs, question: Question):
     """Returns the output, the statistics of blocks, and the dense weights.
 
     One of the last two is empty.
@@ -128,7 +79,7 @@ def _forward(inputs: Inputs, question: Question):
     def dense():
         bias = question.bias and question.bias.whole(inputs.bias)
         output, weights = attend_dense(
-            inputs.query,
+            at_least_float32(inputs.query),
             inputs.key,
             inputs.value,
             question.score(inputs),
@@ -141,14 +92,14 @@ def _forward(inputs: Inputs, question: Question):
         return output, ops.zeros((0, 0, 0, 0), output.dtype), weights
 
     def by_blocks():
-        output, statistics = forward(inputs, question.grid(inputs))
+        output, statistics = blockwise.forward(inputs, question)
         return output, statistics, ops.zeros((0, 0, 0, 0), output.dtype)
 
     return _switch(inputs, question, dense, by_blocks)
 
 
 @compiling.traced_once(_unknown_lengths)
-def _backward(inputs, question, output, statistics, weights, output_gradient):
+def backward(inputs, question, output, statistics, weights, output_gradient):
     """Returns the gradients of `inputs`, as `Inputs`."""
 
     def dense():
@@ -157,11 +108,8 @@ def _backward(inputs, question, output, statistics, weights, output_gradient):
         )
 
     def by_blocks():
-        grid = question.grid(inputs)
-        rows = grid.group * grid.query_block
-        shape = (-1, grid.key_heads, rows, 2)  # lost in the switch
-        saved = output, ops.reshape(statistics, shape), output_gradient
-        return given(backward(inputs, grid, *saved))
+        saved = output, statistics, output_gradient
+        return given(blockwise.backward(inputs, question, *saved))
 
     def given(gradients):
         return tuple(x for x in gradients if x is not None)
@@ -187,7 +135,9 @@ def _switch(inputs, question, dense, by_blocks):
 def _dense_backward(inputs, question, output, weights, output_gradient):
     """Returns the gradients of `attend_dense`; see `blockwise/backward.py`."""
     key_heads = inputs.key.shape[2]
-    query = _fold(inputs.query, key_heads)  # (B, K, G * T, H)
+    multiply = PLAIN.multiply
+    query = at_least_float32(inputs.query)
+    query = _fold(query, key_heads)  # (B, K, G * T, H)
     upstream = _fold(output_gradient, key_heads)  # (B, K, G * T, V)
     key, value = (
         ops.transpose(at_least_float32(x), (0, 2, 1, 3))  # (B, K, S, ...)

@@ -13,6 +13,7 @@ import functools
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from keras import backend
@@ -128,8 +129,8 @@ class _Programs:
     def __call__(self, arguments, relax):
         tensors = []
         try:
-            structure = _take_apart(arguments, tensors)
-        except _Opaque:
+            structure = take_apart(arguments, tensors)
+        except Opaque:
             return self.kernel(*arguments)
         signature = tuple(
             (tensor.dtype, relax(position, tuple(tensor.shape)))
@@ -149,7 +150,7 @@ class _Programs:
         import tensorflow as tf
 
         def run(*tensors):
-            return self.kernel(*_put_together(structure, iter(tensors)))
+            return self.kernel(*put_together(structure, iter(tensors)))
 
         return tf.function(
             run,
@@ -161,7 +162,7 @@ class _Programs:
         )
 
 
-class _Opaque(Exception):
+class Opaque(Exception):
     """Something that is neither a tensor, a number nor made of them."""
 
 
@@ -171,15 +172,22 @@ _ARRAYS = (np.ndarray, np.number, list)
 _TENSOR = "tensor"
 
 
-def _take_apart(value, tensors):
-    """Returns the structure of `value`, hashable; adds to its `tensors`."""
+def take_apart(value: Any, tensors: list) -> Any:
+    """Returns the structure of `value`, hashable; appends to `tensors`.
+
+    Args:
+        value: a tensor, array, number, string, None, or a tuple or frozen
+            dataclass of them. An integer is part of the structure, except in
+            a field that its class names in `tensor_fields`.
+        tensors: list to which the tensors of `value` are appended.
+    """
     if value is None:
         return type(None), None
     for kind in _PLAIN:
         if isinstance(value, kind):
             return kind, kind(value)  # a NumPy float64 is a float
     if isinstance(value, tuple):
-        return type(value), *(_take_apart(part, tensors) for part in value)
+        return type(value), *(take_apart(part, tensors) for part in value)
     if dataclasses.is_dataclass(value):
         as_tensors = getattr(value, "tensor_fields", ())
         parts = []
@@ -187,10 +195,10 @@ def _take_apart(value, tensors):
             part = getattr(value, name)
             if name in as_tensors and isinstance(part, int):
                 part = np.int32(part)
-            parts.append(_take_apart(part, tensors))
+            parts.append(take_apart(part, tensors))
         return type(value), *parts
     if not (ops.is_tensor(value) or isinstance(value, _ARRAYS)):
-        raise _Opaque
+        raise Opaque
     # A tape that recorded a program would compile a second one for it, whose
     # loops keep every block.
     tensors.append(ops.stop_gradient(ops.convert_to_tensor(value)))
@@ -201,14 +209,14 @@ def _names(dataclass):
     return [f.name for f in dataclasses.fields(dataclass) if f.init]
 
 
-def _put_together(structure, tensors):
-    """Returns the value that `_take_apart` made into `structure`."""
+def put_together(structure: Any, tensors: Iterator) -> Any:
+    """Returns the value that `take_apart` made into `structure`."""
     if structure == _TENSOR:
         return next(tensors)
     kind, *parts = structure
     if kind in (type(None), *_PLAIN):
         return parts[0]
-    values = [_put_together(part, tensors) for part in parts]
+    values = [put_together(part, tensors) for part in parts]
     if kind is tuple:
         return tuple(values)
     if issubclass(kind, tuple):  # a NamedTuple

@@ -43,8 +43,8 @@ class DotProductScore:
     def kernel(
         self, query: Any, key: Any, mask: Mask | None = None
     ) -> kernels.DotProductKernel:
-        """Returns what computes the scores of a block of the scaled query."""
-        return kernels.DotProductKernel()
+        """Returns what computes the scores of a block; `scale` is a float."""
+        return kernels.DotProductKernel(self.scale)
 
     def check(self, query_shape: tuple) -> None:
         """Nothing to check: the kernel has no weights."""

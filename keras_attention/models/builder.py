@@ -1,5 +1,6 @@
 """From hyperparameters to a full model, by flat keywords."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -20,12 +21,15 @@ from keras_attention.models.transformer_encoder import TransformerEncoder
 RECURRENT = {"cell", "embedding_dim"}
 TRANSFORMER = {"num_heads", "feed_forward_units", "activation"}
 TRANSFORMER |= {"normalize_first", "flash_attention"}
-TRANSFORMER |= {"position", "attention_options"}
+TRANSFORMER |= {"position", "attention_options", "attention_dropout"}
 ENCODER_OPTIONS = {
     "rnn": RECURRENT | {"bidirectional"},
     "cnn": {"kernel_size"},
     "transformer": TRANSFORMER,
 }
+# Their masks are where ids are not padding, and nowhere else.
+ENCODERS = (CNNEncoder, RNNEncoder, TransformerEncoder)
+DECODERS = (RNNDecoder, TransformerDecoder)
 DECODER_OPTIONS = {
     "bahdanau": RECURRENT | {"attention"},
     "luong": RECURRENT | {"attention", "input_feeding"},
@@ -43,6 +47,7 @@ def build_seq2seq(
     num_layers: int = 1,
     num_decoder_layers: int | None = None,
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
     max_length: int = 128,
     tie_embeddings: bool = False,
     embedding_dim: int | None = None,
@@ -77,6 +82,9 @@ def build_seq2seq(
         num_layers: number of layers of the encoder, and of the decoder.
         num_decoder_layers: number of layers of the decoder, where different.
         dropout: rate of all dropouts.
+        attention_dropout: rate of the dropout of attention weights; by
+            default `dropout`. With 0.0 training on a GPU can use the fused
+            kernel, which drops none (transformer parts).
         max_length: longest target that `generate` makes, EOS counted.
         tie_embeddings: whether the logits reuse the target embeddings.
         embedding_dim: width of the embeddings (recurrent parts).
@@ -133,9 +141,11 @@ def build_seq2seq(
         "flash_attention": flash_attention,
         "position": position,
         "attention_options": attention_options,
+        "attention_dropout": attention_dropout,
     }
     options = {k: v for k, v in options.items() if v is not None}
     _check_used(kind, options, encoder_kind, decoder_kind)
+    options = _with_attention_dropout(options)
     common = {"units": units, "dropout": dropout, "dtype": dtype}
     encoder = _encoder(
         encoder_kind,
@@ -167,6 +177,29 @@ def build_seq2seq(
         source_vocabulary=_vocabulary(source_vocabulary),
         target_vocabulary=_vocabulary(target_vocabulary),
     )
+
+
+def hides_padding_alone(model: Seq2Seq) -> bool:
+    """Whether the masks of the model are those of parts that are known here.
+
+    A part of the caller's making may hide what it likes.
+    """
+    is_ours = type(model.encoder) in ENCODERS
+    is_ours = is_ours and type(model.decoder) in DECODERS
+    return is_ours and all(map(_is_of_package, _mechanisms(model.decoder)))
+
+
+def _mechanisms(decoder):
+    """Returns what attends in the cell of a decoder; `[None]` if nothing."""
+    cell = getattr(decoder, "recurrent_cell", None)
+    attention = getattr(cell, "attention", None)
+    is_several = isinstance(attention, (list, tuple))
+    return attention if is_several else [attention]
+
+
+def _is_of_package(mechanism):
+    home, *_ = type(mechanism).__module__.split(".")
+    return mechanism is None or home == __name__.split(".")[0]
 
 
 def _encoder(kind, options, **common):
@@ -204,6 +237,25 @@ def _with_own_positions(options):
         if name in options
     }
     return {**options, **copies}
+
+
+def _with_attention_dropout(options):
+    """Returns the options with that dropout in the `AttentionOptions`."""
+    rest = dict(options)
+    rate = rest.pop("attention_dropout", None)
+    if rate is None:
+        return options
+    validation.check_rate("attention_dropout", rate)
+    joined = rest.get("attention_options") or AttentionOptions()
+    if joined.dropout not in (None, rate):
+        raise validation.invalid(
+            "attention_dropout",
+            "given once",
+            rate,
+            f"attention_options.dropout={joined.dropout!r}.",
+        )
+    rest["attention_options"] = dataclasses.replace(joined, dropout=rate)
+    return rest
 
 
 def _check_widths(attention, encoder_width, units):

@@ -59,6 +59,7 @@ def batches_of(
     batch_size: int,
     batch_tokens: int | None,
     order: np.random.Generator | None,
+    drop_remainder: bool = False,
 ) -> Iterator:
     """Yields (items of a batch, number of the bucket it is padded to).
 
@@ -68,21 +69,24 @@ def batches_of(
         batch_size: rows of a batch.
         batch_tokens: see `make_dataset`.
         order: shuffles batches; None leaves them in order.
+        drop_remainder: whether to leave out what fills no batch.
     """
     rows = survey.rows(batch_size, batch_tokens)
     if batch_tokens is None:
-        yield from _of_equal_rows(items, rows[0], order)
+        yield from _of_equal_rows(items, rows[0], order, drop_remainder)
     else:
-        yield from _of_own_rows(items, rows, order)
+        yield from _of_own_rows(items, rows, order, drop_remainder)
 
 
-def _of_equal_rows(items, batch_size, order):
+def _of_equal_rows(items, batch_size, order, drop_remainder):
     """Sorts each window of 64 batches by bucket, and cuts it.
 
     All batches are full but the last of all, so that their number is known.
     """
     size = batch_size * BATCHES_PER_WINDOW
     while window := list(itertools.islice(items, size)):
+        if drop_remainder:  # the last to come, not the longest
+            window = window[: len(window) // batch_size * batch_size]
         buckets = np.array([bucket for *_, bucket in window])
         places = np.argsort(buckets, kind="stable")
         starts = np.arange(0, len(window), batch_size)
@@ -93,7 +97,7 @@ def _of_equal_rows(items, batch_size, order):
             yield [window[place] for place in rows], int(buckets[rows[-1]])
 
 
-def _of_own_rows(items, rows, order):
+def _of_own_rows(items, rows, order, drop_remainder):
     """Fills one batch for each bucket at a time, and yields those filled.
 
     What is not full at the end comes last: at most one batch for each bucket,
@@ -106,6 +110,8 @@ def _of_own_rows(items, rows, order):
         if len(filling[bucket]) == rows[bucket]:
             yield filling[bucket], bucket
             filling[bucket] = []
+    if drop_remainder:
+        return
     rest = [bucket for bucket, batch in enumerate(filling) if batch]
     for bucket in rest if order is None else order.permutation(rest):
         yield filling[bucket], int(bucket)

@@ -5,12 +5,15 @@ from collections import Counter
 import numpy as np
 
 
-def choose_buckets(counts: Counter, num_buckets: int) -> tuple:
+def choose_buckets(
+    counts: Counter, num_buckets: int, multiple: int = 1
+) -> tuple:
     """Chooses lengths to pad to, such that little padding is added.
 
     Args:
         counts: how many pairs have these (source_length, target_length).
         num_buckets: the most buckets.
+        multiple: each length chosen is a multiple of it.
 
     Returns:
         Tuple of (source_length, target_length), rising on both sides. A pair
@@ -20,7 +23,7 @@ def choose_buckets(counts: Counter, num_buckets: int) -> tuple:
     for side in (0, 1):
         of_side = Counter()
         for lengths, count in counts.items():
-            of_side[lengths[side]] += count
+            of_side[-(-lengths[side] // multiple) * multiple] += count
         sides.append(_boundaries(of_side, num_buckets))
     return tuple(dict.fromkeys(zip(*sides, strict=True)))
 

@@ -77,6 +77,8 @@ def _training_facts(settings):
     for name in ("alignment_loss", "scheduled_sampling"):
         if getattr(settings, name):
             facts[name] = aids.describe(getattr(settings, name))
+    if settings.pad_to_multiple_of is not None:
+        facts["pad_to_multiple_of"] = settings.pad_to_multiple_of
     facts["optimizer"] = optimizers.describe(settings.optimizer)
     return facts
 

@@ -4,7 +4,9 @@ import dataclasses
 
 import keras
 
+from keras_attention import functional
 from keras_attention.models import Seq2Seq
+from keras_attention.models.builder import hides_padding_alone
 from keras_attention.training import aids
 from keras_attention.training import optimizers
 from keras_attention.training.callbacks import GenerationMetrics
@@ -74,17 +76,30 @@ def fit(
     if settings.verbose and start > Position():
         print(f"Going on at epoch {start.epoch + 1}, step {start.step + 1}.")
     dataset, held_out = _datasets(settings, data, start)
-    model.fit(
-        dataset,
-        epochs=settings.epochs,
-        initial_epoch=start.epoch,
-        steps_per_epoch=data.survey.num_batches(**settings.batching),
-        validation_data=held_out,
-        callbacks=[checkpoints, *chosen],
-        shuffle=False,  # make_dataset has shuffled
-        verbose=settings.verbose,
-    )
+    with _declared_batches(settings, data, model):
+        model.fit(
+            dataset,
+            epochs=settings.epochs,
+            initial_epoch=start.epoch,
+            steps_per_epoch=data.survey.num_batches(**settings.batching),
+            validation_data=held_out,
+            callbacks=[checkpoints, *chosen],
+            shuffle=False,  # make_dataset has shuffled
+            verbose=settings.verbose,
+        )
     return outcome
+
+
+def _declared_batches(settings, data, model):
+    """Declares the shapes that `fit` will see, for fused attention."""
+    shapes = {
+        shape: None
+        for survey in (data.survey, data.held_out_survey)
+        for shape in survey.shapes(**settings.batching)
+    }
+    return functional.declared_batches(
+        shapes, padding_is_last=hides_padding_alone(model)
+    )
 
 
 def _new_outcome(settings, workspace):

@@ -29,6 +29,7 @@ SETTINGS = (
     "epochs",
     "batch_size",
     "batch_tokens",
+    "pad_to_multiple_of",
     "learning_rate",
     "warmup_steps",
     "decay",

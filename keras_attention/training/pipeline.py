@@ -38,6 +38,8 @@ def make_dataset(
     max_source_length: int | None = None,
     max_target_length: int | None = None,
     num_buckets: int = 6,
+    pad_to_multiple_of: int | None = None,
+    drop_remainder: bool = False,
     shuffle: bool = True,
     shuffle_buffer: int = 100_000,
     seed: int = 0,
@@ -51,7 +53,12 @@ def make_dataset(
     Everything is read and checked once before the first batch. A batch has
     one of few shapes, `survey.shapes(...)`, so that XLA compiles few programs;
     rows of padding fill up what the pairs do not: the last batch of an epoch,
-    and with `batch_tokens` the last of each pair of lengths.
+    and with `batch_tokens` the last of each pair of lengths. Padding stands
+    at the end of each row, and rows of padding at the end of a batch.
+
+    A graph of `fit` is traced for batches of unknown lengths, a fused kernel
+    of a GPU made for one shape. `functional.declared_batches` tells the graph
+    the shapes to come, as in the example; `train` does it by itself.
 
     With `batch_tokens` the rows shrink as the lengths grow, so that the
     memory of a step is bounded and short pairs do not leave the device idle.
@@ -65,7 +72,12 @@ def make_dataset(
             two lengths, padding counted, is at most that.
         max_source_length: ids, EOS counted; longer pairs are left out.
         max_target_length: the same for targets.
-        num_buckets: the most different pairs of lengths.
+        num_buckets: the most different pairs of lengths; with 1 all batches
+            have one shape, which the dataset declares.
+        pad_to_multiple_of: lengths are padded to multiples of it; see
+            `survey_pairs`. A survey that is given has its lengths already.
+        drop_remainder: whether to leave out pairs, others in each epoch if
+            they are shuffled, rather than fill up with rows of padding.
         shuffle: whether the order is random. If not, it follows the file,
             but for the sorting by length: inside each window of 64 batches,
             or with `batch_tokens` by which batch is full first.
@@ -101,15 +113,31 @@ def make_dataset(
     [[1, 4, 5, 2], [1, 6, 4, 5]]
     >>> labels.numpy().tolist()
     [[4, 5, 2, 0], [6, 4, 5, 2]]
+
+    For a fused kernel, tell the graph what will come:
+
+    >>> from keras_attention import functional
+    >>> from keras_attention.training import survey_pairs
+    >>> survey = survey_pairs(pairs, source, target, pad_to_multiple_of=8)
+    >>> dataset = make_dataset(pairs, source, target, survey=survey)
+    >>> with functional.declared_batches(
+    ...     survey.shapes(), padding_is_last=True
+    ... ):
+    ...     pass  # model.fit(dataset)
+    >>> survey.shapes()
+    ((2, 8, 8),)
     """
     check_batching(batch_size, batch_tokens)
     validation.check_positive_integer("shuffle_buffer", shuffle_buffer)
     pairs = pairs if isinstance(pairs, Pairs) else Pairs(pairs)
     vocabularies = (source_vocabulary, target_vocabulary)
     limits = (max_source_length, max_target_length)
-    survey = survey or survey_pairs(pairs, *vocabularies, *limits, num_buckets)
+    survey = survey or survey_pairs(
+        pairs, *vocabularies, *limits, num_buckets, pad_to_multiple_of
+    )
+    _check_multiples(survey, pad_to_multiple_of)
     sizes = (batch_size, batch_tokens)
-    steps = survey.num_batches(*sizes)
+    steps = survey.num_batches(*sizes, drop_remainder)
     if not 0 <= step < steps:
         raise validation.invalid("step", f"in [0, {steps})", step)
     bucket_numbers = survey.bucket_numbers()
@@ -121,7 +149,11 @@ def make_dataset(
             if shuffle:
                 items = shuffled(items, shuffle_buffer, order)
             yield from batches_of(
-                items, survey, *sizes, order if shuffle else None
+                items,
+                survey,
+                *sizes,
+                order if shuffle else None,
+                drop_remainder,
             )
 
     dataset = _as_dataset(lambda: itertools.islice(epochs(), step, None))
@@ -136,6 +168,7 @@ def steps_per_epoch(
     survey: Survey,
     batch_size: int = BATCH_SIZE,
     batch_tokens: int | None = None,
+    drop_remainder: bool = False,
 ) -> int:
     """Returns the number of batches of one epoch.
 
@@ -143,8 +176,23 @@ def steps_per_epoch(
         survey: result of `survey_pairs`.
         batch_size: rows of a batch.
         batch_tokens: see `make_dataset`.
+        drop_remainder: the same.
     """
-    return survey.num_batches(batch_size, batch_tokens)
+    return survey.num_batches(batch_size, batch_tokens, drop_remainder)
+
+
+def _check_multiples(survey, pad_to_multiple_of):
+    validation.check_positive_integer(
+        "pad_to_multiple_of", pad_to_multiple_of, optional=True
+    )
+    lengths = {length for bucket in survey.buckets for length in bucket}
+    if any(length % (pad_to_multiple_of or 1) for length in lengths):
+        raise validation.invalid(
+            "pad_to_multiple_of",
+            "that of the `survey` given, which has chosen the lengths",
+            pad_to_multiple_of,
+            f"survey.buckets={survey.buckets}. Give it to `survey_pairs`.",
+        )
 
 
 def _as_dataset(batches):

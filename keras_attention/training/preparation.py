@@ -70,7 +70,8 @@ def prepare(settings: TrainingSettings) -> Data:
     else:
         digest = read_once(pairs, tally)
     vocabularies = [side.vocabulary() for side in sides]
-    survey = tally.survey(NUM_BUCKETS)
+    choice = (NUM_BUCKETS, settings.pad_to_multiple_of)
+    survey = tally.survey(*choice)
     _warn_of_long_pairs(settings, survey)
     tally = Tally([*map(KnownTokens, vocabularies)], settings.limits)
     digest_of_held_out = read_once(given, tally)
@@ -81,7 +82,7 @@ def prepare(settings: TrainingSettings) -> Data:
         str(digest_of_held_out),
         *vocabularies,
         survey,
-        tally.survey(NUM_BUCKETS).including(survey),
+        tally.survey(*choice).including(survey),
         model,
     )
 
@@ -90,9 +91,9 @@ def build_model(settings: TrainingSettings, data: Data) -> Seq2Seq:
     """Builds the model of the arguments, or takes the one to go on from."""
     if data.model is not None:
         return data.model
-    longest = data.survey.buckets[-1][1]
+    _, longest_target = data.survey.longest
     options = {
-        "max_length": int(LENGTH_MARGIN * longest) + 1,
+        "max_length": int(LENGTH_MARGIN * longest_target) + 1,
         **settings.options,
     }
     return build_seq2seq(

@@ -63,6 +63,7 @@ class TrainingSettings:
     epochs: int = 10
     batch_size: int = BATCH_SIZE
     batch_tokens: int | None = None
+    pad_to_multiple_of: int | None = None
     optimizer: Any = "adam"
     learning_rate: float = 1e-3
     warmup_steps: int | None = None
@@ -158,6 +159,7 @@ def _check_numbers(settings):
         "max_source_length",
         "max_target_length",
         "max_measured",
+        "pad_to_multiple_of",
         "patience",
         "vocabulary_size",
     ):

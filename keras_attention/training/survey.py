@@ -45,6 +45,12 @@ class Survey:
         default=None, repr=False, compare=False
     )
 
+    @property
+    def longest(self) -> tuple[int, int]:
+        """The ids of the longest source and of the longest target that fit."""
+        fitting = self.bucket_numbers() != LEFT_OUT  # (pairs,)
+        return tuple(self.lengths[fitting].max(axis=0).tolist())
+
     def including(self, other: "Survey") -> "Survey":
         """Returns this survey with the buckets of `other`, stretched."""
         *most, last = other.buckets
@@ -88,7 +94,7 @@ class Survey:
         if batch_tokens < longest:
             raise validation.invalid(
                 "batch_tokens",
-                f"at least {longest}, the length of the longest text",
+                f"at least {longest}, the length of the longest text, padded",
                 batch_tokens,
                 "Give more, or leave out long pairs with max_source_length "
                 "and max_target_length.",
@@ -130,14 +136,21 @@ class Survey:
         return tuple((n, *lengths) for n, lengths, count in of_buckets if count)
 
     def num_batches(
-        self, batch_size: int = BATCH_SIZE, batch_tokens: int | None = None
+        self,
+        batch_size: int = BATCH_SIZE,
+        batch_tokens: int | None = None,
+        drop_remainder: bool = False,
     ) -> int:
         """Returns the number of batches of one epoch."""
         rows = self.rows(batch_size, batch_tokens)
-        if batch_tokens is None:
-            return -(-self.num_pairs // rows[0])
-        counts = zip(self._counts(), rows, strict=True)
-        return sum(-(-count // size) for count, size in counts)
+        counts = self._counts()
+        if batch_tokens is None:  # a batch may hold pairs of several buckets
+            rows, counts = rows[:1], [self.num_pairs]
+        missing = 0 if drop_remainder else 1
+        return sum(
+            (count + missing * (size - 1)) // size
+            for count, size in zip(counts, rows, strict=True)
+        )
 
     def _counts(self):
         """Returns the number of pairs of each bucket."""
@@ -177,8 +190,14 @@ class Tally:
         self._lengths.append(lengths.astype(smallest))
         self._numbers.append(np.array(numbers, np.int64))
 
-    def survey(self, num_buckets: int) -> Survey:
+    def survey(
+        self, num_buckets: int, pad_to_multiple_of: int | None = None
+    ) -> Survey:
         """Returns the survey of all pairs, in the order of their numbers.
+
+        Args:
+            num_buckets: the most buckets.
+            pad_to_multiple_of: see `survey_pairs`.
 
         Raises:
             ValueError: if none is short enough.
@@ -195,7 +214,7 @@ class Tally:
         return Survey(
             self._fitting.total(),
             frozenset(left_out),
-            choose_buckets(self._fitting, num_buckets),
+            choose_buckets(self._fitting, num_buckets, pad_to_multiple_of or 1),
             lengths,
         )
 
@@ -211,6 +230,7 @@ def survey_pairs(
     max_source_length: int | None = None,
     max_target_length: int | None = None,
     num_buckets: int = 6,
+    pad_to_multiple_of: int | None = None,
 ) -> Survey:
     """Reads all pairs once: checks them, counts them, chooses buckets.
 
@@ -221,6 +241,9 @@ def survey_pairs(
         max_source_length: ids, EOS counted; longer pairs are left out.
         max_target_length: the same for targets.
         num_buckets: the most pairs of lengths to choose, below 255.
+        pad_to_multiple_of: each length chosen is a multiple of it. What
+            multiplies matrices of half precision likes multiples of 8, fused
+            attention those of 64. None: the lengths that pad least.
 
     Returns:
         A `Survey`.
@@ -242,12 +265,15 @@ def survey_pairs(
         raise validation.invalid(
             "num_buckets", f"below {LEFT_OUT}", num_buckets
         )
+    validation.check_positive_integer(
+        "pad_to_multiple_of", pad_to_multiple_of, optional=True
+    )
     sides = map(KnownTokens, (source_vocabulary, target_vocabulary))
     tally = Tally(tuple(sides), (max_source_length, max_target_length))
     numbered = enumerate(pairs)
     while some := list(itertools.islice(numbered, PAIRS_AT_ONCE)):
         tally.add(some)
-    return tally.survey(num_buckets)
+    return tally.survey(num_buckets, pad_to_multiple_of)
 
 
 def check_batching(batch_size: int, batch_tokens: int | None) -> None:

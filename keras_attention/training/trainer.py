@@ -49,6 +49,7 @@ def train(
     epochs: int = 10,
     batch_size: int = 64,
     batch_tokens: int | None = None,
+    pad_to_multiple_of: int | None = None,
     optimizer: Any = "adam",
     learning_rate: float = 1e-3,
     warmup_steps: int | None = None,
@@ -107,6 +108,8 @@ def train(
         batch_tokens: in place of `batch_size`: pairs in a batch times the
             longer of their two padded lengths is at most that, so that short
             pairs make large batches; see `make_dataset`.
+        pad_to_multiple_of: lengths are padded to multiples of it: 8 or 64
+            suits a GPU; see `survey_pairs`.
         optimizer: name of a Keras optimizer, which gets the following four
             arguments; or an optimizer, or its config, which has its own and
             is copied.
@@ -137,13 +140,14 @@ def train(
         jit_compile: whether to compile the training step with XLA. "auto" is
             False: one program for each shape of a batch, six at most, takes
             longer to compile than a short training gains. True pays where
-            epochs are long.
+            epochs are long, and on a GPU, where it also fuses attention:
+            with dtype="mixed_bfloat16" and attention_dropout=0.0.
         callbacks: further `keras.callbacks`, called before those of `train`
             that choose the best epoch.
         verbose: 1 prints a summary and progress bars, 2 a line per epoch, 0
             nothing.
         **options: further arguments of `build_seq2seq`: units, num_layers,
-            dropout, num_heads, ...
+            dropout, num_heads, dtype="mixed_bfloat16", ...
 
     Returns:
         `Trained(model, card)`.
@@ -190,6 +194,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         batch_tokens=batch_tokens,
+        pad_to_multiple_of=pad_to_multiple_of,
         optimizer=optimizer,
         learning_rate=learning_rate,
         warmup_steps=warmup_steps,

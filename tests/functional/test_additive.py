@@ -14,6 +14,7 @@ from test_blockwise import value_and_gradients
 from keras_attention import functional
 from keras_attention import masks
 from keras_attention.functional import additive
+from keras_attention.functional import kernels
 from keras_attention.functional.blockwise import attend_blockwise
 
 B, T, S, K, U, V = 2, 7, 11, 2, 19, 5
@@ -145,9 +146,12 @@ def extreme_or_normal(*shape, size, seed):
     ("dtype", "tolerance"),
     few({("float32", 2e-6): 0, ("float64", 1e-14): 0}, ("float32", 2e-6)),
 )
-@pytest.mark.parametrize(("size", "is_small"), [(16.0, True), (16.5, False)])
+@pytest.mark.parametrize(
+    ("size", "is_small", "is_fused"),
+    [(16.0, True, False), (16.5, False, False), (16.5, False, True)],
+)
 def test_kernel_on_both_sides_of_its_largest_number(
-    size, is_small, dtype, tolerance
+    size, is_small, dtype, tolerance, is_fused
 ):
     heads, queries, keys, units = 2, 19, 37, 23
     arrays = [
@@ -161,6 +165,8 @@ def test_kernel_on_both_sides_of_its_largest_number(
     small = additive.is_small(tensors[0][:, :, None], tensors[1][:, :, None])
     assert bool(small) == is_small
     kernel = additive.AdditiveKernel(small, group=1)
+    if is_fused:
+        kernel = kernel.on_accelerator(kernels.PLAIN)
     query, key, vector, upstream = tensors
     blocks = query[None], key[None], vector  # of one tile
     actual = [

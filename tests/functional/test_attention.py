@@ -593,9 +593,9 @@ def ones(*shape):
          r"Received: score.vector.shape=\(13,\)"),
         ({"score": functional.AdditiveScore(ones(2, 11))},
          r"`score.vector` must broadcast.*shape=\(2, 11\)"),
-        ({"implementation": "flash"},
-         r"`implementation` must be one of 'auto', 'dense', 'blockwise'. "
-         r"Received: implementation='flash'"),
+        ({"implementation": "fast"},
+         r"`implementation` must be one of 'auto', 'dense', 'flash', 'block.*"
+         r"Received: implementation='fast'"),
         ({"logit_soft_cap": 0.0},
          r"`logit_soft_cap` must be a number above 0 or None. Received: "
          r"logit_soft_cap=0.0"),

@@ -12,7 +12,9 @@ from keras_attention import masks
 from keras_attention.functional import blockwise
 from keras_attention.functional.blockwise import attend_blockwise
 from keras_attention.functional.blockwise import bias_gradients
+from keras_attention.functional.blockwise import question
 from keras_attention.functional.blockwise.attention import current_schedule
+from keras_attention.functional.blockwise.grid import Grid
 from keras_attention.functional.dense import attend_dense
 
 B, T, S, K, H, V = 2, 11, 13, 3, 5, 7
@@ -195,6 +197,58 @@ def test_all_tiles_at_once_is_dense_under_each_mask(mask):
         check_equals_dense(PATH, arrays, mask=mask, bias="none", rate=0.3)
 
 
+# Of three blocks of queries of each row: one in a wave, or two and a spare one.
+WAVES = {"one block": 1, "a spare block": 3 * K * 2 * 4 * 5}
+
+
+@pytest.mark.parametrize(
+    ("waves", "mask", "bias"),
+    [
+        ("one block", "segments", "full"),
+        ("a spare block", "and", "distance"),
+        ("a spare block", "none", "by query, by rows"),
+    ],
+)
+def test_tiles_in_waves_are_dense(waves, mask, bias, monkeypatch):
+    monkeypatch.setattr(question, "SCORES_PER_STEP", WAVES[waves])
+    arrays = arrays_of(bias, groups=2).values()
+    case = {"mask": mask, "bias": bias, "rate": 0.3, "with_sink": True}
+    with blockwise.schedule("batch"):
+        check_equals_dense("graph", arrays, **case)
+
+
+@pytest.mark.tensorflow_only  # eager loops run Python there
+@pytest.mark.parametrize(
+    ("mask", "scores_per_step", "tiles"),
+    # All blocks of a row wait for the one that sees most; or two; or none.
+    [
+        (masks.Causal(), 10**6, 2 * 8 * 8),
+        (masks.Causal(), 2 * 2 * 9, 2 * 2 * (2 + 4 + 6 + 8)),
+        (masks.Causal(), 1, 2 * 36),
+        (masks.SlidingWindow(3, 0), 10**6, 2 * 8 * 2),
+    ],
+)
+def test_waves_skip_what_a_mask_hides(mask, scores_per_step, tiles):
+    grid = Grid(
+        *(2, 24, 24, 1, 1, 3, 3, "batch"),
+        kernel=None,
+        mask=mask,
+        scores_per_step=scores_per_step,
+    )
+    visited = []
+
+    def visit(place, state):
+        visited.append(len(place.tile))
+        return (state,)
+
+    def visit_tile(place, sums):
+        grid.visit_keys(visit, place, (0,))
+        return (ops.zeros((len(place.tile), 1, 3, 1)),), sums
+
+    grid.visit_tiles(visit_tile, (1,), "float32", {})
+    assert sum(visited) == tiles
+
+
 @pytest.mark.parametrize(
     "bias",
     [
@@ -309,11 +363,15 @@ def test_blockwise_is_dense_in_each_dtype(dtype, tolerance):
     )
 
 
-def test_blockwise_half_precision_gradients_follow_float32():
+@pytest.mark.parametrize("schedule", ["tiles", "batch"])
+def test_blockwise_half_precision_gradients_follow_float32(schedule):
     arrays = list(arrays_of("none", groups=1).values())
     halves = [ops.cast(array, "bfloat16") for array in arrays]
     case = {"mask": "causal", "bias": "none"}
-    _, *gradients = value_and_gradients(attention(True, **case), halves, PATH)
+    with blockwise.schedule(schedule):
+        _, *gradients = value_and_gradients(
+            attention(True, **case), halves, PATH
+        )
     rounded = [to_numpy(half) for half in halves]
     _, *expected = value_and_gradients(attention(False, **case), rounded)
     assert_all_close(gradients, expected, tolerance=5e-2)

@@ -11,7 +11,7 @@ from keras_attention import masks
 from keras_attention.functional import compiling
 from keras_attention.functional import dropout
 from keras_attention.functional.blockwise import attend_blockwise
-from keras_attention.functional.blockwise import attention as by_blocks
+from keras_attention.functional.blockwise import question
 from keras_attention.functional.dense import attend_dense
 
 pytestmark = pytest.mark.tensorflow_only
@@ -113,7 +113,7 @@ def output_and_gradients(function, tensors):
 
 @pytest.mark.parametrize("path", ["eager", "graph"])
 def test_long_attention_is_one_program_and_equals_dense(path, monkeypatch):
-    monkeypatch.setattr(by_blocks, "PAIRS_TO_COMPILE", 1)
+    monkeypatch.setattr(question, "PAIRS_TO_COMPILE", 1)
     monkeypatch.setattr(dropout, "LEAST_COMPILED", 1)
     generator = np.random.default_rng(3)
     shapes = (B, T, N, H), (B, S, K, H), (B, S, K, V), (N, 9), (N,)
@@ -139,7 +139,7 @@ def test_long_attention_is_one_program_and_equals_dense(path, monkeypatch):
 
 
 def test_mask_of_a_callers_own_is_attended_to(monkeypatch):
-    monkeypatch.setattr(by_blocks, "PAIRS_TO_COMPILE", 1)
+    monkeypatch.setattr(question, "PAIRS_TO_COMPILE", 1)
 
     class Even(masks.Mask):
         def block(self, query_start, query_length, key_start, key_length):
@@ -160,7 +160,7 @@ def as_tensor(value):
 
 
 def test_portable_leaves_long_attention_uncompiled(monkeypatch):
-    monkeypatch.setattr(by_blocks, "PAIRS_TO_COMPILE", 1)
+    monkeypatch.setattr(question, "PAIRS_TO_COMPILE", 1)
 
     @tf.function(autograph=False)
     def run(x):

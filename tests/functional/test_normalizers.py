@@ -227,17 +227,20 @@ def test_normalizer_of_a_layer_survives_its_config(normalizer):
             "`normalizer` must be one of 'softmax', 'hardmax', 'sparsemax', "
             "'entmax15', 'sigmoid'. Received: normalizer='argmax'",
         ),
-        (
-            {"normalizer": "sparsemax", "implementation": "blockwise"},
-            '`implementation` must be "auto" or "dense" where `normalizer` '
-            'is not "softmax"',
+        *(
+            (
+                {"normalizer": "sparsemax", "implementation": name},
+                '`implementation` must be "auto" or "dense" where `normalizer` '
+                f'is not "softmax".*{name}',
+            )
+            for name in ("blockwise", "flash", "fused")
         ),
         (
             {"normalizer": "sparsemax", "sink": np.zeros(3)},
             "`sink` must be None where `normalizer` is not 'softmax'",
         ),
     ],
-    ids=["unknown", "blockwise", "sink"],
+    ids=["unknown", "blockwise", "flash", "fused", "sink"],
 )
 def test_bad_combination_is_an_error(options, message):
     with pytest.raises(ValueError, match=message):

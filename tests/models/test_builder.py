@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from small_models import source_ids
+from user_mechanisms import Coverage
 
 import keras_attention as ka
 from keras_attention.models import builder
@@ -58,7 +59,7 @@ WIRING = {
     ),
 }
 CHECKED_APART = {"max_length", "attention", "activation", "seed", "dtype"}
-CHECKED_APART |= {"position", "attention_options"}
+CHECKED_APART |= {"position", "attention_options", "attention_dropout"}
 
 
 def test_every_option_has_a_test():
@@ -115,7 +116,9 @@ def test_positions_and_options_reach_both_parts_and_are_not_shared(tmp_path):
         num_key_value_heads=2, sliding_window=3
     )
     model = build(
-        position=ka.LearnedPositionalEncoding(19), attention_options=options
+        position=ka.LearnedPositionalEncoding(19),
+        attention_options=options,
+        attention_dropout=0.0,
     )
     encoder, decoder = parts(model)
     assert encoder.position is not decoder.position
@@ -123,6 +126,8 @@ def test_positions_and_options_reach_both_parts_and_are_not_shared(tmp_path):
         assert isinstance(part.position, ka.LearnedPositionalEncoding)
         (block,) = part.blocks
         assert block.self_attention.num_key_value_heads == 2
+        assert block.self_attention.dropout == 0.0
+        assert block.dropouts[0].rate == 0.1  # the others
         assert block.self_attention.get_config()["sliding_window"] == 3
     tables = [w for w in model.weights if tuple(w.shape) == (19, 12)]
     assert len(tables) == 2
@@ -277,6 +282,7 @@ def test_vocabularies_are_attached():
         ("bahdanau", {"input_feeding": False}),
         ("rnn-rnn", {"attention": "dot"}),
         ("cnn-transformer", {"bidirectional": True}),
+        ("luong", {"attention_dropout": 0.1}),
         ("rnn-luong", {"kernel_size": 3}),
     ],
 )
@@ -296,6 +302,14 @@ def test_option_without_use_is_refused(kind, option):
             "`num_heads` must be a divisor of units",
         ),
         ({"num_layers": 0}, "`num_layers` must be a positive integer"),
+        ({"attention_dropout": 1.0}, "`attention_dropout` must be in"),
+        (
+            {
+                "attention_dropout": 0.1,
+                "attention_options": ka.layers.AttentionOptions(dropout=0.2),
+            },
+            "`attention_dropout` must be given once.*=0.1. attention_options",
+        ),
         ({"num_decoder_layers": 0}, "`num_layers` must be a positive integer"),
         ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\)"),
         ({"max_length": -3}, "`max_length` must be a positive integer"),
@@ -321,6 +335,35 @@ def test_option_without_use_is_refused(kind, option):
 def test_bad_option_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+class HidesMore(ka.TransformerEncoder):
+    """Hides the id 5, wherever it stands."""
+
+    def compute_mask(self, source, previous_mask=None):
+        return keras.ops.logical_and(source != 0, source != 5)
+
+
+def test_parts_of_the_caller_may_hide_more_than_padding():
+    """What `declared_batches` must not be told of such a model."""
+    model = build("cnn-transformer")
+    assert builder.hides_padding_alone(model)
+    other = ka.Seq2Seq(HidesMore(11, 12), model.decoder, max_length=5)
+    assert not builder.hides_padding_alone(other)
+
+
+@on_one_backend
+def test_mechanisms_of_the_caller_may_hide_more_than_padding():
+    def is_known(**options):
+        decoder = ka.RNNDecoder(13, 12, **options)
+        encoder = ka.CNNEncoder(11, 12)
+        return builder.hides_padding_alone(ka.Seq2Seq(encoder, decoder))
+
+    assert is_known() and is_known(attention=ka.AdditiveAttention(5))
+    assert not is_known(attention=Coverage())
+    several = [ka.AdditiveAttention(5), Coverage()]
+    cell = ka.AttentionCell(keras.layers.GRUCell(12), several)
+    assert not is_known(cell=cell)
 
 
 @pytest.mark.parametrize("vocabulary", [None, "vocabulary.json", ["a", "b"]])

@@ -553,6 +553,7 @@ def test_dropout_of_the_attention_is_for_training_alone():
     ],
 )
 def test_decoder_with_a_mechanism_trains(name, jit_compile, tmp_path):
+    keras.utils.set_random_seed(1)  # some weights learn local-m too slowly
     model = Seq2Seq(ENCODERS["cnn"](), ALL[name](), max_length=6)
     source, target = source_ids((5, 4, 5)), target_ids((4, 4, 4))
     labels = np.roll(target, -1, axis=1)

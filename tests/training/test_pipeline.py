@@ -9,6 +9,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies
 from memory import peak_growth
 
 from keras_attention import Vocabulary
@@ -184,6 +187,92 @@ def test_one_shape_in_use_is_static():
     assert dataset.element_spec[1].shape == (3, 2)
 
 
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in-order"])
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [({"batch_size": 13}, 13 * (997 // 13)), ({"batch_tokens": 211}, None)],
+    ids=["rows", "tokens"],
+)
+def test_remainder_can_be_dropped(sizes, kept, shuffle):
+    pairs = random_pairs(997, longest=29)
+    survey = survey_pairs(pairs, SOURCE, TARGET, num_buckets=5)
+    options = {**sizes, "survey": survey, "shuffle": shuffle}
+    batches = batches_of(pairs, **options, drop_remainder=True)
+    assert len(batches) == steps_per_epoch(survey, **sizes, drop_remainder=True)
+    assert all(y.any(axis=1).all() for _, _, y in batches)  # none is padding
+    shapes = {(*s.shape, y.shape[1]) for s, _, y in batches}
+    assert shapes <= set(survey.shapes(**sizes))
+    full = [b for b in batches_of(pairs, **options) if b[2].any(axis=1).all()]
+    if kept is None:  # each is a batch of the other way, in the same order
+        assert_same_batches(batches, full)
+    else:
+        assert len(rows_of(batches)) == kept
+    if kept and not shuffle:  # the last to come is left out, not the longest
+        assert sorted(rows_of(batches)) == sorted(pairs[:kept])
+
+
+def test_remainder_of_few_pairs_is_all_of_them():
+    (batch,) = batches_of(random_pairs(5), batch_size=7, drop_remainder=True)
+    assert batch[0].shape[0] == 5
+
+
+def test_lengths_are_padded_to_multiples():
+    pairs = random_pairs(211, longest=29)
+    lengths = {len(source) + 1 for source, _ in pairs}
+    survey = survey_pairs(pairs, SOURCE, TARGET, pad_to_multiple_of=8)
+    assert survey.buckets == ((8, 8), (16, 16), (24, 24), (32, 32))
+    assert survey.longest == (max(lengths),) * 2
+    batches = batches_of(pairs, batch_size=7, pad_to_multiple_of=8)
+    assert_same_batches(batches, batches_of(pairs, batch_size=7, survey=survey))
+    assert sorted(rows_of(batches)) == sorted(pairs)
+    assert {s.shape for s, _, _ in batches} <= {
+        (7, n) for n, _ in survey.buckets
+    }
+    one = batches_of(
+        pairs, batch_size=7, pad_to_multiple_of=64, max_source_length=20
+    )
+    assert {(s.shape, y.shape) for s, _, y in one} == {((7, 64), (7, 64))}
+
+
+def test_survey_of_other_lengths_is_refused():
+    pairs = random_pairs(53)
+    survey = survey_pairs(pairs, SOURCE, TARGET)
+    with pytest.raises(
+        ValueError, match="`pad_to_multiple_of` must be that of"
+    ):
+        make_dataset(pairs, SOURCE, TARGET, survey=survey, pad_to_multiple_of=8)
+
+
+TEXTS = strategies.text(strategies.sampled_from("abz \x00<pad>"), max_size=9)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(
+    strategies.lists(strategies.tuples(TEXTS, TEXTS), min_size=1, max_size=9),
+    strategies.sampled_from([{"batch_size": 4}, {"batch_tokens": 31}]),
+    strategies.sampled_from([None, 8]),
+)
+def test_padding_is_last(texts, sizes, multiple):
+    """What `declared_batches(padding_is_last=True)` says of these batches."""
+    pairs = [(f"a{source}", f"A{target}") for source, target in texts]
+    batches = batches_of(pairs, **sizes, pad_to_multiple_of=multiple)
+    for source, target, labels in batches:
+        for ids in (source, target, labels):
+            real = ids != 0
+            assert not np.any(real[:, 1:] & ~real[:, :-1])
+            rows = real[:, 0]
+            assert not np.any(rows[1:] & ~rows[:-1])
+        # What a decoder sees is as long as what it is to say, row by row.
+        np.testing.assert_array_equal(
+            np.count_nonzero(target, axis=1), lengths_of_target(labels)
+        )
+
+
+def lengths_of_target(labels):
+    real = np.count_nonzero(labels, axis=1)
+    return np.minimum(np.where(real, real + 1, 0), labels.shape[1])
+
+
 class Letters:
     """A tokenizer that is no `Vocabulary`: an id for each code point."""
 
@@ -219,6 +308,8 @@ def test_survey_made_by_hand_has_no_lengths():
     survey = Survey(53, frozenset(), ((12, 12),))
     with pytest.raises(ValueError, match="`survey` must be a result of"):
         make_dataset(random_pairs(53), SOURCE, TARGET, survey=survey)
+    with pytest.raises(ValueError, match="`survey` must be a result of"):
+        _ = survey.longest
 
 
 @pytest.mark.parametrize("sizes", [{"batch_size": 7}, {"batch_tokens": 43}])
@@ -324,11 +415,12 @@ def test_broken_pairs_fail_before_the_first_batch(tmp_path):
         ({"max_source_length": 1}, "must leave at least one pair"),
         ({"num_buckets": 0}, "`num_buckets` must be a positive integer"),
         ({"num_buckets": 255}, "`num_buckets` must be below 255"),
+        ({"pad_to_multiple_of": 0}, "`pad_to_multiple_of` must be a positive"),
         ({"batch_tokens": 64}, "`batch_size` must be left at 64 where"),
     ],
     ids=[
         *("batch-size", "buffer", "step", "all-too-long"),
-        *("no-bucket", "many-buckets", "rows-and-tokens"),
+        *("no-bucket", "many-buckets", "no-multiple", "rows-and-tokens"),
     ],
 )
 def test_make_dataset_checks_its_arguments(options, message):

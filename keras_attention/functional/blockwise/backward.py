@@ -19,7 +19,7 @@ from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.blockwise.grid import Place
 from keras_attention.functional.blockwise.scores import block_scores
 from keras_attention.functional.blockwise.scores import drop
-from keras_attention.functional.kernels import multiply
+from keras_attention.functional.precision import at_least_float32
 
 
 def backward(
@@ -42,7 +42,9 @@ def backward(
     key, value = map(grid.cut_keys, (inputs.key, inputs.value))
     dot = ops.sum(output_gradient * output, axis=-1, keepdims=True)
     dot = grid.cut_queries(dot)  # D, (tiles, K, R, 1)
-    upstream = grid.cut_queries(output_gradient)  # (tiles, K, R, V)
+    # The gradient of an output in half precision, so exact as such.
+    upstream = grid.products.rounded(output_gradient)
+    upstream = grid.cut_queries(upstream)  # (tiles, K, R, V)
 
     def visit_tile(place: Place, sums):
         tile = [
@@ -57,7 +59,7 @@ def backward(
             query_gradient = query_gradient + block.query
             return query_gradient, _add(grid, inputs, sums, block, place)
 
-        state = ops.zeros_like(tile[0]), sums
+        state = at_least_float32(ops.zeros_like(tile[0])), sums
         query_gradient, sums = grid.visit_keys(visit, place, state)
         return (query_gradient,), sums
 
@@ -87,6 +89,7 @@ def _block_gradients(
 ):
     """Returns the gradients of one block; that of the scores as `bias`."""
     scores, capped = block_scores(grid, inputs, query, key, place)
+    multiply = grid.products.multiply
     weights_gradient = multiply(upstream, value, transpose_right=True)
     weights_gradient = drop(grid, weights_gradient, place)  # (P, K, R, J)
     weights, scores_gradient = _softmax_gradient(

@@ -13,14 +13,15 @@ from keras import ops
 
 
 def zeros(count: Any, shape: tuple, dtype: Any, is_written_singly: bool) -> Any:
-    """Returns a buffer of `count` blocks of zeros, each of static `shape`."""
+    """Returns a buffer of `count` blocks of zeros, each of this shape."""
     blocks = ops.zeros((count, *shape), dtype=dtype)
     if not (is_written_singly and backend.backend() == "tensorflow"):
         return blocks
     import tensorflow as tf
 
+    known = [size if isinstance(size, int) else None for size in shape]
     array = tf.TensorArray(
-        dtype, size=count, element_shape=shape, clear_after_read=False
+        dtype, size=count, element_shape=known, clear_after_read=False
     )
     return array.unstack(blocks)
 

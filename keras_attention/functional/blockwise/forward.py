@@ -15,7 +15,8 @@ from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.blockwise.grid import Place
 from keras_attention.functional.blockwise.scores import block_scores
 from keras_attention.functional.blockwise.scores import drop
-from keras_attention.functional.kernels import multiply
+from keras_attention.functional.precision import at_least_float32
+from keras_attention.functional.precision import dtype_of_sums
 
 
 def forward(inputs: Inputs, grid: Grid) -> tuple[Any, Any]:
@@ -39,7 +40,7 @@ def forward(inputs: Inputs, grid: Grid) -> tuple[Any, Any]:
             scores, _ = block_scores(grid, inputs, queries, keys, place)
             powers, maximum, total, shrink = _add_to_sum(scores, maximum, total)
             dropped = drop(grid, powers, place)  # (P, K, R, J)
-            output = output * shrink + multiply(dropped, values)
+            output = output * shrink + grid.products.multiply(dropped, values)
             return maximum, total, output
 
         state = _start(grid, inputs, queries, value_dim)
@@ -50,14 +51,14 @@ def forward(inputs: Inputs, grid: Grid) -> tuple[Any, Any]:
         return (output / total, statistics), sums
 
     (output, statistics), _ = grid.visit_tiles(
-        visit_tile, (value_dim, 2), query.dtype, {}
+        visit_tile, (value_dim, 2), dtype_of_sums(query), {}
     )
     return grid.join_queries(output), statistics
 
 
 def _start(grid, inputs, queries, value_dim):
     """Returns the row maximum, row sum and output before the first key."""
-    zeros = ops.zeros_like(queries[..., :1])  # (P, K, R, 1)
+    zeros = at_least_float32(ops.zeros_like(queries[..., :1]))  # (P, K, R, 1)
     output = ops.zeros((*ops.shape(zeros)[:3], value_dim), dtype=zeros.dtype)
     # Finite, so that hidden scores, minus infinity, are zero weights even
     # where nothing was visible yet.

@@ -6,10 +6,10 @@ many tiles are under way at once:
 
     TILES   one: what a processor's caches like. A tile stops where its mask
             says so, and applies the mask only where a block needs it.
-    BATCH   all: few large steps, as an accelerator likes. Step d visits the
-            d-th visible block of keys of every tile, so that a window and
-            lengths cost what they let see; but all wait for the tile that
-            sees most, so that a causal mask saves no time.
+    BATCH   a wave of many: few large steps, as an accelerator likes. Step d
+            visits the d-th visible block of keys of every tile, so that a
+            window and lengths cost what they let see; all wait for the tile of
+            the wave that sees most (see `waves.py`).
 
 Letters: B batch, T query length, S key length, N heads, K key/value heads,
 G = N / K heads that share one, H key_dim, V value_dim; P tiles under way, I
@@ -25,6 +25,8 @@ from keras import ops
 
 from keras_attention.functional.blockwise import buffers
 from keras_attention.functional.blockwise import spans
+from keras_attention.functional.blockwise.waves import Waves
+from keras_attention.functional.kernels import PLAIN
 from keras_attention.functional.precision import at_least_float32
 from keras_attention.masks import ranges
 
@@ -50,6 +52,7 @@ class Place(NamedTuple):
     query_block: Any
     key_block: Any = None
     is_done: Any = None  # BATCH: the tile has seen all that it may
+    is_spare: Any = None  # and where it stands in for none, in several waves
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,6 +66,8 @@ class Grid:
         query_block, key_block: queries and keys of a block.
         schedule: TILES or BATCH.
         kernel: the products of the score, such as a `DotProductKernel`.
+        products: `Products`, how values are multiplied.
+        scores_per_step: how many a step of BATCH has at least.
         mask: a `Mask` or None.
         bias: a bias of blocks, whose own tensor stands among `Inputs`.
         logit_soft_cap: number or None.
@@ -78,6 +83,8 @@ class Grid:
     key_block: int
     schedule: str
     kernel: Any
+    products: Any = PLAIN
+    scores_per_step: int = 1
     mask: Any = None
     bias: Any = None
     logit_soft_cap: float | None = None
@@ -146,21 +153,25 @@ class Grid:
         return joined[:, : self.key_length]
 
     def take(self, blocks: Any, index: Any) -> Any:
-        """Returns the block of each tile, (P, ...), in at least float32."""
+        """Returns the block of each tile, (P, ...), as it is multiplied."""
         if self.schedule == BATCH:
-            return at_least_float32(ops.take(blocks, index, axis=0))
+            return self._read(ops.take(blocks, index, axis=0))
         block = ops.slice(blocks, (index, 0, 0, 0), (1, *blocks.shape[1:]))
-        return at_least_float32(block)
+        return self._read(block)
 
     def take_queries(self, blocks: Any, place: Place) -> Any:
         """Returns the block of queries of each tile, (P, K, R, X)."""
         if self.schedule == BATCH:
-            return at_least_float32(blocks)  # all of them are under way
+            if place.is_spare is None:
+                return self._read(blocks)  # all of them are under way
         return self.take(blocks, place.tile)
 
     def take_keys(self, blocks: Any, place: Place) -> Any:
         """Returns the block of keys that each tile visits, (P, K, J, X)."""
         return self.take(blocks, self.key_index(place))
+
+    def _read(self, block):
+        return at_least_float32(block) if self.products.half is None else block
 
     def key_index(self, place: Place) -> Any:
         """Returns which of the blocks of `cut_keys` each tile visits."""
@@ -205,30 +216,60 @@ class Grid:
         Returns:
             The results of all tiles, each (tiles, K, R, X), and `sums`.
         """
-        if self.schedule == BATCH:
+        if self.schedule == TILES:
+            return self._visit_each(
+                lambda tile, sums: visit(self._place(tile), sums),
+                (self.num_tiles,),
+                *(widths, dtype, sums),
+            )
+        waves = self._waves()
+        if isinstance(waves.count, int) and waves.count == 1:
             return visit(self._place(ops.arange(self.num_tiles)), sums)
+        tiles, are_spare = waves.tiles()  # (waves, P)
+
+        def visit_wave(number, sums):
+            place = self._place(ops.take(tiles, number, axis=0))
+            is_spare = ops.take(are_spare, number, axis=0)
+            found, sums = visit(place._replace(is_spare=is_spare), sums)
+            return [x[None] for x in found], sums
+
+        results, sums = self._visit_each(
+            visit_wave, ops.shape(tiles), widths, dtype, sums
+        )
+        return tuple(map(waves.join, results)), sums
+
+    def _visit_each(self, visit, counts, widths, dtype, sums):
+        """Calls `visit(number, sums)` in a loop; returns its results."""
         rows = self.group * self.query_block
+        count, *parts = counts
         results = tuple(
-            self.zeros(self.num_tiles, (self.key_heads, rows, width), dtype)
+            buffers.zeros(
+                count, (*parts, self.key_heads, rows, width), dtype, True
+            )
             for width in widths
         )
 
-        def visit_next(tile, results, sums):
-            found, sums = visit(self._place(tile), sums)
+        def visit_next(number, results, sums):
+            found, sums = visit(number, sums)
             pairs = zip(results, found, strict=True)
-            results = tuple(buffers.write(a, tile, b[0]) for a, b in pairs)
-            return tile + 1, results, sums
+            results = tuple(buffers.write(a, number, b[0]) for a, b in pairs)
+            return number + 1, results, sums
 
         _, results, sums = ops.while_loop(
-            lambda tile, *_: tile < self.num_tiles,
-            visit_next,
-            (0, results, sums),
+            lambda number, *_: number < count, visit_next, (0, results, sums)
         )
         return tuple(map(buffers.stack, results)), sums
 
+    def _waves(self):
+        of_block = self.num_heads * self.query_block * self.key_block
+        smallest = -(-self.scores_per_step // of_block)
+        return Waves(self.batch, self.query_blocks, smallest)
+
     def visit_keys(self, visit: Callable, place: Place, state: tuple) -> list:
         """Calls `state = visit(place, *state)` for each block of keys seen."""
-        first, counts = self._visible_blocks(place)
+        first, counts = spans.visible(self, place)
+        if place.is_spare is not None:
+            counts = ops.where(place.is_spare[:, None], 0, counts)
         count = ops.sum(counts, axis=-1)
 
         def visit_next(step, *state):
@@ -246,7 +287,7 @@ class Grid:
                 )
             return step + 1, *visit(visited, *state)
 
-        steps = ops.max(count)
+        steps = ops.max(count, initial=0)  # there may be no tile
         _, *state = ops.while_loop(
             lambda step, *_: step < steps, visit_next, (0, *state)
         )
@@ -275,39 +316,6 @@ class Grid:
 
     def _place(self, tile) -> Place:
         return Place(tile, tile // self.query_blocks, tile % self.query_blocks)
-
-    def _visible_blocks(self, place: Place):
-        """Returns the ranges of key blocks that each tile sees.
-
-        As their first blocks and their sizes, (ranges,) or (P, ranges); no
-        block is in two of them.
-        """
-
-        def of_one(row, query_block):
-            seen = ((0, self.key_length),)
-            if self.mask is not None:
-                area = (*self.queries(query_block), self.key_length)
-                seen = self.mask.row(row).key_ranges(*area)
-            blocks = [
-                (
-                    ranges.maximum(first, 0) // self.key_block,
-                    -(-ranges.minimum(last, self.key_length) // self.key_block),
-                )
-                for first, last in seen
-            ]
-            return tuple(
-                ops.stack([ops.cast(end, "int32") for end in ends])
-                for ends in zip(*blocks, strict=True)
-            )
-
-        indices = place.row, place.query_block
-        if self.schedule == TILES:
-            first, last = of_one(*indices)
-        else:
-            first, last = ops.vectorized_map(
-                lambda each: of_one(*each), indices
-            )
-        return spans.disjoint(first, last)
 
 
 def num_blocks(length: Any, size: int) -> Any:

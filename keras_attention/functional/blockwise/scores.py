@@ -62,7 +62,8 @@ def drop(grid: Grid, weights: Any, place: Place) -> Any:
 
 
 def _hide(grid, scores, place):
-    if grid.mask is None and _fits(grid):
+    is_whole = grid.mask is None and place.is_spare is None
+    if is_whole and _fits(grid):
         return scores
 
     def hidden():

@@ -4,6 +4,38 @@ from typing import Any
 
 from keras import ops
 
+from keras_attention.masks import ranges
+
+
+def visible(grid: Any, place: Any) -> tuple[Any, Any]:
+    """Returns the ranges of key blocks of a `Grid` that each tile sees.
+
+    As their first blocks and their sizes, (ranges,) or (P, ranges); no
+    block is in two of them.
+    """
+
+    def of_one(row, query_block):
+        seen = ((0, grid.key_length),)
+        if grid.mask is not None:
+            area = (*grid.queries(query_block), grid.key_length)
+            seen = grid.mask.row(row).key_ranges(*area)
+        blocks = [
+            (
+                ranges.maximum(first, 0) // grid.key_block,
+                -(-ranges.minimum(last, grid.key_length) // grid.key_block),
+            )
+            for first, last in seen
+        ]
+        return tuple(
+            ops.stack([ops.cast(end, "int32") for end in ends])
+            for ends in zip(*blocks, strict=True)
+        )
+
+    indices = place.row, place.query_block
+    if len(getattr(place.tile, "shape", ())) == 0:  # one tile
+        return disjoint(*of_one(*indices))
+    return disjoint(*ops.vectorized_map(lambda each: of_one(*each), indices))
+
 
 def disjoint(first: Any, last: Any) -> tuple[Any, Any]:
     """Returns the first blocks and the sizes of ranges without overlap.

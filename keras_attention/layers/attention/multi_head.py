@@ -22,7 +22,7 @@ from keras_attention.layers.positions.position import checked_position
 from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.positions.position import with_objects
 
-IMPLEMENTATION = {None: "auto", True: "blockwise", False: "dense"}
+IMPLEMENTATION = {None: "auto", True: "flash", False: "dense"}
 
 
 # Composed, not inherited: Keras 3.12 to 3.15 differ in the constructor and in
@@ -52,7 +52,8 @@ class MultiHeadAttention(AttentionLayer):
             sides.
         flash_attention: True never builds the score matrix, False always
             does; None picks by size, at each call where a graph is traced with
-            lengths not known.
+            lengths not known. On a GPU both True and None use cuDNN where it
+            covers the call; see `functional.attend`.
         kernel_initializer: initialiser of the kernels.
         bias_initializer: initialiser of the biases.
         kernel_regularizer: regulariser of the kernels.

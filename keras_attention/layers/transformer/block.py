@@ -85,11 +85,10 @@ class ResidualBlock(MaskCarrier, keras.layers.Layer):
         attention = MultiHeadAttention(
             num_heads=self.num_heads,
             key_dim=self.key_dim or width // self.num_heads,
-            dropout=self.dropout,
             seed=child_seed(self.seed, name),
             dtype=self.dtype_policy,
             name=name,
-            **options,
+            **{"dropout": self.dropout, **options},
         )
         attention.build(query_shape, value_shape)
         return attention

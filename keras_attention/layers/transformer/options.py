@@ -27,10 +27,12 @@ class AttentionOptions:
         use_gate: of both.
         use_bias: of both.
         query_key_norm: of both.
+        dropout: of the weights of both. None: the dropout of the block. A
+            fused kernel has none, so 0.0 is what lets training use one.
 
     Raises:
-        ValueError: if `flash_attention` is out of range; of other options
-            when a block is made.
+        ValueError: if `flash_attention` or `dropout` is out of range; of
+            other options when a block is made.
 
     Example:
 
@@ -52,16 +54,24 @@ class AttentionOptions:
     use_gate: bool = False
     use_bias: bool = True
     query_key_norm: str | None = None
+    dropout: float | None = None
 
     def __post_init__(self):
         validation.check_choice(
             "flash_attention", self.flash_attention, (None, True, False)
         )
+        if self.dropout is not None:
+            validation.check_rate("dropout", self.dropout)
 
     def of_self_attention(self) -> dict:
-        """Returns the options of a self-attention by name."""
-        names = [field.name for field in dataclasses.fields(self)]
-        return {name: getattr(self, name) for name in names}
+        """Returns the options of a self-attention by name.
+
+        The dropout is left out where it is that of the block.
+        """
+        options = self._by_name()
+        if self.dropout is None:
+            del options["dropout"]
+        return options
 
     def of_cross_attention(self) -> dict:
         """Returns the options of a cross-attention by name.
@@ -75,12 +85,15 @@ class AttentionOptions:
         return options
 
     def get_config(self) -> dict[str, Any]:
-        config = self.of_self_attention()
-        return {**config, "position": shared_config(self.position)}
+        return {**self._by_name(), "position": shared_config(self.position)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AttentionOptions":
         return cls(**objects_of(config))
+
+    def _by_name(self):
+        names = [field.name for field in dataclasses.fields(self)]
+        return {name: getattr(self, name) for name in names}
 
 
 def joined_options(

@@ -137,6 +137,7 @@ np.save(sys.argv[2], model.serve(np.load(sys.argv[3])))
 """
 
 
+@pytest.mark.exhaustive
 def test_model_of_a_user_for_any_device_is_served_without_xla(tmp_path):
     x = keras.Input((None, 3))
     layer = layers.MultiHeadAttention(2, 4, flash_attention=True)
@@ -293,6 +294,7 @@ def additive(vector):
     return {"score": functional.AdditiveScore(vector)}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "dtype",
     # test_additive.py has the kernel in float32.

@@ -9,7 +9,6 @@ import json
 import re
 
 import cudnn_on_processor
-import keras
 import numpy as np
 import pytest
 from fresh_process import run_fresh
@@ -30,10 +29,7 @@ from keras_attention.functional.fused import bridge
 from keras_attention.functional.fused import cudnn as cudnn_programs
 from keras_attention.functional.fused import kernel
 
-ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-pytestmark = pytest.mark.skipif(
-    not ON_TENSORFLOW, reason="the bridge is TensorFlow's"
-)
+pytestmark = pytest.mark.tensorflow_only  # the bridge is TensorFlow's
 BATCH, LENGTH, HEADS, KEY_HEADS, WIDTH = 3, 14, 4, 2, 8
 LENGTHS = np.array([14, 0, 5], "int32")
 

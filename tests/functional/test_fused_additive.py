@@ -161,6 +161,7 @@ def test_program_of_a_gpu_calls_the_kernel():
     assert not [x for x in shapes if {QUERIES, KEYS} <= set(x)]
 
 
+@pytest.mark.exhaustive
 @on_tensorflow
 def test_program_for_any_device_is_blockwise_on_a_processor():
     for platform, calls in (("CPU", 0), ("GPU", 1)):

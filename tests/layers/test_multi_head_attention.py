@@ -421,7 +421,7 @@ class Attend:
 
 @pytest.mark.parametrize(
     ("flash_attention", "implementation"),
-    [(None, "auto"), (True, "blockwise"), (False, "dense")],
+    [(None, "auto"), (True, "flash"), (False, "dense")],
 )
 def test_keras_bug_dropout_leaves_the_fused_path_at_inference(
     flash_attention, implementation, monkeypatch

@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from keras_attention import MultiHeadAttention
@@ -47,6 +48,7 @@ def fitted(scope, target):
     return history["loss"], model.get_weights()
 
 
+@pytest.mark.exhaustive
 def test_fit_under_mirrored_strategy_is_that_of_a_processor(monkeypatch):
     monkeypatch.setattr(attention, "SMALLEST_FUSED", 1)
     asked, fused = [], attention.attend_fused

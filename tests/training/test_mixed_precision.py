@@ -93,6 +93,7 @@ def test_train_declares_the_shapes_of_its_batches(trained):
     assert not current_batches().shapes  # nor after it
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("trained", ["mixed_float16"], indirect=True)
 def test_training_with_a_loss_scale_goes_on_where_it_stopped(trained, tmp_path):
     arguments = {**ARGUMENTS, "dtype": "mixed_float16", "checkpoint_every": 1}

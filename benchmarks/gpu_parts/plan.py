@@ -102,10 +102,10 @@ def _groups(tiny):
         model(TRAINING_KEY, (OURS, KERAS), TRAINING),
         model(GRADIENTS_KEY, (TF_OURS, TF_KERAS), TRAINING),
         attention((AUTO, BLOCKWISE, DENSE, FLEX), 32, "window", in_tiny=True),
-        additive((AUTO, DENSE), 2, backward=True, in_tiny=True),
+        additive((AUTO, FUSED, DENSE), 2, backward=True, in_tiny=True),
         attention((BLOCKWISE, DENSE), 1, "causal"),
         attention((*ours, DENSE), 16, "causal", **both),
-        additive((AUTO, DENSE), 2, backward=False),
+        additive((AUTO, FUSED, DENSE), 2, backward=False),
         attention((*ours, DENSE), 64, "causal"),
         attention((BLOCKWISE, DENSE), 1, "causal", **both),
         model(DECODING_KEY, (OURS, KERAS), DECODING),
@@ -118,7 +118,7 @@ def _groups(tiny):
         # No target asks for these: the limit leaves them out where all peers
         # of those above are there.
         attention((TF_AUTO,), 32, "window", in_tiny=True),
-        additive((TF_AUTO,), 2, backward=True, in_tiny=True),
+        additive((TF_AUTO, TF_FUSED), 2, backward=True, in_tiny=True),
         attention((TF_BLOCKWISE, XLA), 4, "causal", in_tiny=True),
         model(DECODING_KEY, (TF_OURS,), DECODING),
         attention((FUSED, CUDNN), 4, "causal", 64, **both),

@@ -90,7 +90,8 @@ def keep(tensor: Any, real: Any) -> Any:
 
     Args:
         tensor: tensor (batch, length, ...).
-        real: boolean tensor (batch or 1, length or 1), or None.
+        real: boolean tensor (batch or 1, length or 1), with more axes of
+            the tensor or without, or None.
     """
     if real is None:
         return tensor

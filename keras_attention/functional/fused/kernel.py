@@ -12,6 +12,7 @@ from keras_attention.functional.fused import bridge
 from keras_attention.functional.fused import cudnn
 from keras_attention.functional.fused.coverage import Request
 from keras_attention.functional.fused.program import Program
+from keras_attention.functional.padding import keep
 
 # Compute capability of the first cards that cuDNN attends on, and that our own
 # kernels are made for: Ampere.
@@ -101,8 +102,8 @@ class Kernel:
 
         window, lengths = self.problem.window, self.lengths or (None, None)
         # So the gradients are zero there, too, whatever cuDNN finds.
-        query = _where(self.is_seen, self.query)
-        key, value = (_where(self.is_real, x) for x in (self.key, self.value))
+        query = keep(self.query, self.is_seen)
+        key, value = (keep(x, self.is_real) for x in (self.key, self.value))
         output = jax.nn.dot_product_attention(
             *(query, key, value, *self.bias),
             scale=self.request.scale,
@@ -112,7 +113,7 @@ class Kernel:
             local_window_size=None if window is None else (window - 1, 0),
             implementation="cudnn",
         )
-        return _where(self.is_seen, output)
+        return keep(output, self.is_seen)
 
     def forward(self) -> tuple[Any, Any]:
         """Returns the output and the logsumexp of each row, on TensorFlow."""
@@ -120,7 +121,7 @@ class Kernel:
         output, logsumexp = run(
             cudnn.forward(self.problem), (*operands, *self.lengths)
         )
-        return _where(self.is_seen, output), logsumexp
+        return keep(output, self.is_seen), logsumexp
 
     def backward(self, output: Any, logsumexp: Any, upstream: Any) -> tuple:
         """Returns the gradients of query, key, value, and of a bias.
@@ -132,7 +133,7 @@ class Kernel:
         """
         shape = self.problem.query.shape
         # A row that saw nothing adds nothing to the gradient of a key.
-        upstream = _where(self.is_seen, _of_shape(upstream, shape))
+        upstream = keep(_of_shape(upstream, shape), self.is_seen)
         operands = (
             *(self.query, self.key, self.value),
             _of_shape(logsumexp, self.problem.logsumexp.shape),
@@ -140,8 +141,8 @@ class Kernel:
         )
         query, key, value, *bias = run(cudnn.backward(self.problem), operands)
         # Past the lengths nothing says that cuDNN writes.
-        key, value = (_where(self.is_real, x) for x in (key, value))
-        return _where(self.is_seen, query), key, value, *bias
+        key, value = (keep(x, self.is_real) for x in (key, value))
+        return keep(query, self.is_seen), key, value, *bias
 
     def _rows_seen(self, bias):
         """Returns which queries see a key, or None where all do.
@@ -181,13 +182,6 @@ class Kernel:
         if self.dtype == "float16":
             bias = ops.minimum(bias, highest)
         return ops.cast(bias, self.dtype)
-
-
-def _where(condition, tensor):
-    """Returns the tensor with zeros elsewhere; None is everywhere."""
-    if condition is None:
-        return tensor
-    return ops.where(condition, tensor, ops.zeros((), tensor.dtype))
 
 
 def _of_shape(tensor, shape):

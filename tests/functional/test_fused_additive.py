@@ -40,9 +40,7 @@ FILES = sorted(DATA.glob("*.ptx"))
 BATCH, QUERIES, KEYS, HEADS, KEY_HEADS, UNITS, WIDTH = 3, 11, 13, 4, 2, 5, 7
 LENGTHS = np.array([13, 0, 6], "int32")
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-on_tensorflow = pytest.mark.skipif(
-    not ON_TENSORFLOW, reason="the bridge is TensorFlow's"
-)
+on_tensorflow = pytest.mark.tensorflow_only  # the bridge is TensorFlow's
 with_triton = pytest.mark.skipif(
     # Looked for, not imported: it and TensorFlow are not for one process.
     importlib.util.find_spec("triton") is None,

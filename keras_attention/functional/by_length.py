@@ -18,6 +18,7 @@ from keras_attention.functional.biases import Bias
 from keras_attention.functional.blockwise import attention as blockwise
 from keras_attention.functional.blockwise.grid import Inputs
 from keras_attention.functional.blockwise.question import Question
+from keras_attention.functional.choice import choose
 from keras_attention.functional.dense import attend_dense
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.kernels import PLAIN
@@ -76,7 +77,7 @@ def forward(inputs: Inputs, question: Question):
     One of the last two is empty.
     """
 
-    def dense():
+    def dense(inputs, question):
         bias = question.bias and question.bias.whole(inputs.bias)
         output, weights = attend_dense(
             at_least_float32(inputs.query),
@@ -91,34 +92,36 @@ def forward(inputs: Inputs, question: Question):
         )
         return output, ops.zeros((0, 0, 0, 0), output.dtype), weights
 
-    def by_blocks():
+    def by_blocks(inputs, question):
         output, statistics = blockwise.forward(inputs, question)
         return output, statistics, ops.zeros((0, 0, 0, 0), output.dtype)
 
-    return _switch(inputs, question, dense, by_blocks)
+    return _choose_by_length([dense, by_blocks], inputs, question)
 
 
 @compiling.traced_once(_unknown_lengths)
 def backward(inputs, question, output, statistics, weights, output_gradient):
     """Returns the gradients of `inputs`, as `Inputs`."""
 
-    def dense():
+    def dense(inputs, question, output, _, weights, output_gradient):
         return given(
             _dense_backward(inputs, question, output, weights, output_gradient)
         )
 
-    def by_blocks():
+    def by_blocks(inputs, question, output, statistics, _, output_gradient):
         saved = output, statistics, output_gradient
         return given(blockwise.backward(inputs, question, *saved))
 
     def given(gradients):
         return tuple(x for x in gradients if x is not None)
 
-    gradients = iter(_switch(inputs, question, dense, by_blocks))
+    saved = output, statistics, weights, output_gradient
+    ways = [dense, by_blocks]
+    gradients = iter(_choose_by_length(ways, inputs, question, *saved))
     return Inputs(*(x if x is None else next(gradients) for x in inputs))
 
 
-def _switch(inputs, question, dense, by_blocks):
+def _choose_by_length(ways, inputs, question, *saved):
     """Returns what one of two functions returns, chosen by the lengths."""
     # In floats: in integers the product of two long lengths overflows.
     queries, keys = (
@@ -129,7 +132,8 @@ def _switch(inputs, question, dense, by_blocks):
     if question.largest_dense:  # one query is a step: dense at any length
         is_long = ops.logical_and(is_long, queries > 1.0)
     # Not a `cond`, of which XLA compiles both branches.
-    return ops.switch(ops.cast(is_long, "int32"), [dense, by_blocks])
+    index = ops.cast(is_long, "int32")
+    return choose(index, ways, (inputs, question, *saved))
 
 
 def _dense_backward(inputs, question, output, weights, output_gradient):

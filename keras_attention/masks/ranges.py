@@ -86,10 +86,22 @@ def window(tensor: Tensor, starts: Sequence, lengths: Sequence) -> Tensor:
     # The last whole window, moved up to where it should start. No `cond`: XLA
     # compiles both branches, and many blocks at once have one program.
     safe = [minimum(start, size - length) for start, length, size in areas]
-    block = ops.slice(tensor, safe, lengths)
+    block = _gather(tensor, safe, lengths)
     surplus = [(0, 0 if w else n) for w, n in zip(whole, lengths, strict=True)]
     moved = [a[0] - at for a, at in zip(areas, safe, strict=True)]
-    return ops.slice(ops.pad(block, surplus), moved, lengths)
+    return _gather(ops.pad(block, surplus), moved, lengths)
+
+
+def _gather(tensor, starts, lengths):
+    """Returns what `ops.slice` returns.
+
+    XLA takes the start of a slice for a part of the program, and would compile
+    one for each mask that the start follows from.
+    """
+    for axis, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        if not _is_zero(start):
+            tensor = ops.take(tensor, start + ops.arange(length), axis=axis)
+    return tensor[tuple(slice(0, length) for length in lengths)]
 
 
 def _surely_fits(area, is_whole):

@@ -17,7 +17,9 @@ from test_blockwise import S
 from test_blockwise import T
 from test_blockwise import V
 from test_blockwise import arrays_of
+from test_blockwise import flags
 from test_blockwise import numbers
+from test_blockwise import sorted_ids
 
 from keras_attention import functional
 from keras_attention import masks
@@ -290,3 +292,55 @@ def test_a_graph_to_be_served_has_no_gradient_by_hand(is_additive):
     with compiling.forward_only():
         assert b"_gradient_op_type" not in graph()
     assert b"_gradient_op_type" in graph()
+
+
+# The tensors of a mask, and the mask made of them.
+MASKS_OF_TENSORS = {
+    "padding": ([flags(B, S)], masks.Padding),
+    "lengths": ([np.array([6, 11])], masks.Lengths),
+    "segments": ([sorted_ids(B, T), sorted_ids(B, S)], masks.Segments),
+    "causal offset per row": ([np.array([2, -3])], masks.Causal),
+    "prefix": ([np.array([3, 7])], masks.PrefixLM),
+    "array and padding": (
+        [flags(B, T, S), flags(B, S)],
+        lambda array, mask: masks.Array(array) & masks.Padding(mask),
+    ),
+}
+
+
+@pytest.mark.parametrize("implementation", ["auto", "blockwise"])
+@pytest.mark.parametrize("mask", MASKS_OF_TENSORS)
+def test_one_program_serves_all_values_of_a_mask(mask, implementation):
+    """What a slice or a size follows from, XLA makes part of the program."""
+    arrays, mask_of = MASKS_OF_TENSORS[mask]
+    query, key, value = (
+        numbers(B, length, 2, H, seed=seed)
+        for seed, length in enumerate((T, S, S))
+    )
+
+    def step(query, key, value, *tensors):
+        inputs = (query, key, value)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            output = attend(
+                query=query,
+                key=key,
+                value=value,
+                mask=mask_of(*tensors),
+                implementation=implementation,
+            )
+        return output, tape.gradient(output, inputs)
+
+    arguments = [tf.constant(x) for x in (query, key, value, *arrays)]
+    unknown = [
+        tf.TensorSpec(
+            (None,) * len(x.shape)
+            if len(x.shape) < 4
+            else (None, None, *x.shape[2:]),
+            x.dtype,
+        )
+        for x in arguments
+    ]
+    step = tf.function(step, input_signature=unknown, autograph=False)
+    entry = lowered(step, *arguments).split("ENTRY")[1]
+    assert len(re.findall(r" parameter\(\d+\)", entry)) == len(arguments)

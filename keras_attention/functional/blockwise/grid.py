@@ -156,8 +156,9 @@ class Grid:
         """Returns the block of each tile, (P, ...), as it is multiplied."""
         if self.schedule == BATCH:
             return self._read(ops.take(blocks, index, axis=0))
-        block = ops.slice(blocks, (index, 0, 0, 0), (1, *blocks.shape[1:]))
-        return self._read(block)
+        # Not a slice, whose start XLA takes for a part of the program: it would
+        # compile one for each mask that the start follows from.
+        return self._read(ops.take(blocks, index, axis=0)[None])
 
     def take_queries(self, blocks: Any, place: Place) -> Any:
         """Returns the block of queries of each tile, (P, K, R, X)."""

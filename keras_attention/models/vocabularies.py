@@ -65,7 +65,7 @@ def from_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def has_file(vocabulary: Any) -> bool:
-    """Whether a model folder holds it as JSON, as it does a text.Vocabulary.
+    """Whether a model folder holds it as JSON, as it does vocabularies of ours.
 
     Another tokenizer is in the configuration of the model alone.
     """

@@ -1,8 +1,8 @@
 """Texts to ids and to numbers of ids, for vocabularies and tokenizers alike.
 
-A tokenizer is whoever has `encode`, `decode` and `token_strings`. What a
-`text.Vocabulary` has beyond that, its unit and ragged ids, saves padding and
-looking up.
+A tokenizer is whoever has `encode`, `decode` and `token_strings`. What our
+vocabularies have beyond that, ragged ids and a unit, saves padding and looking
+up.
 """
 
 import functools

@@ -45,6 +45,10 @@ def model_of(source, target):
 
 def test_saved_model_answers_in_pieces(tmp_path):
     model = model_of(unigram(), byte_pair())
+    model.save_folder(tmp_path / "folder")
+    again = ka.load(tmp_path / "folder")
+    assert again.source_vocabulary.to_dict() == unigram().to_dict()
+    assert again.target_vocabulary.to_dict() == byte_pair().to_dict()
     told = check_answers_without_keras(model, ka.Greedy(), tmp_path)
     ids = model.source_vocabulary.encode(TEXTS)
     names = model.source_vocabulary.token_strings(ids).numpy()

@@ -34,6 +34,7 @@ def prepared(tmp_path, **options):
     return settings, prepare(settings)
 
 
+@pytest.mark.exhaustive
 def test_train_learns_pieces_and_saves_them(tmp_path):
     model, card = train(
         PAIRS,

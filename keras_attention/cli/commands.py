@@ -49,6 +49,7 @@ def evaluate(options: argparse.Namespace) -> None:
     model = load(options.folder)
     from keras_attention import files
     from keras_attention import training
+    from keras_attention.training.rates import counted_unit
 
     references = {}
     with _files(options.pairs) as pairs:
@@ -57,7 +58,7 @@ def evaluate(options: argparse.Namespace) -> None:
     found = answers(model, list(references), search_of(options), options)
     texts = [texts[0] for texts, *_ in found]
     wanted = list(references.values())
-    unit = model.target_vocabulary.unit
+    unit = counted_unit(model.target_vocabulary)
     rates = {
         "sources": len(wanted),
         "exact_match": training.exact_match(wanted, texts, unit),

@@ -65,7 +65,7 @@ def from_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def has_file(vocabulary: Any) -> bool:
-    """Whether a model folder holds it as JSON, as it does a text.Vocabulary.
+    """Whether a model folder holds it as JSON, as it does vocabularies of ours.
 
     Another tokenizer is in the configuration of the model alone.
     """
@@ -122,6 +122,6 @@ def _from_config(config):
     if "class_name" in config:
         return keras.saving.deserialize_keras_object(config)
     # Here and not above: models run without TensorFlow, text does not.
-    from keras_attention.text import Vocabulary
+    from keras_attention.text import vocabulary_from_dict
 
-    return Vocabulary.from_dict(config)
+    return vocabulary_from_dict(config)

@@ -14,6 +14,7 @@ from keras_attention.models.finite import non_finite_weight
 from keras_attention.training import archives
 from keras_attention.training.history import finite_or_none
 from keras_attention.training.pairs import Pairs
+from keras_attention.training.rates import counted_unit
 from keras_attention.training.rates import error_rate
 from keras_attention.training.rates import exact_match
 
@@ -102,8 +103,7 @@ class GenerationMetrics(keras.callbacks.Callback):
                 verbose=0,
             )
             texts += generated.texts[:, 0].tolist()
-        vocabulary = self.model.target_vocabulary
-        unit = self.unit or getattr(vocabulary, "unit", "characters")
+        unit = self.unit or counted_unit(self.model.target_vocabulary)
         self.exact_match = exact_match(self.references, texts, unit)
         self.error_rate = error_rate(self.references, texts, unit)
         return self.exact_match, self.error_rate

@@ -28,6 +28,7 @@ from keras_attention.training.identity import facts_of
 from keras_attention.training.optimizers import make_optimizer
 from keras_attention.training.pairs import Pairs
 from keras_attention.training.preparation import prepare
+from keras_attention.training.settings import GIVEN_BY_TRAIN
 from keras_attention.training.settings import TrainingSettings
 from keras_attention.training.workspace import Workspace
 
@@ -146,7 +147,7 @@ def test_every_option_of_the_model_reaches_it():
     parameters = inspect.signature(build_seq2seq).parameters
     own = inspect.signature(train).parameters
     clashes = set(parameters) & set(own)
-    assert clashes == {"kind", "seed"}
+    assert clashes == GIVEN_BY_TRAIN
 
 
 def test_existing_folder_is_refused_before_any_work(tmp_path):
@@ -253,6 +254,7 @@ def test_every_argument_is_a_setting_or_known_not_to_matter():
     digested = {"pairs", "validation_pairs", "search", "initial_folder"}
     digested |= {"optimizer", "options"}
     digested |= {"alignment_loss", "scheduled_sampling"}
+    digested |= {"source_vocabulary", "target_vocabulary", "shared_vocabulary"}
     free = {"folder", "columns", "max_minutes"}
     free |= {"checkpoint_every", "resume", "overwrite", "callbacks", "verbose"}
     assert arguments == {*SETTINGS} | digested | free

@@ -180,10 +180,17 @@ TRAINING = (
         choices.MONITORS,
         "what the best epoch is best at",
     ),
+    _one_of("bleu_tokenizer", "13a", choices.BLEU_TOKENIZERS, "words of bleu"),
     Option(
         "patience",
         "no limit",
         "epochs without improvement before the end",
+        positive,
+    ),
+    Option(
+        "average",
+        "none",
+        "measure the mean weights of so many last epochs, too",
         positive,
     ),
     Option("max_minutes", "no limit", "end after this time", number(above=0)),

@@ -63,6 +63,11 @@ MODEL = (
         positive,
     ),
     Option("tie_embeddings", False, "logits reuse the target embeddings"),
+    Option(
+        "share_embeddings",
+        False,
+        "sources and targets have one vocabulary, with one embedding",
+    ),
     Option("dtype", "float32", "dtype policy, as mixed_bfloat16", str, "NAME"),
 )
 RECURRENT = (

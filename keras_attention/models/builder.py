@@ -50,6 +50,7 @@ def build_seq2seq(
     attention_dropout: float | None = None,
     max_length: int = 128,
     tie_embeddings: bool = False,
+    share_embeddings: bool = False,
     embedding_dim: int | None = None,
     cell: str | None = None,
     bidirectional: bool | None = None,
@@ -87,6 +88,9 @@ def build_seq2seq(
             kernel, which drops none (transformer parts).
         max_length: longest target that `generate` makes, EOS counted.
         tie_embeddings: whether the logits reuse the target embeddings.
+        share_embeddings: whether encoder and decoder have one table of
+            embeddings. Source and target have one vocabulary then: `train`
+            makes it of both sides.
         embedding_dim: width of the embeddings (recurrent parts).
         cell: "lstm", "gru" or "simple" (recurrent parts).
         bidirectional: whether a recurrent encoder reads both ways.
@@ -174,6 +178,7 @@ def build_seq2seq(
         decoder,
         max_length=max_length,
         dtype=dtype,
+        share_embeddings=share_embeddings,
         source_vocabulary=_vocabulary(source_vocabulary),
         target_vocabulary=_vocabulary(target_vocabulary),
     )

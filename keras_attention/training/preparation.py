@@ -69,7 +69,8 @@ def prepare(settings: TrainingSettings) -> Data:
         _check_parts(digest.count, len(given))
     else:
         digest = read_once(pairs, tally)
-    vocabularies = [side.vocabulary() for side in sides]
+    found = {side: side.vocabulary() for side in dict.fromkeys(sides)}
+    vocabularies = [found[side] for side in sides]
     choice = (NUM_BUCKETS, settings.pad_to_multiple_of)
     survey = tally.survey(*choice)
     _warn_of_long_pairs(settings, survey)
@@ -131,6 +132,8 @@ def _sides(settings, model):
         return [*map(KnownTokens, known)]
     sizes = (settings.vocabulary_size, settings.min_count)
     units = (settings.source_unit, settings.target_unit)
+    if settings.shares_vocabulary:
+        return [NewTokens(units[0], *sizes)] * 2  # it counts both
     return [NewTokens(unit, *sizes) for unit in units]
 
 

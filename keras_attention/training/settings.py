@@ -107,6 +107,7 @@ class TrainingSettings:
             self._set("kind", self.kind or DEFAULT_KIND)
             self._set("source_unit", self.source_unit or DEFAULT_UNIT)
             self._set("target_unit", self.target_unit or DEFAULT_UNIT)
+            _check_shared(self)
         self._set("folder", files.resolved(self.folder))
 
     @property
@@ -125,6 +126,11 @@ class TrainingSettings:
         """The options of the model by name, objects as their configs."""
         serialize = keras.saving.serialize_keras_object
         return {n: _nameless(serialize(v)) for n, v in self.options.items()}
+
+    @property
+    def shares_vocabulary(self) -> bool:
+        """Whether sources and targets have one vocabulary."""
+        return bool(self.options.get("share_embeddings"))
 
     @property
     def has_own_optimizer(self) -> bool:
@@ -217,6 +223,16 @@ def _check_optimizer(settings):
                 f"{name}={getattr(settings, name)!r}. Set it in the "
                 "optimizer, or give the name of one, such as 'adamw'."
             )
+
+
+def _check_shared(settings):
+    source, target = settings.source_unit, settings.target_unit
+    if settings.shares_vocabulary and source != target:
+        raise validation.invalid(
+            "share_embeddings",
+            "False where source_unit and target_unit differ",
+            f"True with {source!r} and {target!r}",
+        )
 
 
 def _check_initial_model(settings):

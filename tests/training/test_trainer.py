@@ -134,6 +134,16 @@ def test_a_share_is_held_out_when_no_validation_is_given(tmp_path):
     assert 0 < len(list(held_out)) < 0.2 * len(pairs)
 
 
+def test_shared_embeddings_have_one_vocabulary_of_both_sides(tmp_path):
+    pairs = [("b a", "C C"), ("a", "D"), ("b", "D a")]
+    shared = {"source_unit": "symbols", "options": {"share_embeddings": True}}
+    data = prepared(tmp_path, pairs, validation_pairs=pairs[:1], **shared)
+    assert data.source_vocabulary is data.target_vocabulary
+    assert data.source_vocabulary.tokens[4:] == ["a", "C", "D", "b"]
+    with pytest.raises(ValueError, match="`share_embeddings` must be False wh"):
+        prepared(tmp_path, pairs, options={"share_embeddings": True})
+
+
 def test_long_pairs_are_left_out_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="32 pairs are longer than max_so"):
         data = prepared(

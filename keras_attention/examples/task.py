@@ -92,8 +92,9 @@ def main(
     Args:
         run: function of the options, a namespace: those of the recipe,
             `data` and `output` (folders, `pathlib.Path`; `data` may be None
-            where it is not needed), `seed`, `quick` (a boolean) and `verbose`
-            (for `fit`: a bar on a terminal, else a line for each epoch).
+            where it is not needed), `seed`, `quick` (a boolean), `given`
+            (the names of what the command line gave) and `verbose` (for
+            `fit`: a bar on a terminal, else a line for each epoch).
         arguments: words of the command line; those of the process if None.
         name: name of the module, without the package.
         description: text above the list of options.
@@ -120,6 +121,7 @@ def main(
         **(quick if is_quick else {}),
     }
     options = types.SimpleNamespace(**{**settings, **given})
+    options.given = frozenset(given)
     options.verbose = 1 if sys.stdout and sys.stdout.isatty() else 2
 
     def work():

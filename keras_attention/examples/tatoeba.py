@@ -14,14 +14,13 @@ came from, and exports a SavedModel that speaks text.
 """
 
 import hashlib
-import json
 import pathlib
 import sys
 import types
 from collections.abc import Sequence
-from typing import Any
 
 from keras_attention.examples import task
+from keras_attention.examples import text_to_text
 
 SOURCE = (
     "train.tsv, pairs of the Mandarin Chinese - English sentences of "
@@ -78,33 +77,6 @@ def write_sample(folder: pathlib.Path) -> None:
     (folder / FILE).write_text(text, encoding="utf-8")
 
 
-def train(options: types.SimpleNamespace, pairs: list, held_out: list) -> Any:
-    """Trains the model; returns it and the minutes that it took."""
-    from keras_attention import training
-
-    settings = {name: getattr(options, name) for name in RECIPE}
-    del settings["beam"]
-    folder = options.output / "model"
-    model, _ = training.train(
-        pairs,
-        folder,
-        validation_pairs=held_out,
-        source_unit="words",
-        target_unit="characters",
-        tie_embeddings=True,
-        monitor="bleu",
-        bleu_tokenizer="zh",
-        jit_compile="auto" if options.quick else True,
-        resume=True,
-        seed=options.seed,
-        verbose=options.verbose,
-        **settings,
-    )
-    history = (folder / "history.jsonl").read_text(encoding="utf-8")
-    seconds = [json.loads(line)["seconds"] for line in history.splitlines()]
-    return model, sum(seconds) / 60
-
-
 def run(options: types.SimpleNamespace) -> task.Result:
     """Trains, measures, draws, exports, and writes the page."""
     from keras_attention import Beam
@@ -117,21 +89,35 @@ def run(options: types.SimpleNamespace) -> task.Result:
     if options.quick:
         held_out = held_out or pairs[:2]
     rest = [pair for pair in pairs if pair not in held_out]
-    model, minutes = train(options, rest, held_out)
+    model, minutes = text_to_text.train(
+        options,
+        RECIPE,
+        rest,
+        held_out,
+        source_unit="words",
+        target_unit="characters",
+        tie_embeddings=True,
+        monitor="bleu",
+        bleu_tokenizer="zh",
+    )
     search, references = Beam(options.beam), {}
     for english, chinese in held_out:
         references.setdefault(english, []).append(chinese)
-    found = model.generate(list(references), search, verbose=0).texts[:, 0]
+    found = text_to_text.generate(model, list(references), search)
     scores = training.measure_texts(
-        list(references.values()), list(found), ["bleu", "chrf"], "characters", "zh"
+        list(references.values()), found, ["bleu", "chrf"], "characters", "zh"
     )
     figure = "{bleu:.1f} BLEU (zh), {chrf:.1f} chrF".format(**scores)
     picture = model.plot_alignment(PICTURE_TEXT, search)
     plots.save_figure(picture, options.output / "alignment.png")
     served = options.output / "1"
-    export.export_saved_model(model, served, search, overwrite=True, weights="float16")
+    export.export_saved_model(
+        model, served, search, overwrite=True, weights="float16"
+    )
     answers = export.check_saved_model(served, TEXTS)["text"]
-    texts = [f"- `{one}` -> {zh}" for one, zh in zip(TEXTS, answers, strict=True)]
+    texts = [
+        f"- `{one}` -> {zh}" for one, zh in zip(TEXTS, answers, strict=True)
+    ]
     page = PAGE.format(
         texts="\n".join(texts),
         figure=figure,

@@ -11,16 +11,15 @@ the last ones, and the length penalty; the test sets are looked at once. The
 same command goes on with a training that was cut short.
 """
 
-import json
 import sys
 import types
 from collections.abc import Sequence
-from typing import Any
 
 from keras_attention.cli import values
 from keras_attention.cli.parser import Parser
 from keras_attention.examples import captions
 from keras_attention.examples import task
+from keras_attention.examples import text_to_text
 
 PUBLISHED = {
     "test_2016_flickr": "41.02 BLEU (Transformer-tiny, Wu et al. 2021)"
@@ -37,7 +36,7 @@ RECIPE = {
     "dropout": 0.3,
     "attention_dropout": 0.1,
     "label_smoothing": 0.1,
-    "epochs": 60,
+    "epochs": 80,
     "batch_tokens": 4096,
     "learning_rate": 5e-3,
     "warmup_steps": 1000,
@@ -46,35 +45,6 @@ RECIPE = {
 }
 QUICK = {"units": 8, "feed_forward_units": 8, "num_layers": 1, "epochs": 1}
 QUICK |= {"unit": "words", "batch_tokens": 64, "warmup_steps": 0, "beam": 2}
-
-
-def train(options: types.SimpleNamespace, pairs: list, held_out: list) -> Any:
-    """Trains on pairs of lower-cased tokens; returns model and minutes."""
-    from keras_attention import training
-
-    ours = ("unit", "beam")
-    settings = {n: getattr(options, n) for n in RECIPE if n not in ours}
-    unit = UNITS.get(options.unit, options.unit)
-    folder = options.output / "model"
-    model, _ = training.train(
-        pairs,
-        folder,
-        validation_pairs=held_out,
-        source_unit=unit,
-        target_unit=unit,
-        share_embeddings=True,
-        tie_embeddings=True,
-        monitor="bleu",
-        bleu_tokenizer="none",
-        jit_compile="auto" if options.quick else True,
-        resume=True,
-        seed=options.seed,
-        verbose=options.verbose,
-        **settings,
-    )
-    history = (folder / "history.jsonl").read_text(encoding="utf-8")
-    seconds = [json.loads(line)["seconds"] for line in history.splitlines()]
-    return model, sum(seconds) / 60
 
 
 def run(options: types.SimpleNamespace) -> list[task.Result]:
@@ -88,14 +58,26 @@ def run(options: types.SimpleNamespace) -> list[task.Result]:
 
     def translate(pairs, search):
         sources = [source for source, _ in pairs]
-        return model.generate(sources, search, verbose=0).texts[:, 0].tolist()
+        return text_to_text.generate(model, sources, search)
 
     def score(pairs, texts):
         return bleu([target for _, target in pairs], texts, "none")
 
     pairs = captions.read_split(options.data, "train")
     held_out = lower(captions.read_split(options.data, "val"))
-    model, minutes = train(options, lower(pairs), held_out)
+    unit = UNITS.get(options.unit, options.unit)
+    model, minutes = text_to_text.train(
+        options,
+        RECIPE,
+        lower(pairs),
+        held_out,
+        source_unit=unit,
+        target_unit=unit,
+        share_embeddings=True,
+        tie_embeddings=True,
+        monitor="bleu",
+        bleu_tokenizer="none",
+    )
     penalties = PENALTIES[: 1 if options.quick else None]
     beams = [Beam(options.beam, length_penalty=p) for p in penalties]
     scores = [score(held_out, translate(held_out, beam)) for beam in beams]

@@ -37,6 +37,7 @@ from keras_attention.training.sequence_loss import SequenceLoss
 from keras_attention.training.survey import Survey
 from keras_attention.training.survey import survey_pairs
 from keras_attention.training.text_metrics import measure_texts
+from keras_attention.training.timed_rate import TimedRate
 from keras_attention.training.trainer import Trained
 from keras_attention.training.trainer import train
 
@@ -59,6 +60,7 @@ __all__ = [
     "StopWhenNonFinite",
     "Survey",
     "TimeBudget",
+    "TimedRate",
     "TokenAccuracy",
     "Trained",
     "WarmupSchedule",

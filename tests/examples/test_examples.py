@@ -14,9 +14,9 @@ from keras_attention.examples.task import Result
 pytestmark = pytest.mark.tensorflow_only
 
 # Each module of examples that is run: a new one is added here.
-EXAMPLES = []
+EXAMPLES = ["g2p", "scan"]
 ROW = re.compile(
-    r"\| (.+) \| (.+) \| ([\d,]+) \| ([\d.]+) \| (.+) \| `(.+)` \|"
+    r"\| (.+) \| (.+) \| ([\d,]+) \| ([\d.]+) \| (.+) \| (.+) \| `(.+)` \|"
 )
 
 

@@ -175,6 +175,18 @@ def test_attention_is_the_one_asked_for(kind, attention):
 
 
 @on_one_backend
+def test_attention_may_be_a_mechanism_and_is_copied():
+    given = ka.LocalAttention(3, units=7, predictive=True)
+    first, second = (
+        build("luong", attention=given, input_feeding=False) for _ in range(2)
+    )
+    layer = first.decoder.attention
+    assert layer.get_config() == given.get_config()
+    assert len({id(given), id(layer), id(second.decoder.attention)}) == 3
+    assert first.decoder.query_state == "current"
+
+
+@on_one_backend
 def test_rnn_kind_has_no_attention():
     assert build("rnn-rnn").decoder.attention is None
 

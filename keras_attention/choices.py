@@ -29,6 +29,8 @@ METRICS = (
     "character_error_rate",
     "bleu",
     "chrf",
+    "rouge_1",
+    "rouge_l",
 )
 MONITORS = (*METRICS, "loss")
 BLEU_TOKENIZERS = ("13a", "intl", "zh", "char", "none")

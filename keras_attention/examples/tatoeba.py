@@ -21,14 +21,19 @@ from collections.abc import Sequence
 
 from keras_attention.examples import task
 from keras_attention.examples import text_to_text
+from keras_attention.examples.tatoeba_card import export_and_describe
 
 SOURCE = (
     "train.tsv, pairs of the Mandarin Chinese - English sentences of "
     "tatoeba.org, with a tab between (CC BY 2.0 FR)"
 )
-FILE, PICTURE_TEXT = "train.tsv", "Do you like music?"
-TEXTS = ("Hello!", "I am a dog", "I am a dog.", "Where is the station?")
-SAMPLE = ("Hi.\t嗨。", "Hello!\t你好。", "I try.\t让我来。", "I won!\t我赢了。")
+FILE = "train.tsv"
+SAMPLE = (
+    "Hi.\t嗨。",
+    "Hello!\t你好。",
+    "Get out!\t滾出去！",
+    "I won!\t我赢了。",
+)
 RECIPE = {
     "kind": "transformer",
     "units": 128,
@@ -48,21 +53,6 @@ RECIPE = {
 }
 QUICK = {"units": 8, "num_heads": 2, "num_layers": 1, "epochs": 1, "beam": 2}
 QUICK |= {"min_count": 1, "batch_tokens": 64, "warmup_steps": 0}
-PAGE = """\
-# English to Chinese
-
-Short English sentences in, Chinese out, some in simplified and some in
-traditional characters, as the sentences that it learned from are.
-
-{texts}
-
-- {figure} on {held_out} English sentences that were not trained on, those whose
-  SHA-256, the first 8 hexadecimal digits modulo 20, is 0. They chose the epoch.
-- {parameters:,} weights; `model/card.json` says how they were trained.
-- Sentences: [Tatoeba](https://tatoeba.org) and its contributors, [CC BY 2.0
-  FR](https://creativecommons.org/licenses/by/2.0/fr/). The model was made from
-  them, and they were changed in nothing but being cut into words.
-"""
 
 
 def is_held_out(english: str) -> bool:
@@ -80,20 +70,17 @@ def write_sample(folder: pathlib.Path) -> None:
 def run(options: types.SimpleNamespace) -> task.Result:
     """Trains, measures, draws, exports, and writes the page."""
     from keras_attention import Beam
-    from keras_attention import export
-    from keras_attention import plots
     from keras_attention import training
 
     pairs = list(training.read_pairs(task.data_file(options.data, FILE)))
-    held_out = [pair for pair in pairs if is_held_out(pair[0])]
-    if options.quick:
-        held_out = held_out or pairs[:2]
-    rest = [pair for pair in pairs if pair not in held_out]
+    parts = {False: [], True: []}
+    for pair in pairs:
+        parts[is_held_out(pair[0])].append(pair)
     model, minutes = text_to_text.train(
         options,
         RECIPE,
-        rest,
-        held_out,
+        parts[False],
+        parts[True],
         source_unit="words",
         target_unit="characters",
         tie_embeddings=True,
@@ -101,31 +88,16 @@ def run(options: types.SimpleNamespace) -> task.Result:
         bleu_tokenizer="zh",
     )
     search, references = Beam(options.beam), {}
-    for english, chinese in held_out:
+    for english, chinese in parts[True]:
         references.setdefault(english, []).append(chinese)
     found = text_to_text.generate(model, list(references), search)
     scores = training.measure_texts(
         list(references.values()), found, ["bleu", "chrf"], "characters", "zh"
     )
     figure = "{bleu:.1f} BLEU (zh), {chrf:.1f} chrF".format(**scores)
-    picture = model.plot_alignment(PICTURE_TEXT, search)
-    plots.save_figure(picture, options.output / "alignment.png")
-    served = options.output / "1"
-    export.export_saved_model(
-        model, served, search, overwrite=True, weights="float16"
-    )
-    answers = export.check_saved_model(served, TEXTS)["text"]
-    texts = [
-        f"- `{one}` -> {zh}" for one, zh in zip(TEXTS, answers, strict=True)
-    ]
-    page = PAGE.format(
-        texts="\n".join(texts),
-        figure=figure,
-        held_out=len(references),
-        parameters=model.count_params(),
-    )
-    (options.output / "README.md").write_text(page, encoding="utf-8")
-    print("\n".join(texts))
+    if not options.quick:
+        facts = figure, len(references)
+        export_and_describe(model, options.output, search, *facts)
     return task.Result(
         f"translation en -> zh, characters out, beam {options.beam}",
         f"Tatoeba, {len(references):,} sentences held out",

@@ -1,9 +1,9 @@
 """Training: pairs of texts in, the best model out, whatever happens between.
 
 Everything is usable by itself with plain `compile` and `fit`; `train` puts it
-together. Read `pairs` and `pipeline` for the data, `losses`, `rates` and
-`ngram_scores` for what is measured, `checkpoints` for going on after a crash,
-then `trainer`.
+together. Read `pairs` and `pipeline` for the data, `losses`, `rates`,
+`ngram_scores` and `rouge` for what is measured, `checkpoints` for going on
+after a crash, then `trainer`.
 """
 
 from keras_attention.training.alignment_losses import AlignmentLoss
@@ -30,6 +30,8 @@ from keras_attention.training.pipeline import steps_per_epoch
 from keras_attention.training.rates import edit_distance
 from keras_attention.training.rates import error_rate
 from keras_attention.training.rates import exact_match
+from keras_attention.training.rouge import rouge_1
+from keras_attention.training.rouge import rouge_l
 from keras_attention.training.scheduled_sampling import InverseSigmoidDecay
 from keras_attention.training.scheduled_sampling import ScheduledSampling
 from keras_attention.training.schedules import WarmupSchedule
@@ -73,6 +75,8 @@ __all__ = [
     "make_dataset",
     "measure_texts",
     "read_pairs",
+    "rouge_1",
+    "rouge_l",
     "steps_per_epoch",
     "survey_pairs",
     "train",

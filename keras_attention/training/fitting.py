@@ -37,6 +37,8 @@ MODES = {
     "character_error_rate": "min",
     "bleu": "max",
     "chrf": "max",
+    "rouge_1": "max",
+    "rouge_l": "max",
     "loss": "min",
 }
 

@@ -10,6 +10,8 @@ from keras_attention.training.ngram_scores import chrf
 from keras_attention.training.ngram_scores import import_sacrebleu
 from keras_attention.training.rates import error_rate
 from keras_attention.training.rates import exact_match
+from keras_attention.training.rouge import rouge_1
+from keras_attention.training.rouge import rouge_l
 
 USUAL_METRICS = ("exact_match", "error_rate")
 
@@ -44,7 +46,7 @@ def measure_texts(
     "exact_match" and "error_rate" count tokens of `unit`, as the functions of
     these names do; "word_error_rate" and "character_error_rate" are error
     rates of those units, words being lower-cased and cut from punctuation.
-    All four are shares; "bleu" and "chrf" go up to 100.
+    All four are shares; "bleu", "chrf", "rouge_1" and "rouge_l" go up to 100.
 
     Args:
         references: list with a str, or a list of str, for each hypothesis.
@@ -72,5 +74,7 @@ def measure_texts(
         "character_error_rate": lambda: error_rate(*texts, "characters"),
         "bleu": lambda: bleu(*texts, bleu_tokenizer),
         "chrf": lambda: chrf(*texts),
+        "rouge_1": lambda: rouge_1(*texts),
+        "rouge_l": lambda: rouge_l(*texts),
     }
     return {name: functions[name]() for name in check_metrics(metrics)}

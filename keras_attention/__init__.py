@@ -104,6 +104,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.models import build_ensemble as build_ensemble
     from keras_attention.models import build_seq2seq as build_seq2seq
     from keras_attention.models import load as load
+    from keras_attention.text import PieceVocabulary as PieceVocabulary
     from keras_attention.text import Vocabulary as Vocabulary
 
 # The one place where the version is written.
@@ -141,6 +142,7 @@ _PLACES = {
     "MultiHeadAttentionBlock": "layers",
     "NTKScaling": "layers",
     "PerceiverEncoder": "layers",
+    "PieceVocabulary": "text",
     "PooledAttention": "layers",
     "PoolingByMultiHeadAttention": "layers",
     "PositionalEncoding": "layers",

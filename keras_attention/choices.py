@@ -19,6 +19,8 @@ KINDS = (
 CELLS = ("lstm", "gru", "simple")
 SCORES = ("dot", "scaled", "general", "cosine", "distance")
 UNITS = ("characters", "words", "symbols")
+# Pieces are learned: what counts tokens alone knows the others.
+VOCABULARY_UNITS = (*UNITS, "pieces")
 DECAYS = ("constant", "inverse_sqrt", "linear", "cosine")
 ALIGNMENT_LOSSES = ("coverage", "diagonal")
 # What generated texts are measured by: the first two are always there.

@@ -49,6 +49,7 @@ def evaluate(options: argparse.Namespace) -> None:
     model = load(options.folder)
     from keras_attention import files
     from keras_attention import training
+    from keras_attention.training.rates import counted_unit
     from keras_attention.training.text_metrics import check_metrics
 
     chosen = given(options, ["metrics", "bleu_tokenizer"])
@@ -61,7 +62,7 @@ def evaluate(options: argparse.Namespace) -> None:
     found = answers(model, list(references), search_of(options), options)
     texts = [texts[0] for texts, *_ in found]
     wanted = list(references.values())
-    unit = model.target_vocabulary.unit
+    unit = counted_unit(model.target_vocabulary)
     measured = training.measure_texts(wanted, texts, unit=unit, **chosen)
     measured = {"sources": len(wanted), **measured}
     if options.hypotheses is not None:

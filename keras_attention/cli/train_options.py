@@ -66,7 +66,7 @@ MODEL = (
     Option(
         "share_embeddings",
         False,
-        "sources and targets have one vocabulary, with one embedding",
+        "one embedding for both sides of a --shared-vocabulary",
     ),
     Option("dtype", "float32", "dtype policy, as mixed_bfloat16", str, "NAME"),
 )
@@ -109,9 +109,34 @@ TRANSFORMER = (
     ),
 )
 DATA = (
-    _one_of("source_unit", "characters", choices.UNITS, "tokens of sources"),
-    _one_of("target_unit", "characters", choices.UNITS, "tokens of targets"),
-    Option("vocabulary_size", "all", "most entries of a vocabulary", positive),
+    _one_of(
+        "source_unit",
+        "characters",
+        choices.VOCABULARY_UNITS,
+        "tokens of sources",
+    ),
+    _one_of(
+        "target_unit",
+        "characters",
+        choices.VOCABULARY_UNITS,
+        "tokens of targets",
+    ),
+    Option(
+        "source_vocabulary",
+        "made from the pairs",
+        "vocabulary in place of --source-unit: one of ours, a SentencePiece "
+        ".model, a tokenizer.json",
+        str,
+        "FILE",
+    ),
+    Option("target_vocabulary", "made from the pairs", "the same", str, "FILE"),
+    Option("shared_vocabulary", False, "one vocabulary, made of both sides"),
+    Option(
+        "vocabulary_size",
+        "8000 pieces, or all",
+        "most entries of a vocabulary",
+        positive,
+    ),
     Option("min_count", 1, "tokens seen fewer times are unknown", positive),
     Option(
         "max_source_length",

@@ -23,8 +23,8 @@ LEADS = range(3, 13)  # words
 SHOWN = 5
 METRICS = ("rouge_1", "rouge_l", "chrf")
 RECIPE = {
-    "unit": "words",
-    "vocabulary_size": 12_000,
+    "unit": "pieces",
+    "vocabulary_size": 8_000,
     "source_words": 60,
     "units": 128,
     "feed_forward_units": 512,
@@ -77,6 +77,7 @@ def run(options: types.SimpleNamespace) -> list[task.Result]:
         parts["dev"],
         source_unit=options.unit,
         target_unit=options.unit,
+        shared_vocabulary=True,
         share_embeddings=True,
         tie_embeddings=True,
         monitor="rouge_l",
@@ -125,10 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _add_unit(parser: Parser) -> None:
     parser.add_option(
         "--unit",
-        type=values.choice(["words"]),
+        type=values.choice(["pieces", "words"]),
         metavar="NAME",
         default=RECIPE["unit"],
-        help="what both sides are cut into: words",
+        help="what both sides are cut into: pieces, words",
     )
 
 

@@ -27,7 +27,7 @@ PUBLISHED = {
 UNITS = {"words": "symbols"}  # of tokens with spaces between
 PENALTIES = (0.6, 1.0, 1.4)
 RECIPE = {
-    "unit": "words",
+    "unit": "pieces",
     "vocabulary_size": 10_000,
     "units": 128,
     "feed_forward_units": 256,
@@ -73,6 +73,7 @@ def run(options: types.SimpleNamespace) -> list[task.Result]:
         held_out,
         source_unit=unit,
         target_unit=unit,
+        shared_vocabulary=True,
         share_embeddings=True,
         tie_embeddings=True,
         monitor="bleu",
@@ -124,10 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _add_unit(parser: Parser) -> None:
     parser.add_option(
         "--unit",
-        type=values.choice(["words"]),
+        type=values.choice(["pieces", "words"]),
         metavar="NAME",
         default=RECIPE["unit"],
-        help="what both sides are cut into: words",
+        help="what both sides are cut into: pieces, words",
     )
 
 

@@ -90,8 +90,8 @@ def build_seq2seq(
         max_length: longest target that `generate` makes, EOS counted.
         tie_embeddings: whether the logits reuse the target embeddings.
         share_embeddings: whether encoder and decoder have one table of
-            embeddings. Source and target have one vocabulary then: `train`
-            makes it of both sides.
+            embeddings. Source and target have one vocabulary then, in
+            `train` by `shared_vocabulary`.
         embedding_dim: width of the embeddings (recurrent parts).
         cell: "lstm", "gru" or "simple" (recurrent parts).
         bidirectional: whether a recurrent encoder reads both ways.

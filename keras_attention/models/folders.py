@@ -254,9 +254,9 @@ def _attach_vocabularies(model, folder, config):
 
 def _read_vocabulary(path, configured):
     # Here and not above: models run without TensorFlow, text does not.
-    from keras_attention.text import Vocabulary
+    from keras_attention.text import vocabulary_from_dict
 
     data = strict_json.read_object(path)
     if configured not in (None, data):
         raise ValueError(f"it is not the vocabulary that {MODEL} holds")
-    return Vocabulary.from_dict(data)
+    return vocabulary_from_dict(data)

@@ -122,6 +122,6 @@ def _from_config(config):
     if "class_name" in config:
         return keras.saving.deserialize_keras_object(config)
     # Here and not above: models run without TensorFlow, text does not.
-    from keras_attention.text import Vocabulary
+    from keras_attention.text import vocabulary_from_dict
 
-    return Vocabulary.from_dict(config)
+    return vocabulary_from_dict(config)

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import warnings
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -12,10 +11,8 @@ import tensorflow as tf
 
 from keras_attention import files
 from keras_attention import validation
-from keras_attention.special_ids import BOS_ID
-from keras_attention.special_ids import EOS_ID
-from keras_attention.special_ids import PAD_ID
 from keras_attention.special_ids import UNKNOWN_ID
+from keras_attention.text import ids as ids_of_rows
 from keras_attention.text import units
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -190,16 +187,9 @@ class Vocabulary(tf.Module):
             validation.check_positive_integer("max_length", max_length)
         texts = units.as_text_tensor(texts)  # (B,)
         pieces = units.split(texts, self.unit)  # (B, ragged)
-        if max_length is not None:
-            if tf.executing_eagerly():  # in a graph, nobody would see it
-                _warn_if_longer(pieces, max_length)
-            pieces = pieces[:, : max_length - 1]
+        pieces = ids_of_rows.cut_off(pieces, max_length)
         ids = tf.ragged.map_flat_values(self._table.lookup, pieces)
-        dense = ids.to_tensor(PAD_ID, shape=(texts.shape[0], None))
-        dense = tf.pad(dense, [[0, 0], [0, 1]])  # (B, L)
-        length = tf.shape(dense)[1]
-        ends = tf.one_hot(ids.row_lengths(), length, dtype=tf.int32)  # (B, L)
-        return dense + ends * EOS_ID
+        return ids_of_rows.padded_with_ends(ids, texts.shape[0])
 
     def encode_ragged(self, texts: Any) -> tf.RaggedTensor:
         """Returns the ids of `encode` without padding.
@@ -213,7 +203,7 @@ class Vocabulary(tf.Module):
         """
         pieces = units.split(units.as_text_tensor(texts), self.unit)
         ids = tf.ragged.map_flat_values(self._table.lookup, pieces)
-        return tf.concat([ids, tf.fill([ids.nrows(), 1], EOS_ID)], axis=1)
+        return ids_of_rows.with_ends(ids)
 
     def decode(self, ids: Any) -> tf.Tensor:
         """Joins the tokens of each row, up to its first `<eos>`.
@@ -228,16 +218,7 @@ class Vocabulary(tf.Module):
         Raises:
             ValueError: `ids` are not integers or have no axis.
         """
-        ids = self._as_known_ids(ids)
-        if ids.shape.rank == 0:
-            raise ValueError(
-                "`ids` must have at least 1 axis, (..., length). "
-                "Received: ids.shape=(). Put the id in a list."
-            )
-        ends_passed = tf.cumsum(tf.cast(ids == EOS_ID, tf.int32), axis=-1)
-        kept = (ends_passed == 0) & (ids != PAD_ID) & (ids != BOS_ID)
-        pieces = tf.where(kept, tf.gather(self._pieces, ids), "")
-        texts = tf.strings.reduce_join(pieces, axis=-1)  # (...)
+        texts = ids_of_rows.joined(ids, self._pieces)  # (...)
         if self.unit == "characters":
             return texts
         return tf.strings.regex_replace(texts, "^ ", "")
@@ -255,7 +236,7 @@ class Vocabulary(tf.Module):
         Raises:
             ValueError: `ids` are not integers.
         """
-        return tf.gather(self._names, self._as_known_ids(ids))
+        return tf.gather(self._names, ids_of_rows.known(ids, len(self)))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what `from_dict` needs, ready for JSON."""
@@ -302,16 +283,6 @@ class Vocabulary(tf.Module):
                 f"The file {str(path)!r} does not hold a vocabulary: {error}"
             ) from error
 
-    def _as_known_ids(self, ids):
-        """Returns int32 ids, those outside of the vocabulary as unknown."""
-        ids = tf.convert_to_tensor(ids)
-        is_empty = ids.shape.num_elements() == 0  # [] makes a float tensor
-        if not is_empty and not ids.dtype.is_integer:
-            raise validation.invalid("ids", "integers", ids.dtype.name)
-        ids = tf.cast(ids, tf.int64)
-        known = (ids >= 0) & (ids < len(self))
-        return tf.where(known, tf.cast(ids, tf.int32), UNKNOWN_ID)
-
 
 def _check_limits(max_size, min_count):
     validation.check_positive_integer("min_count", min_count)
@@ -319,17 +290,6 @@ def _check_limits(max_size, min_count):
     if max_size is not None and max_size <= len(SPECIAL_TOKENS):
         expected = f"above {len(SPECIAL_TOKENS)}, the special tokens"
         raise validation.invalid("max_size", expected, max_size)
-
-
-def _warn_if_longer(pieces, max_length):
-    longer = pieces.row_lengths() > max_length - 1
-    count = int(tf.math.count_nonzero(longer))
-    if count:
-        warnings.warn(
-            f"{count} of {len(longer)} texts have more than "
-            f"max_length - 1 = {max_length - 1} tokens and were cut off.",
-            stacklevel=3,
-        )
 
 
 def _check_tokens(tokens, unit):

@@ -10,6 +10,7 @@ from keras_attention.choices import BLEU_TOKENIZERS
 from keras_attention.choices import METRICS
 from keras_attention.decoding import Greedy
 from keras_attention.training.pairs import Pairs
+from keras_attention.training.rates import counted_unit
 from keras_attention.training.text_metrics import USUAL_METRICS
 from keras_attention.training.text_metrics import check_metrics
 from keras_attention.training.text_metrics import measure_texts
@@ -117,8 +118,7 @@ class GenerationMetrics(keras.callbacks.Callback):
                 verbose=0,
             )
             texts += generated.texts[:, 0].tolist()
-        vocabulary = self.model.target_vocabulary
-        unit = self.unit or getattr(vocabulary, "unit", "characters")
+        unit = self.unit or counted_unit(self.model.target_vocabulary)
         found = measure_texts(
             self.references, texts, self.metrics, unit, self.bleu_tokenizer
         )

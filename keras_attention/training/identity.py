@@ -5,6 +5,7 @@ only with the same data, in the same order, and the same settings.
 """
 
 import hashlib
+import json
 import pathlib
 from typing import Any
 
@@ -12,6 +13,7 @@ import keras
 
 from keras_attention.models import folders
 from keras_attention.models.digests import digest_of
+from keras_attention.text import PieceVocabulary
 from keras_attention.training import aids
 from keras_attention.training import optimizers
 from keras_attention.training.settings import TrainingSettings
@@ -107,6 +109,9 @@ def _digest_of_vocabularies(vocabularies):
     for vocabulary in vocabularies:
         for text in (vocabulary.unit, *vocabulary.tokens):
             _add_text(digest, text)
+        if isinstance(vocabulary, PieceVocabulary):
+            # The tokens alone do not say how text is cut.
+            _add_text(digest, json.dumps(vocabulary.to_dict()))
     return digest.hexdigest()[:SHOWN_DIGITS]
 
 

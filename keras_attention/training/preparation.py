@@ -1,12 +1,14 @@
 """The data and the model of a training, before the first step."""
 
 import dataclasses
+import os
 import warnings
 from typing import Any
 
 from keras_attention.models import Seq2Seq
 from keras_attention.models import build_seq2seq
 from keras_attention.models import folders
+from keras_attention.text import read_vocabulary
 from keras_attention.training.first_pass import HeldOut
 from keras_attention.training.first_pass import read_once
 from keras_attention.training.pairs import Pairs
@@ -14,7 +16,9 @@ from keras_attention.training.pairs import as_paths
 from keras_attention.training.settings import TrainingSettings
 from keras_attention.training.survey import Survey
 from keras_attention.training.survey import Tally
+from keras_attention.training.survey import survey_pairs
 from keras_attention.training.tokenization import KnownTokens
+from keras_attention.training.tokenization import NewPieces
 from keras_attention.training.tokenization import NewTokens
 
 HELD_OUT_SHARE, HELD_OUT_AT_MOST = 0.05, 2000
@@ -72,7 +76,10 @@ def prepare(settings: TrainingSettings) -> Data:
     found = {side: side.vocabulary() for side in dict.fromkeys(sides)}
     vocabularies = [found[side] for side in sides]
     choice = (NUM_BUCKETS, settings.pad_to_multiple_of)
-    survey = tally.survey(*choice)
+    if all(side.measures for side in sides):
+        survey = tally.survey(*choice)
+    else:
+        survey = survey_pairs(pairs, *vocabularies, *settings.limits, *choice)
     _warn_of_long_pairs(settings, survey)
     tally = Tally([*map(KnownTokens, vocabularies)], settings.limits)
     digest_of_held_out = read_once(given, tally)
@@ -130,11 +137,20 @@ def _sides(settings, model):
     if model is not None:
         known = (model.source_vocabulary, model.target_vocabulary)
         return [*map(KnownTokens, known)]
-    sizes = (settings.vocabulary_size, settings.min_count)
+    given = (settings.source_vocabulary, settings.target_vocabulary)
     units = (settings.source_unit, settings.target_unit)
-    if settings.shares_vocabulary:
-        return [NewTokens(units[0], *sizes)] * 2  # it counts both
-    return [NewTokens(unit, *sizes) for unit in units]
+    if settings.shared_vocabulary:
+        return [_side(settings, None, units[0])] * 2  # it counts both
+    return [_side(settings, *side) for side in zip(given, units, strict=True)]
+
+
+def _side(settings, given, unit):
+    if given is not None:
+        is_path = isinstance(given, (str, os.PathLike))
+        return KnownTokens(read_vocabulary(given) if is_path else given)
+    if unit == "pieces":
+        return NewPieces(settings.vocabulary_size)
+    return NewTokens(unit, settings.vocabulary_size, settings.min_count)
 
 
 def _check_parts(count, held_out):

@@ -4,6 +4,7 @@ BLEU and chrF, which need a further package, are in `ngram_scores`.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -89,6 +90,19 @@ def error_rate(
             "references", "texts with at least one token", "none"
         )
     return errors / total
+
+
+def counted_unit(vocabulary: Any) -> str:
+    """Returns what is counted in texts of a vocabulary: its unit, if it can.
+
+    Pieces are no unit of a language: of two vocabularies the one with longer
+    pieces would make fewer errors. So characters are counted in their place.
+
+    Args:
+        vocabulary: a `text.Vocabulary`, or another tokenizer.
+    """
+    unit = getattr(vocabulary, "unit", None)
+    return unit if unit in UNITS else "characters"
 
 
 def edit_distance(first: Sequence, second: Sequence) -> int:

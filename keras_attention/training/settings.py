@@ -14,22 +14,25 @@ from keras_attention import validation
 from keras_attention.choices import BLEU_TOKENIZERS
 from keras_attention.choices import DECAYS
 from keras_attention.choices import MONITORS
-from keras_attention.choices import UNITS
 from keras_attention.decoding import Greedy
 from keras_attention.models import build_seq2seq
 from keras_attention.training import aids
 from keras_attention.training import optimizers
+from keras_attention.training import vocabulary_settings as vocabularies
 from keras_attention.training.survey import BATCH_SIZE
 from keras_attention.training.survey import check_batching
 from keras_attention.training.text_metrics import check_metrics
 
 GIVEN_BY_TRAIN = {"kind", "source_vocabulary", "target_vocabulary", "seed"}
-DEFAULT_KIND, DEFAULT_UNIT = "transformer", "characters"
+DEFAULT_KIND = "transformer"
 # What a saved model has decided already.
 OF_THE_MODEL = (
     "kind",
     "source_unit",
     "target_unit",
+    "source_vocabulary",
+    "target_vocabulary",
+    "shared_vocabulary",
     "vocabulary_size",
     "min_count",
 )
@@ -59,6 +62,9 @@ class TrainingSettings:
     initial_folder: str | os.PathLike | None = None
     source_unit: str | None = None
     target_unit: str | None = None
+    source_vocabulary: Any = None
+    target_vocabulary: Any = None
+    shared_vocabulary: bool = False
     vocabulary_size: int | None = None
     min_count: int = 1
     max_source_length: int | None = None
@@ -105,9 +111,9 @@ class TrainingSettings:
         _check_initial_model(self)
         if self.initial_folder is None:
             self._set("kind", self.kind or DEFAULT_KIND)
-            self._set("source_unit", self.source_unit or DEFAULT_UNIT)
-            self._set("target_unit", self.target_unit or DEFAULT_UNIT)
-            _check_shared(self)
+            vocabularies.check(self)
+            for side in vocabularies.SIDES:
+                self._set(f"{side}_unit", vocabularies.unit_of(self, side))
         self._set("folder", files.resolved(self.folder))
 
     @property
@@ -126,11 +132,6 @@ class TrainingSettings:
         """The options of the model by name, objects as their configs."""
         serialize = keras.saving.serialize_keras_object
         return {n: _nameless(serialize(v)) for n, v in self.options.items()}
-
-    @property
-    def shares_vocabulary(self) -> bool:
-        """Whether sources and targets have one vocabulary."""
-        return bool(self.options.get("share_embeddings"))
 
     @property
     def has_own_optimizer(self) -> bool:
@@ -194,9 +195,6 @@ def _check_choices(settings):
     tokenizer = settings.bleu_tokenizer
     validation.check_choice("bleu_tokenizer", tokenizer, BLEU_TOKENIZERS)
     validation.check_choice("decay", settings.decay, DECAYS)
-    for name in ("source_unit", "target_unit"):
-        if getattr(settings, name) is not None:
-            validation.check_choice(name, getattr(settings, name), UNITS)
     if settings.jit_compile not in ("auto", True, False):
         raise validation.invalid(
             "jit_compile", "'auto', True or False", repr(settings.jit_compile)
@@ -223,16 +221,6 @@ def _check_optimizer(settings):
                 f"{name}={getattr(settings, name)!r}. Set it in the "
                 "optimizer, or give the name of one, such as 'adamw'."
             )
-
-
-def _check_shared(settings):
-    source, target = settings.source_unit, settings.target_unit
-    if settings.shares_vocabulary and source != target:
-        raise validation.invalid(
-            "share_embeddings",
-            "False where source_unit and target_unit differ",
-            f"True with {source!r} and {target!r}",
-        )
 
 
 def _check_initial_model(settings):

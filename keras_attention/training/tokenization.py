@@ -5,6 +5,7 @@ A tokenizer is whoever has `encode`, `decode` and `token_strings`. What a
 looking up.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention.text import PAD_ID
+from keras_attention.text import PieceVocabulary
 from keras_attention.text import Vocabulary
+from keras_attention.text.learning import WordCounts
 from keras_attention.text.units import as_text_tensor
 from keras_attention.text.units import count_pieces
 from keras_attention.text.units import split
@@ -30,6 +33,8 @@ class NewTokens:
         min_count: the same.
     """
 
+    measures = True
+
     def __init__(self, unit: str, max_size: int | None, min_count: int):
         self._arguments = (unit, max_size, min_count)
         self._counts = Counter()
@@ -45,12 +50,42 @@ class NewTokens:
         return Vocabulary.from_counts(self._counts, *self._arguments)
 
 
+class NewPieces:
+    """Counts the words of texts, from which pieces are to be learned.
+
+    It may stand on both sides, for one vocabulary of them.
+
+    Args:
+        max_size: the most entries, or None for 8000.
+    """
+
+    # How many pieces a text has is known only when they are learned.
+    measures = False
+
+    def __init__(self, max_size: int | None):
+        self._counts = WordCounts(**({"size": max_size} if max_size else {}))
+
+    def lengths(self, texts: Iterable[str]) -> np.ndarray:
+        """Counts the words; returns how many each text has, (texts,)."""
+        return self._counts.add(as_text_tensor(texts)).numpy()
+
+    def vocabulary(self) -> PieceVocabulary:
+        """Returns the vocabulary of what was counted, one object."""
+        return self._vocabulary
+
+    @functools.cached_property
+    def _vocabulary(self):
+        return self._counts.vocabulary()
+
+
 class KnownTokens:
     """Measures texts with a vocabulary, or tokenizer, that is there already.
 
     Args:
         tokenizer: a `text.Vocabulary`, or another tokenizer.
     """
+
+    measures = True
 
     def __init__(self, tokenizer: Tokenizer):
         self._tokenizer = tokenizer
@@ -61,8 +96,7 @@ class KnownTokens:
         if isinstance(self._tokenizer, Vocabulary):
             pieces = split(texts, self._tokenizer.unit)  # (texts, (tokens))
             return pieces.row_lengths().numpy() + 1
-        ids = self._tokenizer.encode(texts)  # (texts, length)
-        return np.count_nonzero(ids != PAD_ID, axis=1)
+        return ragged_ids(self._tokenizer, texts).row_lengths().numpy()
 
     def vocabulary(self) -> Tokenizer:
         """Returns the tokenizer."""

@@ -42,6 +42,9 @@ def train(
     initial_folder: str | os.PathLike | None = None,
     source_unit: str | None = None,
     target_unit: str | None = None,
+    source_vocabulary: Any = None,
+    target_vocabulary: Any = None,
+    shared_vocabulary: bool = False,
     vocabulary_size: int | None = None,
     min_count: int = 1,
     max_source_length: int | None = None,
@@ -99,10 +102,20 @@ def train(
             `read_pairs`.
         initial_folder: folder of a model to go on from (fine-tuning), with
             its vocabularies; kind, units and options are then its own.
-        source_unit: "characters" (the default), "words" or "symbols".
+        source_unit: "characters" (the default), "words", "symbols", or
+            "pieces" of words, which are learned from the pairs (see
+            `text.PieceVocabulary.build`; it takes `sentencepiece`, and a
+            second reading of the pairs).
         target_unit: the same for targets.
-        vocabulary_size: the most entries of either vocabulary.
-        min_count: tokens seen fewer times become unknown.
+        source_vocabulary: in place of `source_unit`: a vocabulary that is
+            there already, or the path of its file, see
+            `text.read_vocabulary`.
+        target_vocabulary: the same for targets.
+        shared_vocabulary: whether sources and targets have one vocabulary,
+            made of both, as `share_embeddings` needs; both have one unit.
+        vocabulary_size: the most entries of either vocabulary; by default
+            8000 pieces, or all tokens.
+        min_count: tokens seen fewer times become unknown; not for pieces.
         max_source_length: ids, EOS counted; longer pairs are left out.
         max_target_length: the same for targets.
         epochs: number of passes over the pairs.
@@ -194,6 +207,9 @@ def train(
         initial_folder=initial_folder,
         source_unit=source_unit,
         target_unit=target_unit,
+        source_vocabulary=source_vocabulary,
+        target_vocabulary=target_vocabulary,
+        shared_vocabulary=shared_vocabulary,
         vocabulary_size=vocabulary_size,
         min_count=min_count,
         max_source_length=max_source_length,

@@ -136,12 +136,18 @@ def test_a_share_is_held_out_when_no_validation_is_given(tmp_path):
 
 def test_shared_embeddings_have_one_vocabulary_of_both_sides(tmp_path):
     pairs = [("b a", "C C"), ("a", "D"), ("b", "D a")]
-    shared = {"source_unit": "symbols", "options": {"share_embeddings": True}}
+    shared = {"source_unit": "symbols", "shared_vocabulary": True}
     data = prepared(tmp_path, pairs, validation_pairs=pairs[:1], **shared)
     assert data.source_vocabulary is data.target_vocabulary
     assert data.source_vocabulary.tokens[4:] == ["a", "C", "D", "b"]
-    with pytest.raises(ValueError, match="`share_embeddings` must be False wh"):
+    with pytest.raises(
+        ValueError, match="`share_embeddings` must be .*shared_"
+    ):
         prepared(tmp_path, pairs, options={"share_embeddings": True})
+    with pytest.raises(
+        ValueError, match="`shared_vocabulary` must be False un"
+    ):
+        prepared(tmp_path, pairs, shared_vocabulary=True)
 
 
 def test_long_pairs_are_left_out_with_a_warning(tmp_path):
@@ -262,6 +268,8 @@ def test_every_argument_is_a_setting_or_known_not_to_matter():
     arguments = set(inspect.signature(train).parameters)
     digested = {"pairs", "validation_pairs", "search", "initial_folder"}
     digested |= {"optimizer", "options"}
+    digested |= {f"{side}_vocabulary" for side in ("source", "target")}
+    digested |= {"shared_vocabulary"}
     digested |= {"alignment_loss", "scheduled_sampling"}
     free = {"folder", "columns", "max_minutes"}
     free |= {"checkpoint_every", "resume", "overwrite", "callbacks", "verbose"}

@@ -1,0 +1,382 @@
+"""The vocabulary of pieces: parts of words that were learned from texts."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_attention import files
+from keras_attention import validation
+from keras_attention.text import ids as ids_of_rows
+from keras_attention.text import piece_checks
+from keras_attention.text import units
+from keras_attention.text.byte_alphabet import LETTERS
+from keras_attention.text.byte_alphabet import byte_of
+from keras_attention.text.byte_alphabet import byte_piece
+from keras_attention.text.byte_alphabet import bytes_of
+from keras_attention.text.byte_pair import BytePairs
+from keras_attention.text.byte_pair import merges_of
+from keras_attention.text.reading import Reading
+from keras_attention.text.unigram import UNKNOWN_PENALTY
+from keras_attention.text.unigram import Unigram
+from keras_attention.text.unknown_characters import as_bytes_of
+from keras_attention.text.unknown_characters import as_unknown
+from keras_attention.text.vocabulary import FILE_VERSION
+from keras_attention.text.vocabulary import SPECIAL_TOKENS
+
+# Rounding errors of a sum, in units of its last place; float32 has 24 bits.
+ROUNDING = 2.0**-22
+
+
+class PieceVocabulary(tf.Module):
+    """Pieces of words, their ids, and how text is cut into them.
+
+    The first four ids are those of `SPECIAL_TOKENS`, as in `Vocabulary`; no
+    text is read as one of them. A space is part of the piece after it, where
+    it is marked by "▁".
+
+    - `"unigram"`: the pieces of a word are those whose scores, the
+      log-probabilities, have the largest sum (Kudo 2018, "Subword
+      Regularization", equation 7).
+    - `"byte_pair"`: a word begins as its characters, and neighbours are
+      merged in the order in which their merges were learned (Sennrich et al.
+      2016, "Neural Machine Translation of Rare Words with Subword Units").
+
+    Encoding and decoding are plain TensorFlow operations, and equal to those
+    of the `sentencepiece` and `tokenizers` packages, ties included. `build`
+    learns the pieces from texts; `read_vocabulary` reads the files of both
+    packages.
+
+    Args:
+        pieces: list of str, without the special tokens.
+        scores: list of float, one for each piece. Byte pairs merge those of
+            the highest score first; with `merges` they need none.
+        algorithm: `"unigram"` or `"byte_pair"`.
+        merges: list of (left, right) for byte pairs, first ones first.
+        reading: a `Reading`, how text is read before it is cut.
+        unknown: what characters without a piece become: "fused", one
+            `<unk>` for several in a row, "fused_in_words", "single", or
+            "bytes", the pieces "<0x00>" to "<0xFF>", which must all be there.
+        byte_level: whether pieces are made of bytes, written in the 256
+            letters of GPT-2.
+        sums: "float32": scores are summed over the whole text and rounded as
+            in `sentencepiece`; "float64": over each word, as in `tokenizers`.
+        unknown_score: the score of a character without a piece. Defaults to
+            10 below the lowest.
+
+    Raises:
+        ValueError: if the arguments do not fit each other.
+
+    Example:
+
+    >>> from keras_attention.text import PieceVocabulary
+    >>> pieces = ["▁", "a", "b", "▁ab", "ba"]
+    >>> scores = [-4.0, -3.0, -3.0, -2.0, -1.5]
+    >>> vocabulary = PieceVocabulary(pieces, scores)
+    >>> ids = vocabulary.encode(["abba ab", "baz"])
+    >>> ids.numpy().tolist()
+    [[7, 8, 7, 2], [4, 8, 3, 2]]
+    >>> [text.decode() for text in vocabulary.token_strings(ids[0]).numpy()]
+    ['▁ab', 'ba', '▁ab', '<eos>']
+    >>> vocabulary.decode(ids).numpy().tolist()
+    [b'abba ab', b'ba<unk>']
+    """
+
+    unit = "pieces"
+
+    def __init__(
+        self,
+        pieces: Sequence[str],
+        scores: Sequence[float] | None = None,
+        algorithm: str = "unigram",
+        merges: Sequence | None = None,
+        reading: Reading | None = None,
+        unknown: str = "fused",
+        byte_level: bool = False,
+        sums: str = "float32",
+        unknown_score: float | None = None,
+    ):
+        reading = Reading() if reading is None else reading
+        given = {
+            "pieces": pieces,
+            "scores": scores,
+            "algorithm": algorithm,
+            "merges": merges,
+            "reading": reading,
+            "unknown": unknown,
+            "byte_level": byte_level,
+            "sums": sums,
+            "unknown_score": unknown_score,
+        }
+        self._config = piece_checks.checked(given)
+        super().__init__()
+        self.algorithm, self._reading = algorithm, reading
+        self._unknown, self._byte_level = unknown, byte_level
+        self._sums_over_text = algorithm == "unigram" and sums == "float32"
+        self._tokens = (*SPECIAL_TOKENS, *self._config["pieces"])
+        self._names = tf.constant(self._tokens)
+        self._texts = tf.constant([self._text_of(t) for t in self._tokens])
+        self._byte_ids = None
+        if unknown == "bytes":
+            of = {token: number for number, token in enumerate(self._tokens)}
+            bytes_ = [of[byte_piece(byte)] for byte in range(256)]
+            self._byte_ids = tf.constant(bytes_, tf.int32)
+        self._letters = tf.constant([*map(ord, LETTERS)], tf.int32)
+        self._segmenter = self._make_segmenter()
+        # Its loops are slow where each operation is called from Python.
+        self._segmented = tf.function(
+            self._segment,
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
+        )
+
+    @classmethod
+    def build(
+        cls,
+        texts: Iterable[str | bytes],
+        size: int = 8000,
+        algorithm: str = "unigram",
+        lower_case: bool = False,
+        byte_fallback: bool = False,
+        character_coverage: float = 0.9995,
+    ) -> "PieceVocabulary":
+        """Learns the pieces of texts; needs the `sentencepiece` package.
+
+        The same texts, in any order, give the same pieces with the same
+        version of the package. The texts are streamed: only the counts of
+        their words are held in memory.
+
+        Args:
+            texts: iterable of str or bytes, such as an open file's lines.
+            size: the most entries, special tokens included. Few texts may
+                give fewer.
+            algorithm: `"unigram"` or `"byte_pair"`.
+            lower_case: whether texts are lower-cased, here and in `encode`.
+            byte_fallback: whether unknown characters become the pieces of
+                their bytes, which take 256 entries.
+            character_coverage: share of the characters that get a piece, in
+                (0, 1]; the rarest ones do not.
+
+        Returns:
+            A `PieceVocabulary`.
+
+        Raises:
+            ValueError: a bad argument; no word in `texts`; `size` too small
+                for the characters alone.
+            ImportError: if `sentencepiece` is not installed.
+        """
+        from keras_attention.text.learning import WordCounts
+
+        counts = WordCounts(
+            size, algorithm, lower_case, byte_fallback, character_coverage
+        )
+        counts.add_all(texts)
+        return counts.vocabulary()
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens in the order of their ids, a new list of str."""
+        return list(self._tokens)
+
+    def __len__(self):
+        return len(self._tokens)
+
+    def __repr__(self):
+        return f"<PieceVocabulary of {len(self)} {self.algorithm} pieces>"
+
+    def __reduce__(self):
+        # A lookup table cannot be pickled or copied; its entries can.
+        return PieceVocabulary.from_dict, (self.to_dict(),)
+
+    def normalize(self, texts: Any) -> tf.Tensor:
+        """Returns the texts that `decode` gives back if all is known.
+
+        Args:
+            texts: as in `encode`.
+        """
+        texts = self._reading(units.as_text_tensor(texts))
+        return self._reading.back(texts)
+
+    def encode(self, texts: Any, max_length: int | None = None) -> tf.Tensor:
+        """Cuts texts into pieces and looks up their ids.
+
+        Args:
+            texts: string tensor `(batch,)`; outside of graphs also a list or
+                array of str or bytes. The batch may be empty.
+            max_length: the most ids per text, the final `<eos>` included. The
+                pieces beyond are cut off, with a warning outside of graphs.
+
+        Returns:
+            int32 tensor `(batch, length)`: each row ends with `<eos>` (2) and
+            is padded with `<pad>` (0).
+
+        Raises:
+            ValueError: `texts` is not a batch of strings, or `max_length` is
+                not a positive integer.
+        """
+        if max_length is not None:
+            validation.check_positive_integer("max_length", max_length)
+        texts = units.as_text_tensor(texts)  # (B,)
+        ids = self._segmented(texts)  # (B, (L))
+        ids = ids_of_rows.cut_off(ids, max_length)
+        return ids_of_rows.padded_with_ends(ids, texts.shape[0])
+
+    def encode_ragged(self, texts: Any) -> tf.RaggedTensor:
+        """Returns the ids of `encode` without padding.
+
+        Args:
+            texts: as in `encode`.
+
+        Returns:
+            int32 ragged tensor `(batch, (length))`: each row ends with
+            `<eos>` (2).
+        """
+        ids = self._segmented(units.as_text_tensor(texts))
+        return ids_of_rows.with_ends(ids)
+
+    def decode(self, ids: Any) -> tf.Tensor:
+        """Joins the pieces of each row, up to its first `<eos>`.
+
+        Args:
+            ids: integer tensor `(..., length)`. `<pad>` and `<bos>` are
+                dropped; ids outside of the vocabulary read `<unk>`.
+
+        Returns:
+            string tensor `(...)`, always valid UTF-8: bytes that make no
+            character are U+FFFD.
+
+        Raises:
+            ValueError: `ids` are not integers or have no axis.
+        """
+        texts = ids_of_rows.joined(ids, self._texts)  # (...)
+        texts = tf.strings.unicode_transcode(
+            texts, "UTF-8", "UTF-8", errors="replace"
+        )
+        return self._reading.back(texts)
+
+    def token_strings(self, ids: Any) -> tf.Tensor:
+        """Names each id, special tokens included: labels for a picture.
+
+        Args:
+            ids: integer tensor of any shape.
+
+        Returns:
+            string tensor of the same shape; ids outside of the vocabulary
+            read `<unk>`.
+
+        Raises:
+            ValueError: `ids` are not integers.
+        """
+        return tf.gather(self._names, ids_of_rows.known(ids, len(self)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what `from_dict` needs, ready for JSON."""
+        config = dict(self._config)
+        config["reading"] = dataclasses.asdict(config["reading"])
+        return {"version": FILE_VERSION, "unit": self.unit, **config}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "PieceVocabulary":
+        """Makes the vocabulary that `to_dict` described.
+
+        Raises:
+            ValueError: an entry is missing or not valid, or the version is
+                unknown.
+        """
+        return cls(**piece_checks.config_of(data))
+
+    def save(self, path: str | pathlib.Path) -> None:
+        """Writes a JSON file. A crash leaves the old file or the new one."""
+        text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
+        files.write_text(path, text)
+
+    def _make_segmenter(self):
+        ids = {
+            token: number
+            for number, token in enumerate(self._tokens)
+            if number >= len(SPECIAL_TOKENS) and not self._is_byte(token)
+        }
+        config = self._config
+        scores = dict(
+            zip(self._tokens[4:], config["scores"] or (), strict=False)
+        )
+        if self.algorithm == "byte_pair":
+            return BytePairs(merges_of(ids, scores, config["merges"]), ids)
+        lowest = config["unknown_score"]
+        if lowest is None:
+            lowest = min(scores[token] for token in ids) - UNKNOWN_PENALTY
+        return Unigram(
+            [[*map(ord, token)] for token in ids],
+            list(ids.values()),
+            [scores[token] for token in ids],
+            lowest,
+            self._sums_over_text,
+        )
+
+    def _is_byte(self, token):
+        return self._unknown == "bytes" and byte_of(token) is not None
+
+    def _text_of(self, token):
+        """Returns the bytes that a token adds to a text."""
+        if token in SPECIAL_TOKENS:
+            return token.encode()
+        if self._is_byte(token):
+            return bytes([byte_of(token)])
+        return bytes_of(token) if self._byte_level else token.encode()
+
+    def _segment(self, texts):
+        """Returns the ids of texts without an end, (B, (L))."""
+        texts = self._reading(texts)
+        words = self._reading.words(texts)  # (B, (words))
+        # Each word is cut once, however often a batch has it.
+        different, numbers = tf.unique(words.flat_values)
+        found, facts = self._segmenter.segment(self._codes(different))
+        if self._unknown == "fused_in_words":
+            found = as_unknown(found, fuse=True)
+        pieces = words.with_values(tf.gather(found, numbers))
+        pieces = pieces.merge_dims(1, 2)  # (B, (L))
+        if self._sums_over_text and self._reading.cut != "nowhere":
+            facts = [tf.gather(fact, numbers) for fact in facts]
+            pieces = self._cut_again(texts, words, pieces, *facts)
+        if self._unknown == "bytes":
+            return as_bytes_of(pieces, self._byte_ids)
+        return as_unknown(pieces, fuse=self._unknown == "fused")
+
+    def _codes(self, texts):
+        """Returns int32 code points, of letters for bytes, (..., (length))."""
+        if not self._byte_level:
+            return tf.strings.unicode_decode(texts, "UTF-8")
+        lengths = tf.strings.length(texts)  # (...)
+        longest = tf.maximum(tf.reduce_max(lengths), 1)
+        codes = tf.io.decode_raw(texts, tf.uint8, fixed_length=longest)
+        codes = tf.gather(self._letters, tf.cast(codes, tf.int32))
+        return tf.RaggedTensor.from_tensor(codes, lengths)
+
+    def _cut_again(self, texts, words, pieces, clear, largest):
+        """Cuts texts as a whole where rounding may decide.
+
+        The sum so far, to which those of a word are added, changes how these
+        are rounded, so two ways that are almost as good may change places.
+        """
+        lengths = tf.strings.length(words.flat_values, "UTF8_CHAR")
+        longest = tf.reduce_max(words.with_values(lengths), axis=1)  # (B,)
+        totals = tf.reduce_sum(words.with_values(largest), axis=1)  # (B,)
+        errors = ROUNDING * totals * tf.cast(longest, tf.float64)
+        closest = tf.reduce_min(words.with_values(clear), axis=1)
+        is_close = (closest <= errors) & (words.row_lengths() > 1)
+        rows = tf.where(is_close)  # (close, 1)
+
+        def again():
+            codes = self._codes(tf.gather_nd(texts, rows))
+            found, _ = self._segmenter.segment(codes)
+            count = tf.size(texts)
+            index = tf.tensor_scatter_nd_update(
+                tf.range(count), rows, count + tf.range(tf.shape(rows)[0])
+            )
+            return tf.gather(tf.concat([pieces, found], axis=0), index)
+
+        return tf.cond(tf.reduce_any(is_close), again, lambda: pieces)

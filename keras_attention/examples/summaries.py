@@ -22,6 +22,7 @@ from keras_attention.examples import text_to_text
 LEADS = range(3, 13)  # words
 SHOWN = 5
 METRICS = ("rouge_1", "rouge_l", "chrf")
+FIGURE = "{rouge_1:.1f} ROUGE-1, {rouge_l:.1f} ROUGE-L, {chrf:.1f} chrF"
 RECIPE = {
     "unit": "pieces",
     "vocabulary_size": 8_000,
@@ -49,63 +50,52 @@ def lead(text: str, words: int) -> str:
     return " ".join(text.split()[:words])
 
 
-def figure_of(scores: dict[str, float]) -> str:
-    """Returns the metrics in one line."""
-    return "{rouge_1:.1f} ROUGE-1, {rouge_l:.1f} -L, {chrf:.1f} chrF".format(
-        **scores
-    )
+def best_lead(pairs: Sequence[tuple[str, str]]) -> int:
+    """Returns how many first words have the best ROUGE-L."""
+    from keras_attention.training import rouge_l
+
+    long, short = zip(*pairs, strict=True)
+    scores = {n: rouge_l(short, [lead(t, n) for t in long]) for n in LEADS}
+    return max(scores, key=scores.get)
 
 
-def run(options: types.SimpleNamespace) -> list[task.Result]:
+def run(options: types.SimpleNamespace) -> task.Result:
     """Trains, and measures the model and the baseline on the test part."""
     from keras_attention import Beam
     from keras_attention.training import measure_texts
-    from keras_attention.training import rouge_l
 
     parts = {"train": [], "dev": [], "test": []}
     for long, short in descriptions.read(options.data):
         pair = lead(long, options.source_words), short
         parts[descriptions.part_of(long)].append(pair)
-    (dev, dev_lines), (test, test_lines) = (
-        zip(*parts[name], strict=True) for name in ("dev", "test")
-    )
-    recipe = [name for name in RECIPE if name != "source_words"]
+    pairs, size = parts["train"], options.vocabulary_size
     model, minutes = text_to_text.train(
         options,
-        recipe,
-        parts["train"],
+        [name for name in RECIPE if name != "source_words"],
+        pairs,
         parts["dev"],
-        source_unit=options.unit,
-        target_unit=options.unit,
-        shared_vocabulary=True,
         share_embeddings=True,
         tie_embeddings=True,
         monitor="rouge_l",
+        **text_to_text.one_vocabulary(options.unit, size, pairs),
     )
-    best = max(
-        LEADS, key=lambda n: rouge_l(dev_lines, [lead(t, n) for t in dev])
-    )
+    words = best_lead(parts["dev"])
+    test, wanted = zip(*parts["test"], strict=True)
     found = text_to_text.generate(model, test, Beam(options.beam))
-    for long, line, text in zip(
-        test[:SHOWN], test_lines[:SHOWN], found[:SHOWN], strict=True
-    ):
-        print(f"{long}\n  wanted:    {line}\n  generated: {text}")
-    leads = [lead(text, best) for text in test]
-    data = f"Debian's descriptions, {len(test):,} held out"
+    for texts in list(zip(test, wanted, found, strict=True))[:SHOWN]:
+        print("{}\n  wanted:    {}\n  generated: {}".format(*texts))
     ours, theirs = (
-        figure_of(measure_texts(list(test_lines), texts, METRICS))
-        for texts in (found, leads)
+        FIGURE.format(**measure_texts(wanted, texts, METRICS))
+        for texts in (found, [lead(text, words) for text in test])
     )
-    return [
-        task.Result(
-            f"one-line summary, {options.unit}, beam {options.beam}",
-            data,
-            model.count_params(),
-            minutes,
-            ours,
-            f"{theirs} (the first {best} words)",
-        )
-    ]
+    return task.Result(
+        task=f"one-line summary, {options.unit}, beam {options.beam}",
+        data=f"Debian's descriptions, {len(test):,} held out",
+        parameters=model.count_params(),
+        minutes=minutes,
+        figure=f"{ours}; the first {words} words: {theirs}",
+        published="none",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -86,6 +86,7 @@ def run(options: types.SimpleNamespace) -> task.Result:
         tie_embeddings=True,
         monitor="bleu",
         bleu_tokenizer="zh",
+        max_measured=None,
     )
     search, references = Beam(options.beam), {}
     for english, chinese in parts[True]:

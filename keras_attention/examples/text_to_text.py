@@ -5,8 +5,8 @@ from collections.abc import Collection
 from collections.abc import Sequence
 from typing import Any
 
-# Settings of an example that `training.train` does not know.
-OURS = ("unit", "beam")
+# Settings of an example that are not handed on to `training.train`.
+OURS = ("unit", "vocabulary_size", "beam")
 
 
 def train(
@@ -20,8 +20,8 @@ def train(
 
     Args:
         options: those of the example.
-        recipe: names of those that are arguments of `training.train`; "unit"
-            and "beam" are left out.
+        recipe: names of those that are arguments of `training.train`; those
+            in `OURS` are left out.
         pairs: (source, target) pairs to train on.
         held_out: those that choose the best epoch.
         **settings: further arguments of `training.train`.
@@ -47,6 +47,34 @@ def train(
     )
     rows = training.HistoryFile(folder / "history.jsonl").rows()
     return model, sum(row["seconds"] for row in rows) / 60
+
+
+def one_vocabulary(
+    unit: str, size: int, pairs: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """Returns arguments of `training.train` for one vocabulary of both sides.
+
+    Pieces are those of byte pairs, which leave frequent words whole.
+
+    Args:
+        unit: "pieces", "words" or "symbols".
+        size: the most entries.
+        pairs: what pieces are learned from.
+    """
+    if unit != "pieces":
+        return {
+            "source_unit": unit,
+            "target_unit": unit,
+            "shared_vocabulary": True,
+            "vocabulary_size": size,
+        }
+    from keras_attention.text import PieceVocabulary
+
+    texts = (text for pair in pairs for text in pair)
+    pieces = PieceVocabulary.build(
+        texts, size, algorithm="byte_pair", character_coverage=1.0
+    )
+    return {"source_vocabulary": pieces, "target_vocabulary": pieces}
 
 
 def generate(model: Any, sources: Sequence[str], search: Any) -> list[str]:

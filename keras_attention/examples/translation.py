@@ -14,6 +14,7 @@ same command goes on with a training that was cut short.
 import sys
 import types
 from collections.abc import Sequence
+from typing import Any
 
 from keras_attention.cli import values
 from keras_attention.cli.parser import Parser
@@ -38,7 +39,7 @@ RECIPE = {
     "label_smoothing": 0.1,
     "epochs": 80,
     "batch_tokens": 4096,
-    "learning_rate": 5e-3,
+    "learning_rate": 4e-3,
     "warmup_steps": 1000,
     "average": 5,
     "beam": 5,
@@ -47,63 +48,70 @@ QUICK = {"units": 8, "feed_forward_units": 8, "num_layers": 1, "epochs": 1}
 QUICK |= {"unit": "words", "batch_tokens": 64, "warmup_steps": 0, "beam": 2}
 
 
+def lowered(pairs: Sequence) -> list[tuple[str, str]]:
+    """Returns pairs as lower-cased tokens with spaces between."""
+    return [tuple(map(captions.tokenized, pair)) for pair in pairs]
+
+
+def translated(model: Any, pairs: Sequence, search: Any) -> tuple:
+    """Returns the translations of the sources, and their BLEU."""
+    from keras_attention.training import bleu
+
+    sources, targets = zip(*pairs, strict=True)
+    texts = text_to_text.generate(model, sources, search)
+    return texts, bleu(targets, texts, tokenizer="none")
+
+
+def chosen_beam(model: Any, pairs: Sequence, options: Any) -> Any:
+    """Returns the beam search with the length penalty that does best."""
+    from keras_attention import Beam
+
+    penalties = PENALTIES[: 1 if options.quick else None]
+    beams = [Beam(options.beam, length_penalty=p) for p in penalties]
+    scores = [translated(model, pairs, beam)[1] for beam in beams]
+    print(f"BLEU of the validation set with {penalties}: {scores}")
+    return beams[scores.index(max(scores))]
+
+
 def run(options: types.SimpleNamespace) -> list[task.Result]:
     """Trains, chooses on the validation set, and measures on both tests."""
-    from keras_attention import Beam
     from keras_attention import Greedy
     from keras_attention.training import bleu
 
-    def lower(pairs):
-        return [tuple(map(captions.tokenized, pair)) for pair in pairs]
-
-    def translate(pairs, search):
-        sources = [source for source, _ in pairs]
-        return text_to_text.generate(model, sources, search)
-
-    def score(pairs, texts):
-        return bleu([target for _, target in pairs], texts, "none")
-
-    pairs = captions.read_split(options.data, "train")
-    held_out = lower(captions.read_split(options.data, "val"))
-    unit = UNITS.get(options.unit, options.unit)
+    written = captions.read_split(options.data, "train")
+    held_out = lowered(captions.read_split(options.data, "val"))
+    pairs, unit = lowered(written), UNITS.get(options.unit, options.unit)
     model, minutes = text_to_text.train(
         options,
         RECIPE,
-        lower(pairs),
+        pairs,
         held_out,
-        source_unit=unit,
-        target_unit=unit,
-        shared_vocabulary=True,
         share_embeddings=True,
         tie_embeddings=True,
         monitor="bleu",
         bleu_tokenizer="none",
+        max_measured=None,
+        **text_to_text.one_vocabulary(unit, options.vocabulary_size, pairs),
     )
-    penalties = PENALTIES[: 1 if options.quick else None]
-    beams = [Beam(options.beam, length_penalty=p) for p in penalties]
-    scores = [score(held_out, translate(held_out, beam)) for beam in beams]
-    print(f"BLEU of the validation set with {penalties}: {scores}")
-    beam = beams[scores.index(max(scores))]
-    case = captions.usual_case([target for _, target in pairs])
+    beam = chosen_beam(model, held_out, options)
+    case = captions.usual_case([german for _, german in written])
     results = []
     for name in captions.TESTS:
-        raw = captions.read_split(options.data, name)
-        test = lower(raw)
-        found = translate(test, beam)
-        greedy = score(test, translate(test, Greedy()))
-        sentences = [captions.written(text, case) for text in found]
-        cased = bleu([target for _, target in raw], sentences)
-        results.append(
-            task.Result(
-                f"translation en -> de, {options.unit}, beam {options.beam}",
-                f"Multi30k, {name}",
-                model.count_params(),
-                minutes,
-                f"{score(test, found):.2f} BLEU (greedy {greedy:.2f}; as "
-                f"written, sacreBLEU 13a, {cased:.2f})",
-                PUBLISHED.get(name, "none"),
-            )
+        test = captions.read_split(options.data, name)
+        texts, best = translated(model, lowered(test), beam)
+        _, greedy = translated(model, lowered(test), Greedy())
+        sentences = [captions.written(text, case) for text in texts]
+        cased = bleu([german for _, german in test], sentences)
+        result = task.Result(
+            task=f"translation en -> de, {options.unit}, beam {options.beam}",
+            data=f"Multi30k, {name}",
+            parameters=model.count_params(),
+            minutes=minutes,
+            figure=f"{best:.2f} BLEU (greedy {greedy:.2f}; as written, "
+            f"sacreBLEU 13a, {cased:.2f})",
+            published=PUBLISHED.get(name, "none"),
         )
+        results.append(result)
     return results
 
 

@@ -14,7 +14,15 @@ from keras_attention.examples.task import Result
 pytestmark = pytest.mark.tensorflow_only
 
 # Each module of examples that is run: a new one is added here.
-EXAMPLES = ["g2p", "scan"]
+EXAMPLES = [
+    "g2p",
+    "scan",
+    *(
+        pytest.param(name, marks=pytest.mark.exhaustive)
+        for name in ("summaries", "tatoeba")  # much like translation
+    ),
+    "translation",
+]
 ROW = re.compile(
     r"\| (.+) \| (.+) \| ([\d,]+) \| ([\d.]+) \| (.+) \| (.+) \| `(.+)` \|"
 )

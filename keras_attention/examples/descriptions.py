@@ -69,8 +69,8 @@ def part_of(long: str) -> str:
 def write_sample(folder: pathlib.Path) -> None:
     """Writes some descriptions as a file of the data."""
     entries = [
-        f"Package: p{number}\nDescription-en: {short}\n Number {number}. {long}\n"
-        " .\n And a second paragraph.\n\n"
+        f"Package: p{number}\nDescription-en: {short}\n Number {number}. "
+        f"{long}\n .\n And a second paragraph.\n\n"
         for number, (short, long) in enumerate(SAMPLE * 12)
     ]
     text = "".join(entries)

@@ -14,22 +14,12 @@ from keras_attention import validation
 from keras_attention.text import ids as ids_of_rows
 from keras_attention.text import piece_checks
 from keras_attention.text import units
-from keras_attention.text.byte_alphabet import LETTERS
 from keras_attention.text.byte_alphabet import byte_of
-from keras_attention.text.byte_alphabet import byte_piece
 from keras_attention.text.byte_alphabet import bytes_of
-from keras_attention.text.byte_pair import BytePairs
-from keras_attention.text.byte_pair import merges_of
 from keras_attention.text.reading import Reading
-from keras_attention.text.unigram import UNKNOWN_PENALTY
-from keras_attention.text.unigram import Unigram
-from keras_attention.text.unknown_characters import as_bytes_of
-from keras_attention.text.unknown_characters import as_unknown
+from keras_attention.text.segmenter import Segmenter
 from keras_attention.text.vocabulary import FILE_VERSION
 from keras_attention.text.vocabulary import SPECIAL_TOKENS
-
-# Rounding errors of a sum, in units of its last place; float32 has 24 bits.
-ROUNDING = 2.0**-22
 
 
 class PieceVocabulary(tf.Module):
@@ -116,23 +106,13 @@ class PieceVocabulary(tf.Module):
         super().__init__()
         self.algorithm, self._reading = algorithm, reading
         self._unknown, self._byte_level = unknown, byte_level
-        self._sums_over_text = algorithm == "unigram" and sums == "float32"
         self._tokens = (*SPECIAL_TOKENS, *self._config["pieces"])
         self._names = tf.constant(self._tokens)
         self._texts = tf.constant([self._text_of(t) for t in self._tokens])
-        self._byte_ids = None
-        if unknown == "bytes":
-            of = {token: number for number, token in enumerate(self._tokens)}
-            bytes_ = [of[byte_piece(byte)] for byte in range(256)]
-            self._byte_ids = tf.constant(bytes_, tf.int32)
-        self._letters = tf.constant([*map(ord, LETTERS)], tf.int32)
-        self._segmenter = self._make_segmenter()
-        # Its loops are slow where each operation is called from Python.
-        self._segmented = tf.function(
-            self._segment,
-            input_signature=[tf.TensorSpec([None], tf.string)],
-            autograph=False,
-        )
+        pieces = self._config["pieces"]
+        first = len(SPECIAL_TOKENS)
+        ids = {piece: n for n, piece in enumerate(pieces, start=first)}
+        self._segmenter = Segmenter(self._config, ids)
 
     @classmethod
     def build(
@@ -221,7 +201,7 @@ class PieceVocabulary(tf.Module):
         if max_length is not None:
             validation.check_positive_integer("max_length", max_length)
         texts = units.as_text_tensor(texts)  # (B,)
-        ids = self._segmented(texts)  # (B, (L))
+        ids = self._segmenter(texts)  # (B, (L))
         ids = ids_of_rows.cut_off(ids, max_length)
         return ids_of_rows.padded_with_ends(ids, texts.shape[0])
 
@@ -235,7 +215,7 @@ class PieceVocabulary(tf.Module):
             int32 ragged tensor `(batch, (length))`: each row ends with
             `<eos>` (2).
         """
-        ids = self._segmented(units.as_text_tensor(texts))
+        ids = self._segmenter(units.as_text_tensor(texts))
         return ids_of_rows.with_ends(ids)
 
     def decode(self, ids: Any) -> tf.Tensor:
@@ -294,29 +274,6 @@ class PieceVocabulary(tf.Module):
         text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
         files.write_text(path, text)
 
-    def _make_segmenter(self):
-        ids = {
-            token: number
-            for number, token in enumerate(self._tokens)
-            if number >= len(SPECIAL_TOKENS) and not self._is_byte(token)
-        }
-        config = self._config
-        scores = dict(
-            zip(self._tokens[4:], config["scores"] or (), strict=False)
-        )
-        if self.algorithm == "byte_pair":
-            return BytePairs(merges_of(ids, scores, config["merges"]), ids)
-        lowest = config["unknown_score"]
-        if lowest is None:
-            lowest = min(scores[token] for token in ids) - UNKNOWN_PENALTY
-        return Unigram(
-            [[*map(ord, token)] for token in ids],
-            list(ids.values()),
-            [scores[token] for token in ids],
-            lowest,
-            self._sums_over_text,
-        )
-
     def _is_byte(self, token):
         return self._unknown == "bytes" and byte_of(token) is not None
 
@@ -327,56 +284,3 @@ class PieceVocabulary(tf.Module):
         if self._is_byte(token):
             return bytes([byte_of(token)])
         return bytes_of(token) if self._byte_level else token.encode()
-
-    def _segment(self, texts):
-        """Returns the ids of texts without an end, (B, (L))."""
-        texts = self._reading(texts)
-        words = self._reading.words(texts)  # (B, (words))
-        # Each word is cut once, however often a batch has it.
-        different, numbers = tf.unique(words.flat_values)
-        found, facts = self._segmenter.segment(self._codes(different))
-        if self._unknown == "fused_in_words":
-            found = as_unknown(found, fuse=True)
-        pieces = words.with_values(tf.gather(found, numbers))
-        pieces = pieces.merge_dims(1, 2)  # (B, (L))
-        if self._sums_over_text and self._reading.cut != "nowhere":
-            facts = [tf.gather(fact, numbers) for fact in facts]
-            pieces = self._cut_again(texts, words, pieces, *facts)
-        if self._unknown == "bytes":
-            return as_bytes_of(pieces, self._byte_ids)
-        return as_unknown(pieces, fuse=self._unknown == "fused")
-
-    def _codes(self, texts):
-        """Returns int32 code points, of letters for bytes, (..., (length))."""
-        if not self._byte_level:
-            return tf.strings.unicode_decode(texts, "UTF-8")
-        lengths = tf.strings.length(texts)  # (...)
-        longest = tf.maximum(tf.reduce_max(lengths), 1)
-        codes = tf.io.decode_raw(texts, tf.uint8, fixed_length=longest)
-        codes = tf.gather(self._letters, tf.cast(codes, tf.int32))
-        return tf.RaggedTensor.from_tensor(codes, lengths)
-
-    def _cut_again(self, texts, words, pieces, clear, largest):
-        """Cuts texts as a whole where rounding may decide.
-
-        The sum so far, to which those of a word are added, changes how these
-        are rounded, so two ways that are almost as good may change places.
-        """
-        lengths = tf.strings.length(words.flat_values, "UTF8_CHAR")
-        longest = tf.reduce_max(words.with_values(lengths), axis=1)  # (B,)
-        totals = tf.reduce_sum(words.with_values(largest), axis=1)  # (B,)
-        errors = ROUNDING * totals * tf.cast(longest, tf.float64)
-        closest = tf.reduce_min(words.with_values(clear), axis=1)
-        is_close = (closest <= errors) & (words.row_lengths() > 1)
-        rows = tf.where(is_close)  # (close, 1)
-
-        def again():
-            codes = self._codes(tf.gather_nd(texts, rows))
-            found, _ = self._segmenter.segment(codes)
-            count = tf.size(texts)
-            index = tf.tensor_scatter_nd_update(
-                tf.range(count), rows, count + tf.range(tf.shape(rows)[0])
-            )
-            return tf.gather(tf.concat([pieces, found], axis=0), index)
-
-        return tf.cond(tf.reduce_any(is_close), again, lambda: pieces)

@@ -44,9 +44,8 @@ class Reading:
             read as one space (U+0020).
         folds_spaces: whether spaces at both ends are dropped, and several
             read as one.
-        prefix: whether a space is put before the text: "always",
-            "unless_there" is one already, or "never". Never before nothing,
-            where `folds_spaces`.
+        prefix: whether a space is put before a text that is not empty:
+            "always", "unless_there" is one already, or "never".
         marks_spaces: whether spaces are marked by "▁".
         cut: where words are cut, which no piece crosses: "at_marks", before
             each run of them, "at_each_mark", "gpt2" as the tokenizer of
@@ -126,9 +125,7 @@ class Reading:
     def _with_prefix(self, texts, mark):
         if self.prefix == "never":
             return texts
-        has_none = (
-            texts != "" if self.folds_spaces else tf.ones_like(texts, tf.bool)
-        )
+        has_none = texts != ""
         if self.prefix == "unless_there":
             is_there = tf.strings.regex_full_match(texts, f"(?s){mark}.*")
             has_none &= ~is_there

@@ -6,6 +6,7 @@ from typing import Any
 
 from keras_attention.text.pieces import PieceVocabulary
 from keras_attention.text.sentencepiece_model import read_model
+from keras_attention.text.tokenizer_json import from_tokenizer
 from keras_attention.text.vocabulary import Vocabulary
 
 
@@ -59,7 +60,10 @@ def read_vocabulary(path: str | pathlib.Path) -> Any:
     try:
         if data.lstrip()[:1] != b"{":
             return read_model(data)
-        return vocabulary_from_dict(json.loads(data.decode("utf-8")))
+        data = json.loads(data.decode("utf-8"))
+        if "model" in data and "unit" not in data:
+            return from_tokenizer(data)
+        return vocabulary_from_dict(data)
     except ValueError as error:
         # Undecodable bytes and broken JSON are ValueErrors, too.
         raise ValueError(

@@ -98,8 +98,8 @@ def import_sacrebleu() -> Any:
         import sacrebleu
     except ImportError as error:
         raise ImportError(
-            "BLEU and chrF need sacrebleu: pip install "
-            "'keras-attention-seq2seq[metrics]'."
+            "BLEU and chrF need sacrebleu (the extra `metrics`): "
+            "pip install sacrebleu"
         ) from error
     return sacrebleu
 

@@ -97,6 +97,8 @@ def test_a_missing_package_is_told_before_any_work(monkeypatch):
         lambda: GenerationMetrics([("a", "b")], metrics=["chrf"]),
         lambda: TrainingSettings(pairs=[], folder="x", monitor="bleu"),
     ):
-        with pytest.raises(ImportError, match=r"pip install .*\[metrics\]"):
+        with pytest.raises(
+            ImportError, match="`metrics`.: pip install sacrebleu"
+        ):
             call()
     assert measure_texts(["a"], ["a"])["exact_match"] == 1.0

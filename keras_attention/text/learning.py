@@ -12,6 +12,7 @@ from keras_attention.text.piece_checks import ALGORITHMS
 from keras_attention.text.pieces import PieceVocabulary
 from keras_attention.text.reading import MARK
 from keras_attention.text.reading import Reading
+from keras_attention.text.sentencepiece_model import import_sentencepiece
 from keras_attention.text.sentencepiece_model import read_model
 from keras_attention.text.units import TEXTS_COUNTED_AT_ONCE
 from keras_attention.text.units import as_text_tensor
@@ -54,7 +55,7 @@ class WordCounts:
             raise validation.invalid(
                 "character_coverage", "at most 1", coverage
             )
-        self._trainer = _sentencepiece().SentencePieceTrainer
+        self._trainer = import_sentencepiece().SentencePieceTrainer
         self._reading = Reading(lower_case=bool(lower_case))
         self._options = {
             # It has one entry of its own, for unknown characters.
@@ -130,14 +131,3 @@ class WordCounts:
         for word, count in sorted(self._counts.items()):
             # The trainer marks the words itself.
             yield word.removeprefix(mark) + b"\t%d" % count
-
-
-def _sentencepiece():
-    try:
-        import sentencepiece
-    except ImportError as error:
-        raise ImportError(
-            "Pieces are learned by the `sentencepiece` package. Install it: "
-            "pip install keras-attention-seq2seq[pieces]"
-        ) from error
-    return sentencepiece

@@ -30,6 +30,8 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
     validation.check_choice("byte_level", given["byte_level"], (True, False))
     if not isinstance(given["reading"], Reading):
         raise validation.invalid("reading", "a Reading", given["reading"])
+    if not isinstance(given["charsmap"], str | None):
+        raise validation.invalid("charsmap", "a str", type(given["charsmap"]))
     if given["unknown_score"] is not None:
         validation.check_number("unknown_score", given["unknown_score"])
     pieces = _pieces(given)
@@ -58,7 +60,7 @@ def config_of(data: Any) -> dict[str, Any]:
     del config["unit"]
     names = {
         *("pieces", "scores", "algorithm", "merges", "reading", "unknown"),
-        *("byte_level", "sums", "unknown_score"),
+        *("byte_level", "sums", "unknown_score", "charsmap"),
     }
     if set(config) != names or not isinstance(config["reading"], dict):
         expected = f"a dict with {', '.join(sorted(names))}"

@@ -57,6 +57,8 @@ class PieceVocabulary(tf.Module):
             in `sentencepiece`; "float64": over each word, as in `tokenizers`.
         unknown_score: the score of a character without a piece. Defaults to
             10 below the lowest.
+        charsmap: the normalizer of a SentencePiece model, in base64: what is
+            replaced in a text before anything else.
 
     Raises:
         ValueError: if the arguments do not fit each other.
@@ -89,6 +91,7 @@ class PieceVocabulary(tf.Module):
         byte_level: bool = False,
         sums: str = "float32",
         unknown_score: float | None = None,
+        charsmap: str | None = None,
     ):
         reading = Reading() if reading is None else reading
         given = {
@@ -101,6 +104,7 @@ class PieceVocabulary(tf.Module):
             "byte_level": byte_level,
             "sums": sums,
             "unknown_score": unknown_score,
+            "charsmap": charsmap,
         }
         self._config = piece_checks.checked(given)
         super().__init__()
@@ -178,7 +182,7 @@ class PieceVocabulary(tf.Module):
         Args:
             texts: as in `encode`.
         """
-        texts = self._reading(units.as_text_tensor(texts))
+        texts = self._segmenter.read(units.as_text_tensor(texts))
         return self._reading.back(texts)
 
     def encode(self, texts: Any, max_length: int | None = None) -> tf.Tensor:

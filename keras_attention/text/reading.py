@@ -5,6 +5,7 @@ is plain TensorFlow operations.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -76,11 +77,21 @@ class Reading:
             if name not in ("prefix", "cut"):
                 validation.check_choice(name, value, (True, False))
 
-    def __call__(self, texts: Any) -> tf.Tensor:
-        """Returns the texts `(batch,)` as they are cut into words."""
+    def __call__(
+        self, texts: Any, charsmap: Callable | None = None
+    ) -> tf.Tensor:
+        """Returns the texts `(batch,)` as they are cut into words.
+
+        Args:
+            texts: string tensor `(batch,)`.
+            charsmap: function that is applied to valid texts first.
+        """
         texts = tf.strings.unicode_transcode(
             texts, "UTF-8", "UTF-8", errors="replace"
         )
+        has_any = texts != ""
+        if charsmap is not None:
+            texts = charsmap(texts)
         if self.lower_case:
             texts = tf.strings.lower(texts, encoding="utf-8")
         if self.any_space:
@@ -90,7 +101,7 @@ class Reading:
             texts = tf.strings.regex_replace(texts, " +", " ")
         mark = MARK if self.marks_spaces else " "
         texts = tf.strings.regex_replace(texts, " ", mark)
-        texts = self._with_prefix(texts, mark)
+        texts = self._with_prefix(texts, mark, has_any)
         if self.folds_spaces:
             texts = tf.strings.regex_replace(texts, f"(?:{mark})+$", "")
         return texts
@@ -122,10 +133,9 @@ class Reading:
             return texts
         return tf.strings.regex_replace(texts, "^ ", "")
 
-    def _with_prefix(self, texts, mark):
+    def _with_prefix(self, texts, mark, has_none):
         if self.prefix == "never":
             return texts
-        has_none = texts != ""
         if self.prefix == "unless_there":
             is_there = tf.strings.regex_full_match(texts, f"(?s){mark}.*")
             has_none &= ~is_there

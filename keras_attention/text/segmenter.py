@@ -9,6 +9,7 @@ from keras_attention.text.byte_alphabet import byte_of
 from keras_attention.text.byte_alphabet import byte_piece
 from keras_attention.text.byte_pair import BytePairs
 from keras_attention.text.byte_pair import merges_of
+from keras_attention.text.charsmap import Charsmap
 from keras_attention.text.unigram import UNKNOWN_PENALTY
 from keras_attention.text.unigram import Unigram
 from keras_attention.text.unknown_characters import as_bytes_of
@@ -32,6 +33,8 @@ class Segmenter(tf.Module):
         super().__init__()
         self._reading, self._unknown = config["reading"], config["unknown"]
         self._byte_level = config["byte_level"]
+        charsmap = config["charsmap"]
+        self._charsmap = None if charsmap is None else Charsmap(charsmap)
         self._sums_over_text = (
             config["algorithm"] == "unigram" and config["sums"] == "float32"
         )
@@ -57,9 +60,13 @@ class Segmenter(tf.Module):
         """
         return self._compiled(texts)
 
+    def read(self, texts: tf.Tensor) -> tf.Tensor:
+        """Returns texts `(batch,)` as they are cut into words."""
+        return self._reading(texts, self._charsmap)
+
     def _segment(self, texts):
         """Returns the ids of texts without an end, (B, (L))."""
-        texts = self._reading(texts)
+        texts = self.read(texts)
         words = self._reading.words(texts)  # (B, (words))
         # Each word is cut once, however often a batch has it.
         different, numbers = tf.unique(words.flat_values)

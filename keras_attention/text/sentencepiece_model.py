@@ -1,5 +1,6 @@
 """Reads the model of a SentencePiece processor, a `.model` file."""
 
+import base64
 from typing import Any
 
 from keras_attention.text.pieces import PieceVocabulary
@@ -11,8 +12,8 @@ OTHERS = {3: "WORD", 4: "CHAR"}
 # Kinds of pieces.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 SUPPORTED = (
-    "Supported are unigram and BPE models with the normalizer 'identity', "
-    "without user-defined symbols."
+    "Supported are unigram and BPE models with any normalizer, without "
+    "user-defined symbols."
 )
 
 
@@ -43,6 +44,7 @@ def read_model(data: bytes, reading: Reading | None = None) -> PieceVocabulary:
     if UNUSED in kinds and algorithm == "byte_pair":
         raise _unsupported("unused pieces of a BPE model")
     kept = [piece for piece in kept if piece.type != UNUSED]
+    charsmap = model.normalizer_spec.precompiled_charsmap
     if model.trainer_spec.byte_fallback:
         unknown = "bytes"
     else:
@@ -54,18 +56,29 @@ def read_model(data: bytes, reading: Reading | None = None) -> PieceVocabulary:
         algorithm,
         reading=reading or _reading(model, kept),
         unknown=unknown,
+        charsmap=base64.b64encode(charsmap).decode() if charsmap else None,
     )
 
 
-def _parsed(data):
+def import_sentencepiece() -> Any:
+    """Returns the package, with the description of its models.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
     try:
-        from sentencepiece import sentencepiece_model_pb2
+        import sentencepiece
+        import sentencepiece.sentencepiece_model_pb2
     except ImportError as error:
         raise ImportError(
-            "A SentencePiece model is read by the `sentencepiece` package. "
-            "Install it: pip install keras-attention-seq2seq[pieces]"
+            "Pieces are learned, and SentencePiece models read, by the "
+            "`sentencepiece` package: pip install sentencepiece"
         ) from error
-    model = sentencepiece_model_pb2.ModelProto()
+    return sentencepiece
+
+
+def _parsed(data):
+    model = import_sentencepiece().sentencepiece_model_pb2.ModelProto()
     try:
         model.ParseFromString(data)
     except Exception as error:
@@ -77,8 +90,6 @@ def _parsed(data):
 
 def _reading(model, pieces):
     spec = model.normalizer_spec
-    if spec.precompiled_charsmap:
-        raise _unsupported(f"the normalizer {spec.name!r}")
     if not spec.escape_whitespaces:
         raise _unsupported("escape_whitespaces=False")
     if model.trainer_spec.treat_whitespace_as_suffix:

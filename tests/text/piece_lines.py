@@ -7,6 +7,8 @@ import sentencepiece
 
 SYLLABLES = "ba be ko ki ly mo na or pe qui ra sto th un ver we".split()
 CHARACTERS = "aab  .!'\té中🙂\u00a0\u3000\u2581<"
+# What NFKC composes and takes apart; zero bytes and controls.
+COMPOSED = "aeu \u0301\u0308\u0323ﬁ①½Ａ\u1100\u1161\u11a8\u00a8\0\x01 "
 
 
 def lines_of(count, seed=0):
@@ -29,7 +31,17 @@ def odd_lines(count, seed=1):
     source = random.Random(seed)
     lengths = [source.randint(0, 43) for _ in range(count)]
     short = ["".join(source.choices(CHARACTERS, k=n)) for n in lengths]
-    return [*short, "ab" * 61 + "a", "a" * 203, "", " ", "\u2581", "<eos> a"]
+    composed = ["".join(source.choices(COMPOSED, k=n)) for n in lengths]
+    return [
+        *short,
+        *composed,
+        "ab" * 61 + "a",
+        "a" * 203,
+        "",
+        " ",
+        "\u2581",
+        "<eos> a",
+    ]
 
 
 def model_of(lines, **options):

@@ -1,5 +1,6 @@
 """Vocabularies of pieces that others wrote: equal, or refused by name."""
 
+import base64
 import json
 
 import piece_lines
@@ -42,7 +43,9 @@ MODELS = {
         "vocab_size": 211,
         "split_by_whitespace": False,
     },
+    "normalized": {"vocab_size": 157, "normalization_rule_name": "nmt_nfkc"},
     "bytes": {
+        "normalization_rule_name": "nfkc_cf",
         "vocab_size": 359,
         "model_type": "bpe",
         "byte_fallback": True,
@@ -58,6 +61,7 @@ exhaustive = pytest.mark.exhaustive
         pytest.param("unigram", marks=exhaustive),
         "spaces kept",
         "across spaces",
+        "normalized",
         pytest.param("bytes", marks=exhaustive),
     ],
 )
@@ -76,6 +80,21 @@ def test_sentencepiece_model_cuts_as_the_package_does(name, tmp_path):
     texts = processor.decode(ids)
     assert len(known) > 101
     assert [decoded[n].decode() for n in known] == [texts[n] for n in known]
+
+
+def test_charsmap_that_is_broken_is_refused():
+    whole = base64.b64encode(b"\4\0\0\0\0\4\0\0a\0").decode()
+    given = (["▁", "a"], [-1, -2])
+    known = PieceVocabulary(*given, charsmap=whole)
+    assert known.decode(known.encode(["a"])).numpy() == [b"a"]
+    for broken, message in (
+        ("?", "`charsmap` is broken"),
+        ("", "`charsmap` is broken"),
+        ("AAAAAAAA", "it holds no replacements"),
+        (7, "`charsmap` must be a str"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            PieceVocabulary(*given, charsmap=broken)
 
 
 def tokenizer(model, trainer, pre_tokenizer, **options):

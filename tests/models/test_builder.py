@@ -355,7 +355,10 @@ def test_bad_option_is_refused(options, message):
 
 
 @on_one_backend
-@pytest.mark.parametrize("kind", ["transformer", "cnn-bahdanau"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("transformer", marks=pytest.mark.exhaustive), "cnn-bahdanau"],
+)
 def test_encoder_and_decoder_share_one_table(kind, tmp_path):
     vocabulary = ka.Vocabulary.build(["abcdefg"])
     count = len(vocabulary)

@@ -710,7 +710,11 @@ AVERAGED = {
 }
 
 
-@pytest.mark.parametrize("crash_at", [None, 12], ids=["whole", "resumed"])
+@pytest.mark.parametrize(
+    "crash_at",
+    [pytest.param(None, marks=pytest.mark.exhaustive), 12],
+    ids=["whole", "resumed"],
+)
 def test_mean_of_the_last_epochs_is_saved_where_it_is_better(
     tmp_path, crash_at, capsys
 ):

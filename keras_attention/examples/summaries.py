@@ -27,6 +27,8 @@ RECIPE = {
     "unit": "pieces",
     "vocabulary_size": 8_000,
     "source_words": 60,
+    "max_source_length": 128,  # pieces; few have more, and take much room
+    "max_target_length": 32,
     "units": 128,
     "feed_forward_units": 512,
     "num_heads": 4,

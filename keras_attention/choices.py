@@ -23,7 +23,19 @@ UNITS = ("characters", "words", "symbols")
 VOCABULARY_UNITS = (*UNITS, "pieces")
 DECAYS = ("constant", "inverse_sqrt", "linear", "cosine")
 ALIGNMENT_LOSSES = ("coverage", "diagonal")
-MONITORS = ("error_rate", "exact_match", "loss")
+# What generated texts are measured by: the first two are always there.
+METRICS = (
+    "exact_match",
+    "error_rate",
+    "word_error_rate",
+    "character_error_rate",
+    "bleu",
+    "chrf",
+    "rouge_1",
+    "rouge_l",
+)
+MONITORS = (*METRICS, "loss")
+BLEU_TOKENIZERS = ("13a", "intl", "zh", "char", "none")
 WEIGHT_FORMATS = ("float16", "bfloat16", "int8")
 # Ends of the names of pictures.
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")

@@ -45,12 +45,16 @@ def train(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Prints the rates of errors on pairs."""
+    """Prints the metrics of what is generated for pairs."""
     model = load(options.folder)
     from keras_attention import files
     from keras_attention import training
     from keras_attention.training.rates import counted_unit
+    from keras_attention.training.text_metrics import check_metrics
 
+    chosen = given(options, ["metrics", "bleu_tokenizer"])
+    if "metrics" in chosen:
+        check_metrics(chosen["metrics"])  # before all is generated
     references = {}
     with _files(options.pairs) as pairs:
         for source, target in training.read_pairs(pairs, options.columns):
@@ -59,11 +63,8 @@ def evaluate(options: argparse.Namespace) -> None:
     texts = [texts[0] for texts, *_ in found]
     wanted = list(references.values())
     unit = counted_unit(model.target_vocabulary)
-    rates = {
-        "sources": len(wanted),
-        "exact_match": training.exact_match(wanted, texts, unit),
-        "error_rate": training.error_rate(wanted, texts, unit=unit),
-    }
+    measured = training.measure_texts(wanted, texts, unit=unit, **chosen)
+    measured = {"sources": len(wanted), **measured}
     if options.hypotheses is not None:
         lines = [
             "\t".join(escaped(text, NOT_IN_A_LINE) for text in pair)
@@ -71,7 +72,7 @@ def evaluate(options: argparse.Namespace) -> None:
         ]
         text = "".join(f"{line}\n" for line in lines)
         files.write_text(options.hypotheses, text)
-    print(json.dumps(rates, indent=2))
+    print(json.dumps(measured, indent=2))
 
 
 def export(options: argparse.Namespace) -> None:

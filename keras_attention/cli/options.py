@@ -113,7 +113,7 @@ def _add_evaluate(commands):
         commands,
         "evaluate",
         "commands",
-        "count the errors on files of pairs",
+        "measure what is generated for files of pairs",
         epilog=FILES_HELP,
     )
     add_folder(parser)
@@ -125,6 +125,21 @@ def _add_evaluate(commands):
         help="files of pairs",
     )
     add_columns(parser)
+    parser.add_option(
+        "--metrics",
+        nargs="+",
+        type=values.choice(choices.METRICS),
+        metavar="NAME",
+        default="exact_match error_rate",
+        help=f"what to measure: {', '.join(choices.METRICS)}",
+    )
+    parser.add_option(
+        "--bleu-tokenizer",
+        type=values.choice(choices.BLEU_TOKENIZERS),
+        metavar="NAME",
+        default="13a",
+        help=f"words of bleu: {', '.join(choices.BLEU_TOKENIZERS)}",
+    )
     parser.add_option(
         "--hypotheses",
         type=values.output_file,

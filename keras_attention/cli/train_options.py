@@ -63,6 +63,11 @@ MODEL = (
         positive,
     ),
     Option("tie_embeddings", False, "logits reuse the target embeddings"),
+    Option(
+        "share_embeddings",
+        False,
+        "one embedding for both sides of a --shared-vocabulary",
+    ),
     Option("dtype", "float32", "dtype policy, as mixed_bfloat16", str, "NAME"),
 )
 RECURRENT = (
@@ -125,7 +130,7 @@ DATA = (
         "FILE",
     ),
     Option("target_vocabulary", "made from the pairs", "the same", str, "FILE"),
-    Option("shared_vocabulary", False, "learn the pieces of both sides as one"),
+    Option("shared_vocabulary", False, "one vocabulary, made of both sides"),
     Option(
         "vocabulary_size",
         "8000 pieces, or all",
@@ -205,10 +210,17 @@ TRAINING = (
         choices.MONITORS,
         "what the best epoch is best at",
     ),
+    _one_of("bleu_tokenizer", "13a", choices.BLEU_TOKENIZERS, "words of bleu"),
     Option(
         "patience",
         "no limit",
         "epochs without improvement before the end",
+        positive,
+    ),
+    Option(
+        "average",
+        "none",
+        "measure the mean weights of so many last epochs, too",
         positive,
     ),
     Option("max_minutes", "no limit", "end after this time", number(above=0)),

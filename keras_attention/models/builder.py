@@ -9,6 +9,7 @@ from keras_attention import validation
 from keras_attention.choices import KINDS
 from keras_attention.choices import SHORT_NAMES
 from keras_attention.layers import AdditiveAttention
+from keras_attention.layers import AttentionMechanism
 from keras_attention.layers import AttentionOptions
 from keras_attention.layers import DotProductAttention
 from keras_attention.models.cnn_encoder import CNNEncoder
@@ -50,10 +51,11 @@ def build_seq2seq(
     attention_dropout: float | None = None,
     max_length: int = 128,
     tie_embeddings: bool = False,
+    share_embeddings: bool = False,
     embedding_dim: int | None = None,
     cell: str | None = None,
     bidirectional: bool | None = None,
-    attention: str | None = None,
+    attention: str | AttentionMechanism | None = None,
     input_feeding: bool | None = None,
     kernel_size: int | None = None,
     num_heads: int | None = None,
@@ -87,13 +89,17 @@ def build_seq2seq(
             kernel, which drops none (transformer parts).
         max_length: longest target that `generate` makes, EOS counted.
         tie_embeddings: whether the logits reuse the target embeddings.
+        share_embeddings: whether encoder and decoder have one table of
+            embeddings. Source and target have one vocabulary then, in
+            `train` by `shared_vocabulary`.
         embedding_dim: width of the embeddings (recurrent parts).
         cell: "lstm", "gru" or "simple" (recurrent parts).
         bidirectional: whether a recurrent encoder reads both ways.
         attention: "additive", or a score of `DotProductAttention`: "general",
             or, where the encoder is as wide as the decoder (a recurrent one
-            with bidirectional=False), "dot", "scaled", "cosine", "distance".
-            Defaults to "additive" for bahdanau and "general" for luong.
+            with bidirectional=False), "dot", "scaled", "cosine", "distance";
+            or a mechanism, such as `LocalAttention(...)`, of which a copy is
+            taken. Defaults to "additive" for bahdanau and "general" for luong.
         input_feeding: whether the cells read the last output (luong).
         kernel_size: positions seen by a convolution (cnn).
         num_heads: number of attention heads (transformer parts).
@@ -174,6 +180,7 @@ def build_seq2seq(
         decoder,
         max_length=max_length,
         dtype=dtype,
+        share_embeddings=share_embeddings,
         source_vocabulary=_vocabulary(source_vocabulary),
         target_vocabulary=_vocabulary(target_vocabulary),
     )
@@ -217,7 +224,9 @@ def _decoder(kind, options, **common):
     if kind != "rnn":
         score = {"bahdanau": "additive"}.get(kind, "general")
         score, dtype = options.get("attention", score), common["dtype"]
-        if score == "additive":
+        if isinstance(score, AttentionMechanism):
+            layer = _copy_of(score)
+        elif score == "additive":
             layer = AdditiveAttention(common["units"], dtype=dtype)
         else:
             layer = DotProductAttention(score, dtype=dtype)
@@ -230,13 +239,17 @@ def _decoder(kind, options, **common):
 def _with_own_positions(options):
     """Returns the options with copies of what may hold weights."""
     copies = {
-        name: keras.saving.deserialize_keras_object(
-            keras.saving.serialize_keras_object(options[name])
-        )
+        name: _copy_of(options[name])
         for name in ("position", "attention_options")
         if name in options
     }
     return {**options, **copies}
+
+
+def _copy_of(described):
+    return keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(described)
+    )
 
 
 def _with_attention_dropout(options):
@@ -259,7 +272,10 @@ def _with_attention_dropout(options):
 
 
 def _check_widths(attention, encoder_width, units):
-    if attention in (None, "additive", "general") or encoder_width == units:
+    has_own_widths = (None, "additive", "general")
+    if not isinstance(attention, str) or attention in has_own_widths:
+        return
+    if encoder_width == units:
         return
     raise validation.invalid(
         "attention",

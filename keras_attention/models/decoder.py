@@ -68,6 +68,7 @@ class Decoder(keras.layers.Layer):
             )
         self.tie_embeddings = tie_embeddings
         self.seed = seed
+        self.embedding = None  # that of the encoder, where it is shared
 
     def build(self, target_shape: tuple, encoded_shape: tuple) -> None:
         if len(target_shape) != 2 or len(encoded_shape) != 3:
@@ -81,13 +82,14 @@ class Decoder(keras.layers.Layer):
 
     def _build_ends(self, target_shape):
         """Builds the embedding and what makes the logits."""
-        self.embedding = keras.layers.Embedding(
-            self.vocabulary_size,
-            self.embedding_dim,
-            dtype=self.dtype_policy,
-            name="embedding",
-        )
-        self.embedding.build(target_shape)
+        if self.embedding is None:
+            self.embedding = keras.layers.Embedding(
+                self.vocabulary_size,
+                self.embedding_dim,
+                dtype=self.dtype_policy,
+                name="embedding",
+            )
+            self.embedding.build(target_shape)
         self.embedding_dropout = self._dropout_layer("embedding_dropout")
         if self.tie_embeddings:
             self.logit_bias = self.add_weight(

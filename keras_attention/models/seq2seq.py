@@ -18,6 +18,9 @@ from keras_attention.models.generation import BatchGenerator
 from keras_attention.models.model_inputs import check_inputs
 from keras_attention.models.parts import check_decoder
 from keras_attention.models.parts import check_encoder
+from keras_attention.models.shared_embedding import check_one_vocabulary
+from keras_attention.models.shared_embedding import share_embedding
+from keras_attention.models.shared_embedding import unbuilt
 from keras_attention.models.source_signature import IDS
 from keras_attention.models.source_signature import signature_of
 from keras_attention.models.training_aids import Attended
@@ -67,6 +70,8 @@ class Seq2Seq(keras.Model):
             such as `((None, 80), "float32")`, or a `keras.Input`. Defaults to
             the attribute `source_signature` of the encoder, the `keras.Input`
             of an encoder that is a model, or else ids.
+        share_embeddings: whether the decoder, not built yet, gets the
+            embedding of the encoder; one vocabulary serves both then.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
     Call arguments:
@@ -96,8 +101,8 @@ class Seq2Seq(keras.Model):
 
     Raises:
         ValueError: if a part lacks something, if the encoder returns another
-            shape, or if the size of a vocabulary differs from that of its
-            part.
+            shape, if the size of a vocabulary differs from that of its part,
+            or if embeddings cannot be shared.
 
     Example:
 
@@ -134,6 +139,7 @@ class Seq2Seq(keras.Model):
         source_vocabulary: Any = None,
         target_vocabulary: Any = None,
         source_signature: Any = None,
+        share_embeddings: bool = False,
         **kwargs,
     ):
         forking.check_tensorflow()
@@ -145,6 +151,7 @@ class Seq2Seq(keras.Model):
         self.max_length = validation.check_positive_integer(
             "max_length", max_length
         )
+        self.share_embeddings = share_embeddings
         self.source_signature = signature_of(encoder, source_signature)
         self.set_vocabularies(source_vocabulary, target_vocabulary)
         self._generator = BatchGenerator(self)
@@ -179,6 +186,8 @@ class Seq2Seq(keras.Model):
         vocabularies.check("source_vocabulary", *given)
         given = (target_vocabulary, self.decoder)
         vocabularies.check("target_vocabulary", *given)
+        if self.share_embeddings:
+            check_one_vocabulary(source_vocabulary, target_vocabulary)
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
 
@@ -186,6 +195,8 @@ class Seq2Seq(keras.Model):
         self.encoder_facts = encoding.facts_of(
             self.encoder, self.decoder, self.source_signature
         )
+        if self.share_embeddings:
+            share_embedding(self.encoder, self.decoder)
         if not self.decoder.built:
             width = self.encoder_facts.width
             encoded = keras.KerasTensor((None, None, width))
@@ -394,6 +405,7 @@ class Seq2Seq(keras.Model):
             "decoder": serialize(self.decoder),
             "max_length": self.max_length,
             "source_signature": self.source_signature.get_config(),
+            "share_embeddings": self.share_embeddings,
             **vocabularies.to_config(self),
         }
         return {**super().get_config(), **config}
@@ -402,6 +414,8 @@ class Seq2Seq(keras.Model):
     def from_config(cls, config: dict[str, Any]) -> "Seq2Seq":
         forking.check_tensorflow()
         config = {**config, **vocabularies.from_config(config)}
+        if config.get("share_embeddings"):
+            config["decoder"] = unbuilt(config["decoder"])
         for name in ("encoder", "decoder"):
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)

@@ -117,6 +117,10 @@ class KeepLast(keras.callbacks.Callback):
         """Returns the files of the last epochs, in order."""
         return sorted(self.folder.glob(f"epoch-*{NPZ}"))
 
+    def epochs(self) -> list[int]:
+        """Returns the numbers of the last epochs, from 1."""
+        return [int(path.stem.removeprefix("epoch-")) for path in self.paths()]
+
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:

@@ -1,4 +1,4 @@
-"""What is done while `fit` runs: generate, keep the best, watch the clock."""
+"""What is done while `fit` runs: keep the best, watch weights and clock."""
 
 import math
 import os
@@ -9,104 +9,9 @@ from typing import Any
 import keras
 
 from keras_attention import validation
-from keras_attention.decoding import Greedy
 from keras_attention.models.finite import non_finite_weight
 from keras_attention.training import archives
 from keras_attention.training.history import finite_or_none
-from keras_attention.training.pairs import Pairs
-from keras_attention.training.rates import counted_unit
-from keras_attention.training.rates import error_rate
-from keras_attention.training.rates import exact_match
-
-SOURCES_AT_ONCE = 1024
-
-
-class GenerationMetrics(keras.callbacks.Callback):
-    """Generates for held-out sources and measures what comes out.
-
-    Token accuracy knows the true target so far; this does not. The results
-    enter the logs of `fit` as `val_exact_match` and `val_error_rate`, where
-    early stopping and best checkpoints find them. Place it before those.
-
-    Args:
-        pairs: path, list of paths or list of (source, target); targets of one
-            source are its references.
-        every: epochs between two measurements; the logs repeat the last.
-        search: search object, such as `Greedy()`.
-        prefix: beginning of the names in the logs.
-        unit: unit of the error rate. Defaults to the target vocabulary's, of
-            another tokenizer to characters.
-        max_sources: measure on so many sources, spread evenly; None on all.
-        batch_size: how many sources run at once.
-
-    Raises:
-        ValueError: if an argument is out of range, or the pairs are broken.
-
-    Example:
-
-    >>> from keras_attention.training import GenerationMetrics
-    >>> metrics = GenerationMetrics([("lead", "L IY D"), ("lead", "L EH D")])
-    >>> metrics.references
-    [['L IY D', 'L EH D']]
-    """
-
-    remembered = ("exact_match", "error_rate")  # by `Checkpoints`
-
-    def __init__(
-        self,
-        pairs: Any,
-        every: int = 1,
-        search: Any = Greedy(),  # noqa: B008 (frozen)
-        prefix: str = "val_",
-        unit: str | None = None,
-        max_sources: int | None = None,
-        batch_size: int = 64,
-    ):
-        super().__init__()
-        self.every = validation.check_positive_integer("every", every)
-        validation.check_positive_integer(
-            "max_sources", max_sources, optional=True
-        )
-        self.search = search
-        self.prefix = prefix
-        self.unit = unit
-        self.batch_size = validation.check_positive_integer(
-            "batch_size", batch_size
-        )
-        found = {}
-        pairs = pairs if isinstance(pairs, Pairs) else Pairs(pairs)
-        for source, target in pairs:
-            found.setdefault(source, []).append(target)
-        self.sources = _spread(list(found), max_sources)
-        self.references = [found[source] for source in self.sources]
-        self.exact_match = None
-        self.error_rate = None
-
-    def on_epoch_end(
-        self, epoch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        is_due = (epoch + 1) % self.every == 0
-        if is_due or epoch + 1 == self.params.get("epochs"):
-            self.measure()
-        if logs is not None and self.exact_match is not None:
-            logs[f"{self.prefix}exact_match"] = self.exact_match
-            logs[f"{self.prefix}error_rate"] = self.error_rate
-
-    def measure(self) -> tuple[float, float]:
-        """Generates now; returns (exact_match, error_rate)."""
-        texts = []
-        for start in range(0, len(self.sources), SOURCES_AT_ONCE):
-            generated = self.model.generate(
-                self.sources[start : start + SOURCES_AT_ONCE],
-                search=self.search,
-                batch_size=self.batch_size,
-                verbose=0,
-            )
-            texts += generated.texts[:, 0].tolist()
-        unit = self.unit or counted_unit(self.model.target_vocabulary)
-        self.exact_match = exact_match(self.references, texts, unit)
-        self.error_rate = error_rate(self.references, texts, unit)
-        return self.exact_match, self.error_rate
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -163,7 +68,7 @@ class KeepBest(keras.callbacks.Callback):
                 "GenerationMetrics must come before.",
             )
         value = float(value)
-        if math.isnan(value) or not self._is_better(value):
+        if math.isnan(value) or not self.is_better(value):
             return
         if non_finite_weight(self.model) is not None:
             return
@@ -180,7 +85,8 @@ class KeepBest(keras.callbacks.Callback):
         archives.assign_arrays(model.weights, arrays, self.path)
         return facts
 
-    def _is_better(self, value):
+    def is_better(self, value: float) -> bool:
+        """Whether a value of the monitor is better than the best so far."""
         if self.best is None:
             return True
         return value < self.best if self.mode == "min" else value > self.best
@@ -285,10 +191,3 @@ class TimeBudget(keras.callbacks.Callback):
     ) -> None:
         if self.is_over():
             self.model.stop_training = True
-
-
-def _spread(items, number):
-    """Returns at most `number` of the items, evenly spread."""
-    if number is None or len(items) <= number:
-        return items
-    return [items[place * len(items) // number] for place in range(number)]

@@ -35,8 +35,8 @@ def card_of(
         data: its `Data`.
         model: the trained model.
         metrics: dict of the results of its best epoch.
-        ended: dict that says why the training ended early; empty if it did
-            not.
+        ended: dict of what else there is to say of the end: why it came
+            early, what the mean of the last epochs was worth.
     """
     card = {
         "kind": settings.kind,
@@ -77,8 +77,11 @@ def _training_facts(settings):
     for name in ("alignment_loss", "scheduled_sampling"):
         if getattr(settings, name):
             facts[name] = aids.describe(getattr(settings, name))
-    if settings.pad_to_multiple_of is not None:
-        facts["pad_to_multiple_of"] = settings.pad_to_multiple_of
+    for name in ("average", "pad_to_multiple_of"):
+        if getattr(settings, name) is not None:
+            facts[name] = getattr(settings, name)
+    if settings.monitor == "bleu":
+        facts["bleu_tokenizer"] = settings.bleu_tokenizer
     facts["optimizer"] = optimizers.describe(settings.optimizer)
     return facts
 

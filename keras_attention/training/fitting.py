@@ -9,13 +9,16 @@ from keras_attention.models import Seq2Seq
 from keras_attention.models.builder import hides_padding_alone
 from keras_attention.training import aids
 from keras_attention.training import optimizers
-from keras_attention.training.callbacks import GenerationMetrics
+from keras_attention.training.averaging import KeepLast
+from keras_attention.training.averaging import average_weights
 from keras_attention.training.callbacks import KeepBest
 from keras_attention.training.callbacks import StopWhenNonFinite
 from keras_attention.training.callbacks import TimeBudget
 from keras_attention.training.checkpoints import Checkpoints
 from keras_attention.training.checkpoints import Position
+from keras_attention.training.generation_metrics import GenerationMetrics
 from keras_attention.training.history import HistoryFile
+from keras_attention.training.history import finite_or_none
 from keras_attention.training.identity import MAY_GROW
 from keras_attention.training.identity import facts_of
 from keras_attention.training.losses import MaskedCrossentropy
@@ -23,9 +26,21 @@ from keras_attention.training.losses import TokenAccuracy
 from keras_attention.training.pipeline import make_dataset
 from keras_attention.training.preparation import Data
 from keras_attention.training.settings import TrainingSettings
+from keras_attention.training.text_metrics import USUAL_METRICS
 from keras_attention.training.workspace import Workspace
 
-MODES = {"error_rate": "min", "exact_match": "max", "loss": "min"}
+# Which of two values of a monitor is better.
+MODES = {
+    "exact_match": "max",
+    "error_rate": "min",
+    "word_error_rate": "min",
+    "character_error_rate": "min",
+    "bleu": "max",
+    "chrf": "max",
+    "rouge_1": "max",
+    "rouge_l": "max",
+    "loss": "min",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +48,19 @@ class Outcome:
     """The callbacks that know, after `fit`, how it went."""
 
     best: KeepBest
+    last: KeepLast | None  # where their mean is asked for
+    measurement: GenerationMetrics
     finite: StopWhenNonFinite
     history: HistoryFile
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean:
+    """What the mean of the weights of the last epochs is worth."""
+
+    epochs: list[int]
+    results: dict  # as those of an epoch
+    is_better: bool  # than the best epoch
 
 
 def compile_model(
@@ -60,8 +86,8 @@ def fit(
     `Checkpoints.restore` builds the optimizer: Keras would otherwise trace
     the first step twice, once to make its variables.
     """
-    outcome = _new_outcome(settings, workspace)
-    chosen = _callbacks(settings, data, outcome)
+    outcome = _new_outcome(settings, workspace, data)
+    chosen = _callbacks(settings, outcome)
     checkpoints = Checkpoints(
         workspace.checkpoints,
         every=settings.checkpoint_every,
@@ -75,7 +101,8 @@ def fit(
         return outcome
     if settings.verbose and start > Position():
         print(f"Going on at epoch {start.epoch + 1}, step {start.step + 1}.")
-    dataset, held_out = _datasets(settings, data, start)
+    dataset = _batches(settings, data, start)
+    held_out = _held_out_batches(settings, data)
     with _declared_batches(settings, data, model):
         model.fit(
             dataset,
@@ -90,6 +117,36 @@ def fit(
     return outcome
 
 
+def measure_mean(
+    settings: TrainingSettings, data: Data, model: Seq2Seq, outcome: Outcome
+) -> Mean | None:
+    """Sets the model to the mean of its last epochs, and measures it.
+
+    Returns:
+        What it is worth; None where it is not asked for, or there is no best
+        epoch to compare with.
+    """
+    best, last, measurement = outcome.best, outcome.last, outcome.measurement
+    if last is None or best.best is None:
+        return None
+    average_weights(last.paths(), model)
+    with _declared_batches(settings, data, model):
+        batches = _held_out_batches(settings, data)
+        found = model.evaluate(batches, return_dict=True, verbose=0)
+    results = {f"val_{name}": value for name, value in found.items()}
+    measurement.set_model(model)  # `fit` may have had nothing left to do
+    measurement.measure()
+    results |= measurement.results()
+    value = results[best.monitor]
+    mean = Mean(last.epochs(), finite_or_none(results), best.is_better(value))
+    if settings.verbose:
+        print(
+            f"The mean of the last {len(mean.epochs)} epochs: {best.monitor} "
+            f"{value:.4f}; the best epoch: {best.best:.4f}."
+        )
+    return mean
+
+
 def _declared_batches(settings, data, model):
     """Declares the shapes that `fit` will see, for fused attention."""
     shapes = {
@@ -102,25 +159,34 @@ def _declared_batches(settings, data, model):
     )
 
 
-def _new_outcome(settings, workspace):
-    monitor = settings.monitor
+def _new_outcome(settings, workspace, data):
+    monitor, average = settings.monitor, settings.average
+    metrics = [*USUAL_METRICS]
+    if monitor not in (*metrics, "loss"):
+        metrics.append(monitor)
+    measurement = GenerationMetrics(
+        data.held_out,
+        search=settings.search,
+        max_sources=settings.max_measured,
+        metrics=metrics,
+        bleu_tokenizer=settings.bleu_tokenizer,
+    )
     return Outcome(
         KeepBest(workspace.best, f"val_{monitor}", MODES[monitor]),
+        None if average is None else KeepLast(workspace.epochs, average),
+        measurement,
         StopWhenNonFinite(),
         HistoryFile(workspace.history),
     )
 
 
-def _callbacks(settings, data, outcome):
+def _callbacks(settings, outcome):
     """Returns the callbacks in their order: the later see what those before
     have put into the logs."""
-    measurement = GenerationMetrics(
-        data.held_out,
-        search=settings.search,
-        max_sources=settings.max_measured,
-    )
     best = outcome.best
-    chosen = [*settings.callbacks, outcome.finite, measurement, best]
+    chosen = [*settings.callbacks, outcome.finite, outcome.measurement, best]
+    if outcome.last is not None:
+        chosen.append(outcome.last)
     if settings.patience is not None:
         stopping = keras.callbacks.EarlyStopping(
             best.monitor, mode=best.mode, patience=settings.patience
@@ -131,24 +197,29 @@ def _callbacks(settings, data, outcome):
     return [*chosen, outcome.history]
 
 
-def _datasets(settings, data, start):
-    """Returns the batches to train on from `start`, and those held out."""
-    sides = data.source_vocabulary, data.target_vocabulary
-    common = {**settings.batching, "seed": settings.seed}
-    dataset = make_dataset(
+def _batches(settings, data, start):
+    """Returns the batches to train on, from `start` without end."""
+    return make_dataset(
         data.pairs,
-        *sides,
+        data.source_vocabulary,
+        data.target_vocabulary,
         survey=data.survey,
         epoch=start.epoch,
         step=start.step,
         repeat=True,
-        **common,
+        seed=settings.seed,
+        **settings.batching,
     )
-    held_out = make_dataset(
+
+
+def _held_out_batches(settings, data):
+    """Returns the batches to measure the loss on, the same ones each time."""
+    return make_dataset(
         data.held_out,
-        *sides,
+        data.source_vocabulary,
+        data.target_vocabulary,
         survey=data.held_out_survey,
         shuffle=False,
-        **common,
+        seed=settings.seed,
+        **settings.batching,
     )
-    return dataset, held_out

@@ -73,7 +73,8 @@ def prepare(settings: TrainingSettings) -> Data:
         _check_parts(digest.count, len(given))
     else:
         digest = read_once(pairs, tally)
-    vocabularies = [side.vocabulary() for side in sides]
+    found = {side: side.vocabulary() for side in dict.fromkeys(sides)}
+    vocabularies = [found[side] for side in sides]
     choice = (NUM_BUCKETS, settings.pad_to_multiple_of)
     if all(side.measures for side in sides):
         survey = tally.survey(*choice)
@@ -136,10 +137,10 @@ def _sides(settings, model):
     if model is not None:
         known = (model.source_vocabulary, model.target_vocabulary)
         return [*map(KnownTokens, known)]
-    if settings.shared_vocabulary:
-        return [NewPieces(settings.vocabulary_size)] * 2
     given = (settings.source_vocabulary, settings.target_vocabulary)
     units = (settings.source_unit, settings.target_unit)
+    if settings.shared_vocabulary:
+        return [_side(settings, None, units[0])] * 2  # it counts both
     return [_side(settings, *side) for side in zip(given, units, strict=True)]
 
 

@@ -1,4 +1,7 @@
-"""How good generated texts are: exact match and edit-distance rates."""
+"""How good generated texts are: exact match and edit-distance rates.
+
+BLEU and chrF, which need a further package, are in `ngram_scores`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,7 +41,7 @@ def exact_match(
     >>> exact_match([["L IY D", "L EH D"], "S AO"], ["L EH D", "S IY"])
     0.5
     """
-    references = _as_lists(references, hypotheses)
+    references = reference_lists(references, hypotheses)
     if unit is not None:
         references = _tokens_of_each(references, unit)
         hypotheses = _tokens(hypotheses, unit)
@@ -74,7 +77,7 @@ def error_rate(
     0.25
     """
     validation.check_choice("unit", unit, UNITS)
-    references = _as_lists(references, hypotheses)
+    references = reference_lists(references, hypotheses)
     references = _tokens_of_each(references, unit)
     errors = total = 0
     for text, those in zip(_tokens(hypotheses, unit), references, strict=True):
@@ -126,7 +129,14 @@ def edit_distance(first: Sequence, second: Sequence) -> int:
     return int(row[-1])
 
 
-def _as_lists(references, hypotheses):
+def reference_lists(
+    references: Sequence, hypotheses: Sequence
+) -> list[list[str]]:
+    """Returns the references of each hypothesis as a list.
+
+    Raises:
+        ValueError: if the lists are empty or differ in length.
+    """
     if isinstance(hypotheses, str) or not len(hypotheses):
         raise validation.invalid(
             "hypotheses", "a list of str, not empty", repr(hypotheses)

@@ -6,15 +6,22 @@ from keras_attention.models import Seq2Seq
 from keras_attention.models import folders
 from keras_attention.training.callbacks import KeepBest
 from keras_attention.training.card import card_of
+from keras_attention.training.fitting import Mean
 from keras_attention.training.fitting import Outcome
 from keras_attention.training.preparation import Data
 from keras_attention.training.settings import TrainingSettings
 
 
 def save_best(
-    settings: TrainingSettings, data: Data, model: Seq2Seq, outcome: Outcome
+    settings: TrainingSettings,
+    data: Data,
+    model: Seq2Seq,
+    outcome: Outcome,
+    mean: Mean | None,
 ) -> dict:
     """Saves the weights of the best epoch; returns the card.
+
+    Those of the mean, where it is better: the model has them.
 
     Raises:
         ValueError: if no epoch had finite weights, or those of the best one
@@ -25,7 +32,15 @@ def save_best(
     if finite.step is not None:
         _check_epoch_before(settings, outcome)
         ended = {"non_finite_at_step": finite.step}
-    if best.best is not None:
+    if mean is not None:
+        ended["mean"] = {
+            "epochs": mean.epochs,
+            "is_saved": mean.is_better,
+            **mean.results,
+        }
+    if mean is not None and mean.is_better:
+        metrics = {"epochs": mean.epochs, **mean.results}
+    elif best.best is not None:
         metrics = _load_best(model, best)
     else:
         warnings.warn(

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_attention import files
 from keras_attention import validation
+from keras_attention.choices import BLEU_TOKENIZERS
 from keras_attention.choices import DECAYS
 from keras_attention.choices import MONITORS
 from keras_attention.decoding import Greedy
@@ -20,6 +21,7 @@ from keras_attention.training import optimizers
 from keras_attention.training import vocabulary_settings as vocabularies
 from keras_attention.training.survey import BATCH_SIZE
 from keras_attention.training.survey import check_batching
+from keras_attention.training.text_metrics import check_metrics
 
 GIVEN_BY_TRAIN = {"kind", "source_vocabulary", "target_vocabulary", "seed"}
 DEFAULT_KIND = "transformer"
@@ -49,6 +51,7 @@ class TrainingSettings:
     Raises:
         ValueError: if one is out of range, or two exclude each other.
         TypeError: if there is an unknown option.
+        ImportError: if `monitor` needs a package that is not installed.
     """
 
     pairs: Any
@@ -79,7 +82,9 @@ class TrainingSettings:
     alignment_loss: Any = None
     scheduled_sampling: Any = None
     monitor: str = "error_rate"
+    bleu_tokenizer: str = "13a"
     patience: int | None = None
+    average: int | None = None
     search: Any = Greedy()  # noqa: RUF009 (frozen)
     max_measured: int | None = 1000
     max_minutes: float | None = None
@@ -165,6 +170,7 @@ def _check_numbers(settings):
     for name in (
         "max_source_length",
         "max_target_length",
+        "average",
         "max_measured",
         "pad_to_multiple_of",
         "patience",
@@ -184,6 +190,10 @@ def _check_numbers(settings):
 
 def _check_choices(settings):
     validation.check_choice("monitor", settings.monitor, MONITORS)
+    if settings.monitor != "loss":
+        check_metrics([settings.monitor])
+    tokenizer = settings.bleu_tokenizer
+    validation.check_choice("bleu_tokenizer", tokenizer, BLEU_TOKENIZERS)
     validation.check_choice("decay", settings.decay, DECAYS)
     if settings.jit_compile not in ("auto", True, False):
         raise validation.invalid(

@@ -62,7 +62,9 @@ def train(
     alignment_loss: Any = None,
     scheduled_sampling: Any = None,
     monitor: str = "error_rate",
+    bleu_tokenizer: str = "13a",
     patience: int | None = None,
+    average: int | None = None,
     search: Any = Greedy(),  # noqa: B008 (frozen)
     max_measured: int | None = 1000,
     max_minutes: float | None = None,
@@ -109,9 +111,8 @@ def train(
             there already, or the path of its file, see
             `text.read_vocabulary`.
         target_vocabulary: the same for targets.
-        shared_vocabulary: whether the pieces are learned from sources and
-            targets together, for one vocabulary of both; both units are
-            "pieces" then.
+        shared_vocabulary: whether sources and targets have one vocabulary,
+            made of both, as `share_embeddings` needs; both have one unit.
         vocabulary_size: the most entries of either vocabulary; by default
             8000 pieces, or all tokens.
         min_count: tokens seen fewer times become unknown; not for pieces.
@@ -138,9 +139,13 @@ def train(
         scheduled_sampling: share of the target tokens, in [0, 1), in place
             of which the decoder reads tokens of its own in training; or a
             `ScheduledSampling`, whose share may change from step to step.
-        monitor: "error_rate" or "exact_match" of generated texts, or "loss",
-            by which the best epoch is chosen.
+        monitor: what the best epoch is best at: "loss", or a metric of
+            generated texts such as "error_rate" or "bleu", see
+            `measure_texts`.
+        bleu_tokenizer: how "bleu" cuts words; see `bleu`.
         patience: epochs without improvement before the training ends early.
+        average: the mean of the weights of so many last epochs is measured at
+            the end, and saved if `monitor` finds it better than the best.
         search: how texts are generated for the measurement.
         max_measured: generate for so many held-out sources; None for all.
         max_minutes: end at the first step after this time, then save.
@@ -172,6 +177,7 @@ def train(
             resuming: the data or the settings differ from those of the
             unfinished training; at the end: no epoch had finite weights.
         TypeError: if an option is unknown.
+        ImportError: if `monitor` needs sacrebleu, which is not installed.
 
     Example:
 
@@ -221,7 +227,9 @@ def train(
         alignment_loss=alignment_loss,
         scheduled_sampling=scheduled_sampling,
         monitor=monitor,
+        bleu_tokenizer=bleu_tokenizer,
         patience=patience,
+        average=average,
         search=search,
         max_measured=max_measured,
         max_minutes=max_minutes,
@@ -253,10 +261,12 @@ def _run(settings):
         if settings.verbose:
             print(data.summary(model))
         outcome = fitting.fit(settings, workspace, data, model)
-        card = saving.save_best(settings, data, model, outcome)
+        mean = fitting.measure_mean(settings, data, model, outcome)
+        card = saving.save_best(settings, data, model, outcome, mean)
         workspace.remove()
     if settings.verbose:
-        print(f"The best epoch is saved in {str(settings.folder)!r}.")
+        what = "mean" if mean and mean.is_better else "best epoch"
+        print(f"The {what} is saved in {str(settings.folder)!r}.")
     return Trained(model, card)
 
 

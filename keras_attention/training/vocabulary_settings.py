@@ -27,12 +27,21 @@ def check(settings: Any) -> None:
         if given is not None:
             _check_given(side, given, unit)
     units = {unit_of(settings, side) for side in SIDES}
-    if settings.shared_vocabulary and units != {"pieces"}:
+    if settings.shared_vocabulary and (None in units or len(units) > 1):
         raise validation.invalid(
             "shared_vocabulary",
-            "False unless both units are 'pieces'",
+            "False unless both units are one, and no vocabulary is given",
             True,
             "Set source_unit='pieces' and target_unit='pieces'.",
+        )
+    if settings.options.get("share_embeddings") and not (
+        settings.shared_vocabulary or units == {None}
+    ):
+        raise validation.invalid(
+            "share_embeddings",
+            "False where sources and targets have vocabularies of their own",
+            True,
+            "Set shared_vocabulary=True.",
         )
     if settings.min_count != 1 and units <= {"pieces", None}:
         raise validation.invalid(

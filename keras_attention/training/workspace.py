@@ -3,6 +3,7 @@
 lock            held while a process trains
 checkpoints/    where the training stands
 best.npz        the weights of the best epoch so far
+epochs/         those of the last epochs, where their mean is asked for
 history.jsonl   the results of the epochs so far
 """
 
@@ -29,6 +30,7 @@ class Workspace:
         self.path = folder.with_name(f"{folder.name}-training")
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best.npz"
+        self.epochs = self.path / "epochs"
         self.history = self.path / HISTORY
 
     def has_begun(self) -> bool:
@@ -41,11 +43,12 @@ class Workspace:
         Raises:
             ValueError: if something else is there.
         """
-        for path in (self.path, self.model_folder, self.checkpoints):
+        folders = (self.path, self.model_folder, self.checkpoints, self.epochs)
+        for path in folders:
             files.recover(path)
         if not self.path.exists() or self.has_begun():
             return
-        ours = {LOCK, self.best.name, HISTORY}
+        ours = {LOCK, self.best.name, self.epochs.name, HISTORY}
         if not self.path.is_dir() or not ours.issuperset(
             path.name for path in self.path.iterdir()
         ):
@@ -106,3 +109,5 @@ class Workspace:
     def _forget_results(self):
         self.best.unlink(missing_ok=True)
         self.history.unlink(missing_ok=True)
+        if self.epochs.is_dir():
+            files.remove_folder(self.epochs)

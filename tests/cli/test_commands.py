@@ -67,7 +67,7 @@ def test_train_hands_on_what_is_given(
     arguments += ["--resume", "--validation-pairs", pairs_file]
     arguments += ["--initial-folder", model_folder]
     arguments += ["--alignment-loss", "diagonal"]
-    arguments += ["--scheduled-sampling", "0.125"]
+    arguments += ["--scheduled-sampling", "0.125", "--average", "3"]
     run("train", pairs_file, "--out", out, *arguments)
     assert train_calls.pop()[2] == {
         "validation_pairs": [str(pairs_file)],
@@ -81,6 +81,7 @@ def test_train_hands_on_what_is_given(
         "decay": "linear",
         "alignment_loss": "diagonal",
         "scheduled_sampling": 0.125,
+        "average": 3,
         "warmup_steps": 0,
     }
 
@@ -136,8 +137,13 @@ def test_evaluate_prints_rates_and_writes_hypotheses(
     targets = [target for _, target in pairs]
     rate = training.error_rate(targets, said, unit="symbols")
     assert rates["error_rate"] == pytest.approx(rate)
-    run("evaluate", model_folder, more, "--columns", "2,3")
-    assert json.loads(capsys.readouterr().out)["sources"] == 1
+    run("evaluate", model_folder, more, "--columns", "2,3", "--metrics", "chrf")
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["sources", "chrf"] and found["sources"] == 1
+    arguments = ["--metrics", "bleu", "--bleu-tokenizer", "char"]
+    run("evaluate", model_folder, pairs_file, *arguments)
+    bleu = training.bleu(targets, said, "char")
+    assert json.loads(capsys.readouterr().out)["bleu"] == pytest.approx(bleu)
 
 
 def test_a_header_is_noticed_in_one_line_and_quiet_is_quiet(

@@ -1,4 +1,4 @@
-"""Spelling to phonemes: the split, the rates, the run."""
+"""Spelling to phonemes: the settings, the rates, the run."""
 
 import types
 
@@ -9,41 +9,11 @@ from g2p_pages import check_page
 from keras_attention import Beam
 from keras_attention import export
 from keras_attention.examples import g2p
+from keras_attention.examples import g2p_training
+from keras_attention.examples import pronunciations
 from keras_attention.models import read_card
 
 pytestmark = pytest.mark.tensorflow_only
-
-
-@pytest.fixture(scope="module")
-def pronunciations():
-    return g2p.load_pronunciations()
-
-
-def test_pronunciations_are_without_stress_and_not_repeated(pronunciations):
-    assert pronunciations["lead"] == ["L EH D", "L IY D"]
-    # Its two entries differ in stress alone.
-    assert len(pronunciations["import"]) == 1
-    phonemes = {
-        phoneme
-        for spoken in pronunciations.values()
-        for one in spoken
-        for phoneme in one.split()
-    }
-    assert len(phonemes) == 39
-    assert all(phoneme.isalpha() for phoneme in phonemes)
-
-
-def test_split_is_the_hash_of_the_word_alone(pronunciations):
-    # Their SHA-256 begin with 676cb750, 77af778b and e3456bc1.
-    numbers = [n % 1000 for n in (0x676CB750, 0x77AF778B, 0xE3456BC1)]
-    assert numbers == [64, 107, 601]
-    found = [g2p.split_of(word) for word in ("zebra", "cat", "lead")]
-    assert found == ["test", "dev", "train"]
-    splits = g2p.split_pronunciations(pronunciations)
-    assert sum(map(len, splits.values())) == len(pronunciations)
-    for name, share in (("test", 0.096), ("dev", 0.022), ("train", 0.882)):
-        assert abs(len(splits[name]) / len(pronunciations) - share) < 2e-3
-        assert {g2p.split_of(word) for word in splits[name]} == {name}
 
 
 def test_rates_are_against_the_closest_pronunciation():
@@ -58,26 +28,65 @@ def test_rates_are_against_the_closest_pronunciation():
         "cat": ["K AE T", "K AA T S"],
         "a": ["AH"],
     }
-    rates = g2p.word_and_phoneme_error_rates(model, words)
+    rates = g2p_training.word_and_phoneme_error_rates(model, words)
     assert rates == pytest.approx((2 / 3, 2 / 7))
 
 
+def settings(*arguments):
+    """Returns the arguments of `train` for each kind of a command."""
+    kept = []
+
+    def run(options):
+        kinds = options.kind or [g2p.PRESETS[options.preset]["kind"]]
+        kept.extend(g2p_training.settings_of(kind, options) for kind in kinds)
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(g2p, "run", run)
+        assert g2p.main(list(arguments)) == 0
+    return kept
+
+
 @pytest.mark.parametrize("preset", g2p.PRESETS)
-def test_options_replace_those_of_the_preset(preset, monkeypatch):
-    calls = []
-    monkeypatch.setattr(g2p, "run", lambda **options: calls.append(options))
-    assert g2p.main(["--preset", preset]) == 0
-    assert g2p.main(["--preset", preset, "--units", "7", "--resume"]) == 0
-    preset = {"output": "saved_models/demo", **g2p.PRESETS[preset]}
-    assert calls == [preset, {**preset, "units": 7, "resume": True}]
+def test_options_replace_those_of_the_preset(preset):
+    (plain,) = settings("--preset", preset)
+    (changed,) = settings("--preset", preset, "--units", "7", "--resume")
+    for name in ("dropout", "batch_size", "learning_rate"):
+        assert plain[name] == changed[name] == g2p.PRESETS[preset][name]
+    assert plain["units"] == g2p.PRESETS[preset]["units"]
+    assert changed["units"] == 7
+    assert (plain["resume"], plain["overwrite"]) == (False, True)
+    assert (changed["resume"], changed["overwrite"]) == (True, False)
+
+
+def test_table_has_a_mechanism_for_each_kind_and_equal_minutes():
+    kinds = ["global", "local-m", "local-p", "monotonic", "transformer"]
+    found = settings("--preset", "table", "--kind", *kinds, "--minutes", "3")
+    assert [each["minutes"] for each in found] == [3] * 5
+    assert [each["kind"] for each in found] == ["luong"] * 4 + ["transformer"]
+    mechanisms = [type(each["attention"]).__name__ for each in found[:4]]
+    assert mechanisms == [
+        "DotProductAttention",
+        "LocalAttention",
+        "LocalAttention",
+        "MonotonicAttention",
+    ]
+    assert not found[1]["attention"].predictive
+    assert found[2]["attention"].predictive
+    assert "embedding_dim" not in found[4]
+
+
+def test_resuming_needs_a_folder(capsys):
+    assert g2p.main(["--quick", "--resume"]) == 2
+    assert "`--resume` needs the `--output`" in capsys.readouterr().err
 
 
 def test_run_trains_measures_exports_and_describes(
-    pronunciations, tmp_path, monkeypatch, capsys
+    tmp_path, monkeypatch, capsys
 ):
-    few = {word: pronunciations[word] for word in list(pronunciations)[::1999]}
-    assert {g2p.split_of(word) for word in few} == {"train", "dev", "test"}
-    monkeypatch.setattr(g2p, "load_pronunciations", lambda: few)
+    pronunciations.write_sample(tmp_path)
+    words = pronunciations.load_classic(tmp_path)
+    monkeypatch.setattr(pronunciations, "load_pronunciations", lambda: words)
     exported = []
     # The SavedModel itself is proven where exports are tested.
     monkeypatch.setattr(
@@ -93,21 +102,24 @@ def test_run_trains_measures_exports_and_describes(
             "score": [-0.25 for word in words],
         },
     )
+    monkeypatch.setitem(g2p.PRESETS["demo"], "averaged", 1)
     output = tmp_path / "small"
-    options = ["--units", "5", "--epochs", "1", "--batch-size", "13"]
+    options = ["--units", "5", "--epochs", "1", "--batch-size", "29"]
     assert g2p.main(["--output", str(output), *options]) == 0
     assert sorted(path.name for path in output.iterdir()) == [
         "CMUDICT-LICENSE",
         "README.md",
         "alignment.png",
+        "epochs",
         "model",
     ]
     assert exported == [((output / "1", Beam(width=4)), {"overwrite": True})]
     card = read_card(output / "model")
-    assert card["test"]["words"] == len(g2p.split_pronunciations(few)["test"])
+    test = pronunciations.read_dictionary(None).splits["test"]
+    assert card["test"]["words"] == len(test)
     check_page(output)
     assert "`xylophone` -> `XYLOPHONE`" in (output / "README.md").read_text()
     printed = capsys.readouterr().out
     rate = card["test"]["beam 4"]["word_error_rate"]
-    assert f"beam 4  word error rate {rate:.1%}" in printed
+    assert f"beam 4 WER {rate:.1%}" in printed
     assert "XYLOPHONE" in printed and "(score -0.25)" in printed

@@ -13,8 +13,9 @@ TARGET = np.array([[1, 6, 7, 5, 8], [1, 9, 4, 0, 0]])
 INPUTS = {"source": SOURCE, "target": TARGET}
 
 
-def small_model(kind, **options):
-    model = ka.build_seq2seq(kind, 11, 13, units=6, max_length=5, **options)
+def small_model(kind, target_ids=13, **options):
+    options = {"units": 6, "max_length": 5, **options}
+    model = ka.build_seq2seq(kind, 11, target_ids, **options)
     random = np.random.default_rng(20231)
     model.set_weights([random.normal(0, 0.5, w.shape) for w in model.weights])
     return model
@@ -42,9 +43,22 @@ def test_half_weights_are_rounded_weights_and_float32_maths(dtype):
             {"kind": "transformer", "num_heads": 2, "tie_embeddings": True},
             marks=pytest.mark.exhaustive,
         ),
+        *(
+            pytest.param(
+                {
+                    "kind": "transformer",
+                    "target_ids": 11,
+                    "num_heads": 2,
+                    "tie_embeddings": tied,
+                    "share_embeddings": True,
+                },
+                marks=pytest.mark.exhaustive,
+            )
+            for tied in (True, False)
+        ),
         pytest.param({"kind": "bahdanau"}, marks=pytest.mark.exhaustive),
     ],
-    ids=["transformer", "tied", "bahdanau"],
+    ids=["transformer", "tied", "shared-and-tied", "shared", "bahdanau"],
 )
 def test_int8_is_close_and_leaves_the_model_alone(options):
     model = small_model(**options)

@@ -59,7 +59,12 @@ WIRING = {
     ),
 }
 CHECKED_APART = {"max_length", "attention", "activation", "seed", "dtype"}
-CHECKED_APART |= {"position", "attention_options", "attention_dropout"}
+CHECKED_APART |= {
+    "share_embeddings",
+    "position",
+    "attention_options",
+    "attention_dropout",
+}
 
 
 def test_every_option_has_a_test():
@@ -167,6 +172,18 @@ def test_attention_is_the_one_asked_for(kind, attention):
     assert layer.dtype_policy.name == "mixed_bfloat16"
     query_state = {"bahdanau": "previous", "luong": "current"}[kind]
     assert model.decoder.query_state == query_state
+
+
+@on_one_backend
+def test_attention_may_be_a_mechanism_and_is_copied():
+    given = ka.LocalAttention(3, units=7, predictive=True)
+    first, second = (
+        build("luong", attention=given, input_feeding=False) for _ in range(2)
+    )
+    layer = first.decoder.attention
+    assert layer.get_config() == given.get_config()
+    assert len({id(given), id(layer), id(second.decoder.attention)}) == 3
+    assert first.decoder.query_state == "current"
 
 
 @on_one_backend
@@ -335,6 +352,78 @@ def test_option_without_use_is_refused(kind, option):
 def test_bad_option_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+@on_one_backend
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("transformer", marks=pytest.mark.exhaustive), "cnn-bahdanau"],
+)
+def test_encoder_and_decoder_share_one_table(kind, tmp_path):
+    vocabulary = ka.Vocabulary.build(["abcdefg"])
+    count = len(vocabulary)
+    options = {"units": 12, "seed": 5, "dropout": 0.0}
+    shared, apart = (
+        ka.build_seq2seq(
+            kind,
+            vocabulary,
+            vocabulary,
+            share_embeddings=share,
+            tie_embeddings=True,
+            **options,
+        )
+        for share in (True, False)
+    )
+    assert shared.decoder.embedding is shared.encoder.embedding
+    assert apart.count_params() - shared.count_params() == count * 12
+    shared.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+    before = shared.encoder.embedding.embeddings.numpy()
+    inputs = {"source": source_ids(), "target": TARGET}
+    shared.fit(inputs, LABELS, verbose=0)
+    after = shared.encoder.embedding.embeddings.numpy()
+    assert (before != after).any(axis=-1).all()  # the logits move each row
+    # With equal weights it says what two tables say.
+    for part, other in zip(parts(shared), parts(apart), strict=True):
+        other.set_weights(part.get_weights())
+    np.testing.assert_allclose(shared(inputs), apart(inputs), atol=1e-6)
+    shared.save_folder(tmp_path / "model")
+    loaded = ka.load(tmp_path / "model")
+    assert loaded.decoder.embedding is loaded.encoder.embedding
+    np.testing.assert_allclose(loaded(inputs), shared(inputs), atol=1e-6)
+    texts = [model.generate(["abc"]).texts[0, 0] for model in (loaded, shared)]
+    assert texts[0] == texts[1]
+
+
+@on_one_backend
+def test_embeddings_that_cannot_be_shared_are_refused():
+    other = ka.Vocabulary.build(["hijklmn"])
+    vocabulary = ka.Vocabulary.build(["abcdefg"])
+    encoder = ka.TransformerEncoder(11, 12, num_heads=2)
+    decoder = ka.TransformerDecoder(11, 12, num_heads=2)
+    ka.Seq2Seq(encoder, decoder)
+    for call, message in (
+        (lambda: build(share_embeddings=True), "11 ids of width 12, 13 of 12"),
+        (
+            lambda: ka.build_seq2seq(
+                "luong", vocabulary, other, units=12, share_embeddings=True
+            ),
+            "without one vocabulary for both sides",
+        ),
+        (
+            lambda: ka.Seq2Seq(
+                keras.layers.Embedding(11, 12), decoder, share_embeddings=True
+            ),
+            "an encoder with an embedding",
+        ),
+        (
+            lambda: ka.Seq2Seq(
+                ka.CNNEncoder(11, 12), decoder, share_embeddings=True
+            ),
+            "a decoder that was not built yet",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"`share_embeddings` .*{message}"):
+            call()
 
 
 class HidesMore(ka.TransformerEncoder):

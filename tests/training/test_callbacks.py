@@ -169,3 +169,17 @@ def test_time_budget_ends_at_the_next_step():
 def test_time_budget_checks_minutes():
     with pytest.raises(ValueError, match="`minutes` must be a number above 0"):
         TimeBudget(0)
+
+
+def test_generation_metrics_measure_what_is_asked_for():
+    callback = metrics_of(
+        {"ab": "A B", "c": "C", "cab": "C A B"},
+        metrics=["bleu", "word_error_rate"],
+        bleu_tokenizer="none",
+    )
+    assert callback.results() == {}
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    assert list(logs) == ["val_bleu", "val_word_error_rate"]
+    assert logs["val_word_error_rate"] == 0.0
+    assert callback.bleu == logs["val_bleu"] and callback.chrf is None

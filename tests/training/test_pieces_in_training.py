@@ -123,7 +123,10 @@ def test_characters_are_counted_in_place_of_pieces():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shared_vocabulary": True}, "`shared_vocabulary` must be False unle"),
+        (
+            {"source_unit": "pieces", "shared_vocabulary": True},
+            "`shared_vocabulary` must be False unless both units are one",
+        ),
         ({**PIECES, "shared_vocabulary": 1.5}, "`shared_vocabulary` must be"),
         ({**PIECES, "min_count": 2}, "`min_count` must be 1 where no tokens"),
         (

@@ -135,6 +135,22 @@ def test_a_share_is_held_out_when_no_validation_is_given(tmp_path):
     assert 0 < len(list(held_out)) < 0.2 * len(pairs)
 
 
+def test_shared_embeddings_have_one_vocabulary_of_both_sides(tmp_path):
+    pairs = [("b a", "C C"), ("a", "D"), ("b", "D a")]
+    shared = {"source_unit": "symbols", "shared_vocabulary": True}
+    data = prepared(tmp_path, pairs, validation_pairs=pairs[:1], **shared)
+    assert data.source_vocabulary is data.target_vocabulary
+    assert data.source_vocabulary.tokens[4:] == ["a", "C", "D", "b"]
+    with pytest.raises(
+        ValueError, match="`share_embeddings` must be .*shared_"
+    ):
+        prepared(tmp_path, pairs, options={"share_embeddings": True})
+    with pytest.raises(
+        ValueError, match="`shared_vocabulary` must be False un"
+    ):
+        prepared(tmp_path, pairs, shared_vocabulary=True)
+
+
 def test_long_pairs_are_left_out_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="32 pairs are longer than max_so"):
         data = prepared(
@@ -612,7 +628,7 @@ def test_broken_pairs_leave_nothing_behind(tmp_path, content, message):
     [
         ({"epochs": 0}, "`epochs` must be a positive integer"),
         ({"patience": 0}, "`patience` must be a positive integer or None"),
-        ({"monitor": "bleu"}, "`monitor` must be one of 'error_rate'"),
+        ({"monitor": "blue"}, "`monitor` must be one of 'exact_match'"),
         ({"jit_compile": "yes"}, "`jit_compile` must be 'auto', True"),
         ({"seed": -1}, "`seed` must be an integer of at least 0"),
         ({"learning_rate": 0}, "`learning_rate` must be a number above 0"),
@@ -669,3 +685,72 @@ def test_train_checks_its_arguments(tmp_path, options, message):
 def test_misspelt_option_is_an_error(tmp_path):
     with pytest.raises(TypeError, match=r"unexpected arguments \['unit'\]"):
         train(PAIRS, tmp_path / "model", unit=7)
+
+
+class Weights(keras.callbacks.Callback):
+    """Sets the weights of each epoch to multiples of some noise."""
+
+    def __init__(self, factors):
+        super().__init__()
+        self.factors = factors
+
+    def on_epoch_begin(self, epoch, logs=None):
+        draw = np.random.default_rng(7)
+        for weight in self.model.trainable_weights:
+            noise = draw.normal(size=weight.shape)
+            weight.assign(self.factors[epoch] * noise)
+
+
+AVERAGED = {
+    **SMALL,
+    "epochs": 3,
+    "learning_rate": 1e-12,
+    "monitor": "loss",
+    "average": 2,
+}
+
+
+@pytest.mark.parametrize(
+    "crash_at",
+    [pytest.param(None, marks=pytest.mark.exhaustive), 12],
+    ids=["whole", "resumed"],
+)
+def test_mean_of_the_last_epochs_is_saved_where_it_is_better(
+    tmp_path, crash_at, capsys
+):
+    # Without weights all tokens are equally likely, which beats noise.
+    noise = Weights([9.0, 2.0, -2.0])
+    folder = tmp_path / "model"
+    options = {**AVERAGED, "verbose": 2}
+    if crash_at is not None:
+        with pytest.raises(RuntimeError, match="crash"):
+            train(PAIRS, folder, **options, callbacks=[noise, Crash(crash_at)])
+    model, card = train(
+        PAIRS, folder, **options, callbacks=[noise], resume=True
+    )
+    for weights in (model.weights, ka.load(folder).weights):
+        for weight in weights:
+            np.testing.assert_allclose(weight, 0.0, atol=1e-6)
+    tokens = len(model.target_vocabulary)
+    found = card["metrics"]["val_loss"]
+    assert found == pytest.approx(np.log(tokens), abs=1e-4)
+    assert card["metrics"]["epochs"] == [2, 3]
+    assert card["training"]["mean"]["is_saved"] is True
+    assert card["training"]["average"] == 2
+    assert "The mean is saved in" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_mean_of_the_last_epochs_is_left_where_it_is_worse(tmp_path):
+    model, card = train(
+        PAIRS,
+        tmp_path / "model",
+        **AVERAGED,
+        callbacks=[Weights([9.0, 0.0, 9.0])],
+    )
+    for weight in model.weights:
+        np.testing.assert_allclose(weight, 0.0, atol=1e-6)
+    mean = card["training"]["mean"]
+    assert mean["epochs"] == [2, 3] and mean["is_saved"] is False
+    assert mean["val_loss"] > card["metrics"]["val_loss"]
+    assert card["metrics"]["epoch"] == 2

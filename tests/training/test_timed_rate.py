@@ -1,0 +1,46 @@
+"""A learning rate that falls by the clock."""
+
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from keras_attention.training import TimedRate
+
+pytestmark = pytest.mark.tensorflow_only
+
+
+def test_rate_rises_by_steps_and_falls_by_the_clock(monkeypatch):
+    clock = iter(range(0, 1000, 12))  # seconds: five steps a minute
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    rates = []
+    keep = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda *_, **__: rates.append(
+            float(model.optimizer.learning_rate)
+        )
+    )
+    timed = TimedRate(peak=0.8, minutes=2, warmup_steps=4)
+    data = np.ones((3, 2)), np.ones((3, 1))
+    model.fit(
+        *data, batch_size=1, epochs=100, callbacks=[timed, keep], verbose=0
+    )
+    # Step 2 begins the clock; at its end, 120 s later, the training ends.
+    rising = [0.2, 0.4, 0.6]
+    falling = [0.8 * (1 - n / 10) for n in range(2, 10)]
+    assert rates == pytest.approx(rising + falling)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"peak": 0.0}, "`peak` must be"),
+        ({"minutes": -1}, "`minutes` must be"),
+        ({"warmup_steps": -1}, "`warmup_steps` must be"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        TimedRate(**{"peak": 1.0, "minutes": 1.0, **change})

@@ -14,7 +14,7 @@ from keras_attention.examples.task import Result
 pytestmark = pytest.mark.tensorflow_only
 
 # Each module of examples that is run: a new one is added here.
-EXAMPLES = ["g2p", "scan"]
+EXAMPLES = ["captions", "g2p", "images", "scan", "speech", "spoken_words"]
 ROW = re.compile(
     r"\| (.+) \| (.+) \| ([\d,]+) \| ([\d.]+) \| (.+) \| (.+) \| `(.+)` \|"
 )

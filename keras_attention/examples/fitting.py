@@ -16,7 +16,7 @@ def fit_by_cosine(
 
     Args:
         model: a Keras model.
-        *data: what `fit` reads: arrays and labels, or batches.
+        *data: arrays and labels, or a generator of batches drawn by chance.
         loss: a Keras loss.
         options: has `learning_rate`, the highest, `epochs` and `verbose`.
         steps: batches in an epoch.
@@ -37,6 +37,8 @@ def fit_by_cosine(
         loss,
         weighted_metrics=["accuracy"],
     )
+    if len(data) == 1:  # a generator
+        settings = {**settings, "steps_per_epoch": steps, "shuffle": False}
     model.fit(*data, epochs=options.epochs, verbose=options.verbose, **settings)
     return (time.perf_counter() - start) / 60
 

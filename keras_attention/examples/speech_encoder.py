@@ -7,7 +7,7 @@ from keras_attention.examples import speech_files as files
 BANDS = 40  # of the mel scale
 
 
-def new_encoder(units: int, dropout: float) -> Any:
+def new_encoder(units: int, num_layers: int, dropout: float) -> Any:
     """Returns a model from samples to (batch, positions, units)."""
     import keras
 
@@ -24,7 +24,7 @@ def new_encoder(units: int, dropout: float) -> Any:
     x = keras.layers.Reshape((-1, files.STACKED * BANDS))(x)  # (B, S, 160)
     x = keras.layers.BatchNormalization()(keras.layers.Masking()(x))
     x = keras.layers.Dense(units, activation="relu")(x)  # (B, S, units)
-    for _ in range(2):
+    for _ in range(num_layers):
         x = keras.layers.Dropout(dropout)(x)
         lstm = keras.layers.LSTM(
             units // 2, return_sequences=True, use_cudnn=False

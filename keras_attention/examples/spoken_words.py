@@ -21,12 +21,13 @@ from keras_attention.examples.task import Result
 
 RECIPE = {
     "units": 128,
+    "num_layers": 2,
     "dropout": 0.2,
     "epochs": 30,
     "steps": 64,  # batches in an epoch
     "learning_rate": 3e-3,
 }
-QUICK = {"units": 8, "epochs": 1, "steps": 2}
+QUICK = {"units": 8, "num_layers": 1, "epochs": 1, "steps": 2}
 
 
 def run(options: Any) -> Result:
@@ -34,15 +35,13 @@ def run(options: Any) -> Result:
     import keras
 
     sides = files.read_sides(options.data)
-    model = new_model(options.units, options.dropout)
+    model = new_model(options)
     minutes = fit_by_cosine(
         model,
         batches(sides["training"], options.seed),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         options=options,
         steps=options.steps,
-        steps_per_epoch=options.steps,
-        shuffle=False,  # the batches are drawn by chance
     )
     model.save(options.output / "spoken_words.keras")
     figures = [
@@ -59,14 +58,14 @@ def run(options: Any) -> Result:
     )
 
 
-def new_model(units: int, dropout: float) -> Any:
+def new_model(options: Any) -> Any:
     """Returns a model from samples to the logits of ten digits."""
     import keras
 
     import keras_attention as ka
 
-    encoder = new_encoder(units, dropout)
-    attention = ka.AdditiveAttention(units)
+    encoder = new_encoder(options.units, options.num_layers, options.dropout)
+    attention = ka.AdditiveAttention(options.units)
     x = ka.AttentionPooling(attention=attention)(encoder.output)  # (B, units)
     return keras.Model(encoder.input, keras.layers.Dense(10)(x))
 

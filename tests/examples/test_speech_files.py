@@ -86,7 +86,7 @@ def test_padding_changes_nothing_that_the_encoder_hears():
         generator.normal(0, 300, size).astype("float32")
         for size in (1900, 5300)
     )
-    encoder = new_encoder(units=6, dropout=0.5)
+    encoder = new_encoder(units=6, num_layers=2, dropout=0.5)
     alone = encoder(files.padded([first]))
     both = encoder(files.padded([first, longer]))
     masks = np.array(keras_mask_of(both))

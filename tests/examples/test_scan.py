@@ -69,7 +69,9 @@ def test_options_reach_the_training(monkeypatch):
     monkeypatch.setattr(scan, "train_and_measure", measured)
     assert scan.main(["--epochs", "3", "--units", "7", "--cell", "simple"]) == 0
     assert scan.main(["--model", "transformer", "--clip-norm", "2"]) == 0
-    first, second = calls
+    assert scan.main(["--split", "length", "--units", "7"]) == 0
+    first, second, third = calls
+    assert (third["units"], third["dropout"], third["cell"]) == (7, 0.5, "gru")
     assert (first["epochs"], first["units"]) == (3, 7)
     assert first["cell"] == "simple" and "cell" not in second
     assert second["clip_norm"] == 2.0

@@ -70,9 +70,8 @@ def run(options: Any) -> list[task.Result]:
 def _result(kind, dictionary, output, options):
     from keras_attention import training
 
-    settings = settings_of(kind, options)
     folder = output / "model"
-    model, card = train(dictionary, folder, **settings)
+    model, card = train(dictionary, folder, **settings_of(kind, options))
     test = dictionary.splits["test"]
     print(f"\nSpeaking {len(test):,} {dictionary.measured} ...")
     card = {
@@ -102,19 +101,12 @@ def _result(kind, dictionary, output, options):
 def add_options(parser: Parser) -> None:
     """Adds the options of this example; the preset has their defaults."""
     parser.add_option(
-        "--preset",
-        type=values.choice(PRESETS),
-        metavar="NAME",
-        default=RECIPE["preset"],
-        help=f"settings of model and training: {', '.join(PRESETS)}; the "
-        "options below replace single ones",
-    )
-    parser.add_option(
         "--kind",
         type=values.choice((*ATTENTION, *KINDS)),
         metavar="KIND",
         nargs="+",
-        help="kinds of attention or of models, one row each",
+        help="kinds of attention or of models, one row each; by default that "
+        "of the preset, whose settings the following replace",
     )
     for name, read in (
         ("units", values.integer(at_least=1)),
@@ -149,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         source=SOURCE,
         needs_data=False,
         write_sample=write_sample,
+        choices={"preset": PRESETS},
         add_options=add_options,
     )
 

@@ -10,7 +10,7 @@ recurrent network with and without attention:
     python -m keras_attention.examples.scan --model rnn-bahdanau rnn-rnn \\
         --cell simple
 
-The paper shows 100,000 commands, one at a time. So do we, in batches.
+The paper shows 100,000 commands, one at a time; this does so in batches.
 """
 
 import math
@@ -57,11 +57,10 @@ def train_and_measure(
     folder: str | pathlib.Path,
     **options: Any,
 ) -> tuple[Any, float]:
-    """Trains a model and returns it with its share of exact matches.
+    """Trains a model; returns it and its share of exact matches.
 
     Args:
-        train: pairs to train on.
-        test: pairs to measure on.
+        train, test: pairs to train on, and to measure on.
         folder: where the model goes.
         **options: of `training.train`, those of the model included.
     """
@@ -77,11 +76,9 @@ def train_and_measure(
         target_unit="symbols",
         **options,
     )
-    sources, targets = zip(*test, strict=True)
-    found = model.generate(
-        list(sources), max_length=LONGEST + 1, batch_size=512
-    )
-    return model, training.exact_match(list(targets), list(found.texts[:, 0]))
+    sources, targets = map(list, zip(*test, strict=True))
+    found = model.generate(sources, max_length=LONGEST + 1, batch_size=512)
+    return model, training.exact_match(targets, list(found.texts[:, 0]))
 
 
 def run(options: Any) -> list[task.Result]:
@@ -97,9 +94,8 @@ def _result(split, kind, options):
     rates, minutes = [], []
     for seed in range(options.seed, options.seed + max(options.seeds, 1)):
         train, test = split_pairs(split, seed)
-        if options.quick:
-            train, test = train[:48], test[:48]
-        print(f"\n{split}, {kind}, seed {seed}: {len(train):,} to train on")
+        few = 48 if options.quick else None
+        train, test = train[:few], test[:few]
         epochs = options.epochs or math.ceil(options.presentations / len(train))
         started = time.monotonic()
         model, rate = train_and_measure(
@@ -132,8 +128,8 @@ def _of_training(split, kind, options):
     if not options.quick:
         of_split = OF_SPLIT.get(split, {}).items()
         chosen |= {n: v for n, v in of_split if n not in options.given}
-    if "transformer" in kind:
-        del chosen["cell"]
+    if kind.endswith("transformer") and "rnn" not in kind:
+        del chosen["cell"]  # no part is recurrent
     return chosen
 
 

@@ -12,6 +12,7 @@ as the published baselines have.
 
 import itertools
 import sys
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,9 +77,10 @@ def build_model(
     return keras.Model({"story": story, "question": question}, logits)
 
 
-def run(options: Any) -> list[task.Result]:
+def run(options: Any) -> Iterator[task.Result]:
     """Trains a model for each task."""
-    return [_result(number, options) for number in options.tasks]
+    for number in options.tasks:
+        yield _result(number, options)
 
 
 def _result(number, options):

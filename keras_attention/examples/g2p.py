@@ -22,6 +22,7 @@ with `--resume` (and the same `--output`).
 """
 
 import sys
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ RECIPE = {"preset": "demo", "kind": None, "resume": False}
 QUICK = {"units": 8, "epochs": 1, "batch_size": 16}
 
 
-def run(options: Any) -> list[task.Result]:
+def run(options: Any) -> Iterator[task.Result]:
     """Trains each kind, counts its errors; describes and exports a single one.
 
     Args:
@@ -56,15 +57,12 @@ def run(options: Any) -> list[task.Result]:
         raise ValueError("`--resume` needs the `--output` of the run before")
     dictionary = read_dictionary(options.data)
     kinds = options.kind or [PRESETS[options.preset]["kind"]]
-    if len(kinds) > 1:
-        return [
-            _result(kind, dictionary, options.output / kind, options)[0]
-            for kind in kinds
-        ]
-    result, model, card = _result(kinds[0], dictionary, options.output, options)
-    if not options.quick:
+    for kind in kinds:
+        output = options.output / kind if len(kinds) > 1 else options.output
+        result, model, card = _result(kind, dictionary, output, options)
+        yield result
+    if len(kinds) == 1 and not options.quick:
         export_and_describe(model, card, options.output)
-    return [result]
 
 
 def _result(kind, dictionary, output, options):

@@ -17,6 +17,7 @@ import math
 import pathlib
 import sys
 import time
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,13 +82,11 @@ def train_and_measure(
     return model, training.exact_match(targets, list(found.texts[:, 0]))
 
 
-def run(options: Any) -> list[task.Result]:
+def run(options: Any) -> Iterator[task.Result]:
     """Trains each kind of model on each split, with several seeds."""
-    return [
-        _result(split, kind, options)
-        for split in options.split
-        for kind in options.model
-    ]
+    for split in options.split:
+        for kind in options.model:
+            yield _result(split, kind, options)
 
 
 def _result(split, kind, options):

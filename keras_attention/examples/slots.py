@@ -23,9 +23,9 @@ from keras_attention.examples.snips import LETTERS
 
 HELD_OUT = 700  # training commands that choose the epoch
 RECIPE = {
-    "units": 128,
+    "units": 96,
     "dropout": 0.4,
-    "epochs": 20,
+    "epochs": 15,
     "batch_size": 32,
     "learning_rate": 2e-3,
 }
@@ -45,9 +45,9 @@ def build_model(vocabularies: dict, units: int, dropout: float) -> Any:
     words = keras.Input((LENGTH,), dtype="int32", name="words")
     letters = keras.Input((LENGTH, LETTERS), dtype="int32", name="letters")
     is_word = ops.not_equal(words, 0)  # (B, LENGTH)
-    spelt = layers.Embedding(sizes["letters"], 32)(letters)
-    spelt = layers.Conv2D(64, (1, 3), padding="same", activation="relu")(spelt)
-    spelt = ops.max(spelt, axis=2)  # (B, LENGTH, 64)
+    spelt = layers.Embedding(sizes["letters"], 16)(letters)
+    spelt = layers.Conv2D(48, (1, 3), padding="same", activation="relu")(spelt)
+    spelt = ops.max(spelt, axis=2)  # (B, LENGTH, 48)
     known = layers.Embedding(sizes["words"], units)(words)
     # Whole words are dropped, so that letters and neighbours must do too.
     known = layers.Dropout(dropout / 2, noise_shape=(None, LENGTH, 1))(known)

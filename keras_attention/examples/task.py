@@ -14,6 +14,7 @@ import tempfile
 import types
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -73,7 +74,7 @@ class Result:
 
 
 def main(
-    run: Callable[[types.SimpleNamespace], Result | list[Result]],
+    run: Callable[[types.SimpleNamespace], Result | Iterable[Result]],
     arguments: Sequence[str] | None = None,
     *,
     name: str,
@@ -141,9 +142,11 @@ def main(
                 options.data = _folder(f"{temporary}/data")
                 write_sample(options.data)
             results = run(options)
-        results = [results] if isinstance(results, Result) else results
-        command = command_shown(name, arguments)
-        print("\n" + "\n".join(result.row(command) for result in results))
+            command = command_shown(name, arguments)
+            if isinstance(results, Result):
+                results = [results]
+            for result in results:  # as they come: one may take an hour
+                print(f"\n{result.row(command)}", flush=True)
 
     return exit_status_of(work, name)
 

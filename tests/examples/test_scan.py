@@ -49,7 +49,8 @@ def test_a_row_holds_the_mean_and_each_seed(monkeypatch, capsys):
     monkeypatch.setattr(scan, "train_and_measure", measured)
     words = ["--split", "simple", "length", "--model", "rnn-bahdanau"]
     assert scan.main([*words, "--seed", "3", "--seeds", "2"]) == 0
-    rows = capsys.readouterr().out.splitlines()[-2:]
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
     assert "| SCAN simple, rnn-bahdanau | 16,728 commands, 6 epochs" in rows[0]
     assert "| 37.5% exact match (50.0, 25.0) | 99.8 (LSTM 2x200) |" in rows[0]
     assert "| 20.8 (GRU with attention 1x50) |" in rows[1]

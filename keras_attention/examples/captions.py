@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_attention.examples import image_files as files
 from keras_attention.examples import task
-from keras_attention.examples.fitting import fit_by_cosine
+from keras_attention.examples.fitting import fit_all
 from keras_attention.examples.image_encoders import new_encoder
 from keras_attention.examples.task import Result
 
@@ -44,7 +44,7 @@ def run(options: Any) -> Result:
     ids = model.target_vocabulary.encode(texts.ravel()).numpy()
     ids = np.pad(ids, ((0, 0), (1, 0)), constant_values=1)  # BOS
     target = ids[texts.shape[1] * drawn + labels]
-    minutes = fit_by_cosine(
+    minutes = fit_all(
         model,
         {"source": images, "target": target[:, :-1]},
         target[:, 1:],

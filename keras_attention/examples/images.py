@@ -11,6 +11,7 @@ much as it matters.
 """
 
 import sys
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,12 +19,11 @@ import numpy as np
 
 from keras_attention.examples import image_files as files
 from keras_attention.examples import task
-from keras_attention.examples.fitting import fit_by_cosine
-from keras_attention.examples.fitting import models_option
+from keras_attention.examples.fitting import fit_all
 from keras_attention.examples.image_encoders import new_encoder
 from keras_attention.examples.task import Result
 
-MODELS = ("rows", "patches")
+MODELS = ["rows", "patches"]
 RECIPE = {
     "models": MODELS,
     "units": 64,
@@ -43,16 +43,15 @@ QUICK = {
 }
 
 
-def run(options: Any) -> list[Result]:
+def run(options: Any) -> Iterator[Result]:
     """Trains and measures each model."""
     import keras
 
     data, _, training, (tested, wanted) = files.read_images(options.data)
-    results = []
     for kind in options.models:
         print(f"\n{kind}", flush=True)
         model = new_classifier(kind, data, tested.shape[1:], options)
-        minutes = fit_by_cosine(
+        minutes = fit_all(
             model,
             *training,
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -62,17 +61,14 @@ def run(options: Any) -> list[Result]:
         )
         found = model.predict(tested, 256, verbose=0).argmax(axis=-1)
         model.save(options.output / f"{kind}.keras")
-        results.append(
-            Result(
-                task=f"images, {kind}",
-                data=data,
-                parameters=model.count_params(),
-                minutes=minutes,
-                figure=f"{np.mean(found == wanted):.2%}",
-                published=files.PUBLISHED[data][kind],
-            )
+        yield Result(
+            task=f"images, {kind}",
+            data=data,
+            parameters=model.count_params(),
+            minutes=minutes,
+            figure=f"{np.mean(found == wanted):.2%}",
+            published=files.PUBLISHED[data][kind],
         )
-    return results
 
 
 def new_classifier(kind: str, data: str, shape: tuple, options: Any) -> Any:
@@ -99,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quick=QUICK,
         source=files.SOURCE,
         write_sample=files.write_sample,
-        add_options=models_option(MODELS),
+        choices={"models": MODELS},
     )
 
 

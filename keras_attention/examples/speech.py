@@ -10,6 +10,7 @@ learn from. The data has the same speakers in training and test.
 """
 
 import sys
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from keras_attention.examples.speech_encoder import new_encoder
 
 LENGTHS = ((3, 4), (5, 6), (7, 8))  # digits of training, by batch
 MEASURED = (("validation", 3, 8), ("test", 3, 8), ("test", 10, 12))
-MODELS = ("location-sensitive", "monotonic")
+MODELS = ["location-sensitive", "monotonic"]
 RECIPE = {
     "models": MODELS,
     "units": 128,
@@ -43,15 +44,15 @@ QUICK = {
 }
 
 
-def run(options: Any) -> list[task.Result]:
+def run(options: Any) -> Iterator[task.Result]:
     """Trains and measures each model."""
     from keras_attention.training import MaskedCrossentropy
 
-    sides, results = files.read_sides(options.data), []
+    sides = files.read_sides(options.data)
     for kind in options.models:
         print(f"\n{kind}", flush=True)
         model = new_model(kind, options)
-        minutes = fitting.fit_by_cosine(
+        minutes = fitting.fit_all(
             model,
             batches(sides["training"], model.target_vocabulary, options.seed),
             loss=MaskedCrossentropy(),
@@ -62,8 +63,7 @@ def run(options: Any) -> list[task.Result]:
         draw(model, sides["test"], options.output / f"{kind}.png")
         figures = [measure(model, sides, *x, options.tests) for x in MEASURED]
         numbers = (model.count_params(), minutes, "; ".join(figures), "none")
-        results.append(task.Result(f"speech, {kind}", files.DATA, *numbers))
-    return results
+        yield task.Result(f"speech, {kind}", files.DATA, *numbers)
 
 
 def new_mechanism(kind: str, units: int) -> Any:
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quick=QUICK,
         source=files.SOURCE,
         write_sample=files.write_sample,
-        add_options=fitting.models_option(MODELS),
+        choices={"models": MODELS},
     )
 
 

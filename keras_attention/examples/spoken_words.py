@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_attention.examples import speech_files as files
 from keras_attention.examples import task
-from keras_attention.examples.fitting import fit_by_cosine
+from keras_attention.examples.fitting import fit_all
 from keras_attention.examples.speech_encoder import new_encoder
 from keras_attention.examples.task import Result
 
@@ -36,7 +36,7 @@ def run(options: Any) -> Result:
 
     sides = files.read_sides(options.data)
     model = new_model(options)
-    minutes = fit_by_cosine(
+    minutes = fit_all(
         model,
         batches(sides["training"], options.seed),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -14,16 +14,15 @@ alone finds again and again, a mechanism that remembers where it was finds once
 import argparse
 import pathlib
 import time
-import wave
 
 import keras
 import numpy as np
-import tensorflow as tf
 from mechanism_kinds import mechanisms
 
 import keras_attention as ka
+from keras_attention.examples.speech_files import RATE
+from keras_attention.examples.speech_files import read_recordings
 
-RATE = 8000
 WINDOW, HOP = 200, 160  # samples
 BANDS, STACKED = 20, 3  # mel bands of a frame, frames of a position
 TRAINED, TESTED = range(1, 9), (8, 16, 24, 40)
@@ -31,26 +30,15 @@ SEQUENCES, TESTS, BATCH = 4096, 100, 64
 UNITS = 64
 
 
-def recordings(folder):
-    """Returns {digit: list of features} for training and for test."""
-    trained, tested = {}, {}
-    for path in sorted(pathlib.Path(folder).glob("*_*_*.wav")):
-        digit, _, index = path.stem.split("_")
-        side = tested if int(index) < 5 else trained
-        side.setdefault(int(digit), []).append(features_of(path))
-    if len(trained) != 10:
-        raise SystemExit(
-            f"{folder} has no recordings named 0_speaker_0.wav and so on. They "
-            "come from github.com/Jakobovski/free-spoken-digit-dataset."
-        )
-    return trained, tested
+def features(folder, indices):
+    """Returns the features of each digit's recordings, a list of lists."""
+    recordings = read_recordings(pathlib.Path(folder), indices)
+    return [[features_of(take) for take in takes] for takes in recordings]
 
 
-def features_of(path):
+def features_of(samples):
     """Returns log mel energies, (positions, BANDS * STACKED)."""
-    with wave.open(str(path)) as file:
-        samples = np.frombuffer(file.readframes(-1), dtype="int16")
-    samples = samples.astype("float32") / 2**15
+    samples = samples / np.float32(2**15)
     samples = np.pad(samples, (0, max(0, WINDOW - len(samples))))
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(WINDOW), 256)) ** 2
@@ -103,16 +91,9 @@ def error_rate(model, source, target):
     tokens = model.generate(source, max_length=2 * target.shape[1]).tokens
     for found, wanted in zip(tokens[:, 0], target, strict=True):
         found, wanted = (row[row > 3].tolist() for row in (found, wanted))
-        edits += edit_distance(found, wanted)
+        edits += ka.training.edit_distance(found, wanted)
         digits += len(wanted)
     return 100 * edits / digits
-
-
-def edit_distance(found, wanted):
-    found, wanted = (
-        tf.sparse.from_dense([row or [-1]]) for row in (found, wanted)
-    )
-    return int(tf.edit_distance(found, wanted, normalize=False)[0])
 
 
 def main():
@@ -126,7 +107,8 @@ def main():
     options = parser.parse_args()
     kinds = mechanisms(UNITS // 2)
     names = options.only.split(",") if options.only else list(kinds)
-    trained, tested = recordings(options.data)
+    trained = features(options.data, range(5, 50))
+    tested = features(options.data, range(5))
     generator = np.random.default_rng(0)
     source, target = joined(trained, TRAINED, SEQUENCES, generator)
     mean, deviation = (

@@ -16,7 +16,6 @@ import time
 
 import keras
 import tensorflow as tf
-from joined_digits import edit_distance
 from mechanism_kinds import mechanisms
 
 import keras_attention as ka
@@ -38,13 +37,9 @@ def error_rates(model, pairs):
     """Returns phoneme and word error rate of greedy answers, in per cent."""
     answers = model.generate([word for word, _ in pairs], verbose=0).texts[:, 0]
     edits = phonemes = wrong = 0
-    ids = {}
     for answer, (_, wanted) in zip(answers, pairs, strict=True):
-        found, wanted = (
-            [ids.setdefault(x, len(ids)) for x in text.split()]
-            for text in (str(answer), wanted)
-        )
-        distance = edit_distance(found, wanted)
+        wanted = wanted.split()
+        distance = ka.training.edit_distance(answer.split(), wanted)
         edits, phonemes = edits + distance, phonemes + len(wanted)
         wrong += distance > 0
     return 100 * edits / phonemes, 100 * wrong / len(pairs)

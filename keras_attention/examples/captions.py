@@ -1,73 +1,124 @@
-"""Multi30k: captions of photographs in English and German, and their tokens.
+"""Images named in two languages: a picture in, its name out.
 
-Figures on this data are mostly counted on lower-cased tokens. For German as
-it is written, `usual_case` and `written` go the way back.
+    python -m keras_attention.examples.captions --data DIR
+
+A `Seq2Seq` from patches of an image (`RotaryEmbedding2D`) to words. The first
+is the language, so to ask for one, the name of the other is ruled out.
 """
 
-import gzip
-import pathlib
-import re
-from collections import Counter
+import sys
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+
+from keras_attention.examples import image_files as files
 from keras_attention.examples import task
+from keras_attention.examples.fitting import fit_all
+from keras_attention.examples.image_encoders import new_encoder
+from keras_attention.examples.task import Result
 
-SOURCE = (
-    "github.com/multi30k/dataset, data/task1/raw: train.en.gz, val.de.gz and "
-    "so on; no licence is stated"
-)
-TESTS = ("test_2016_flickr", "test_2017_flickr")
-LANGUAGES = ("en", "de")
-# A number, a word, any other character: what Moses makes of most captions.
-TOKEN = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:['’-]\w+)*|[^\w\s]")
-SAMPLE = (
-    ("A man in a red shirt is running.", "Ein Mann im roten Hemd läuft."),
-    ("Two dogs play in the snow.", "Zwei Hunde spielen im Schnee."),
-    ("A woman reads a book.", "Eine Frau liest ein Buch."),
-)
-
-
-def read_split(folder: pathlib.Path, name: str) -> list[tuple[str, str]]:
-    """Returns the (English, German) lines of a part of the data."""
-    sides = []
-    for language in LANGUAGES:
-        path = task.data_file(folder, f"{name}.{language}.gz")
-        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
-            sides.append([line.strip() for line in file])
-    return list(zip(*sides, strict=True))
+RECIPE = {
+    "units": 64,
+    "num_layers": 3,
+    "patch": 4,  # pixels on a side
+    "dropout": 0.1,
+    "epochs": 15,
+    "batch_size": 128,
+    "learning_rate": 2e-3,
+}
+QUICK = {"units": 16, "num_layers": 1, "epochs": 1, "batch_size": 32}
 
 
-def tokenized(text: str, lower: bool = True) -> str:
-    """Returns the tokens of a text with spaces between, lower-cased or not.
+def run(options: Any) -> Result:
+    """Trains a model, and measures it in each language."""
+    from keras_attention.training import MaskedCrossentropy
 
-    >>> tokenized("Ein Mann, 1,80 m groß, steht.")
-    'ein mann , 1,80 m groß , steht .'
-    """
-    return " ".join(TOKEN.findall(text.lower() if lower else text))
+    data, names, (images, labels), (tested, wanted) = files.read_images(
+        options.data
+    )
+    model = new_model(names, data, images.shape[1:], options)
+    # Each image is named in one language, drawn by chance.
+    drawn = np.random.default_rng(options.seed).integers(2, size=len(labels))
+    texts = captions_of(names)  # (2, 10)
+    ids = model.target_vocabulary.encode(texts.ravel()).numpy()
+    ids = np.pad(ids, ((0, 0), (1, 0)), constant_values=1)  # BOS
+    target = ids[texts.shape[1] * drawn + labels]
+    minutes = fit_all(
+        model,
+        {"source": images, "target": target[:, :-1]},
+        target[:, 1:],
+        loss=MaskedCrossentropy(),
+        options=options,
+        steps=-(-len(labels) // options.batch_size),
+        batch_size=options.batch_size,
+    )
+    figures = [
+        f"{share:.2%} in {language}"
+        for language, share in exact_in_each(model, names, tested, wanted)
+    ]
+    model.save_folder(options.output / "captions", overwrite=True)
+    return Result(
+        task="images, named in two languages",
+        data=data,
+        parameters=model.count_params(),
+        minutes=minutes,
+        figure="exact: " + ", ".join(figures),
+        published="none",
+    )
 
 
-def usual_case(texts: Sequence[str]) -> dict[str, str]:
-    """Returns how each word is written most often, first words left out."""
-    words = (w for t in texts for w in tokenized(t, lower=False).split()[1:])
-    found = sorted(Counter(words).items(), key=lambda item: item[1])
-    return {word.lower(): word for word, _ in found}
+def captions_of(names: dict[str, list[str]]) -> np.ndarray:
+    """Returns the captions (languages, classes): "german kleid"."""
+    return np.array([[f"{x} {name}" for name in names[x]] for x in names])
 
 
-def written(text: str, case: dict[str, str]) -> str:
-    """Returns lower-cased tokens as a sentence.
+def new_model(names: dict, data: str, shape: tuple, options: Any) -> Any:
+    """Returns a model from images to captions."""
+    import keras_attention as ka
 
-    >>> written("ein mann , der steht .", {"mann": "Mann"})
-    'Ein Mann, der steht.'
-    """
-    words = [case.get(word, word) for word in text.split()]
-    text = re.sub(r" (?=[.,!?;:])", "", " ".join(words))
-    return text[:1].upper() + text[1:]
+    words = ka.Vocabulary.build(captions_of(names).ravel(), unit="words")
+    decoder = ka.TransformerDecoder(
+        len(words),
+        options.units,
+        num_layers=1,
+        num_heads=options.units // 16,
+        dropout=options.dropout,
+    )
+    encoder = new_encoder("patches", data, shape, options)
+    return ka.Seq2Seq(encoder, decoder, 8, target_vocabulary=words)
 
 
-def write_sample(folder: pathlib.Path) -> None:
-    """Writes a few sentences as files of the data."""
-    for name in ("train", "val", *TESTS):
-        for side, language in enumerate(LANGUAGES):
-            path = folder / f"{name}.{language}.gz"
-            with gzip.open(path, "wt", encoding="utf-8") as file:
-                file.writelines(f"{pair[side]}\n" for pair in SAMPLE)
+def exact_in_each(model: Any, names: dict, images: Any, labels: Any) -> list:
+    """Returns pairs: a language, and the share of images named right in it."""
+    import keras_attention as ka
+    from keras_attention.decoding import Suppress
+    from keras_attention.training import exact_match
+
+    languages, shares = list(names), []
+    for captions, other in zip(
+        captions_of(names), languages[::-1], strict=True
+    ):
+        tag = int(model.target_vocabulary.encode([other])[0, 0])
+        search = ka.Greedy(constraints=[Suppress([tag])])
+        found = model.generate(images, search, batch_size=256)
+        shares.append(exact_match(captions[labels], found.texts[:, 0]))
+    return list(zip(languages, shares, strict=True))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the example from the command line; returns the exit status."""
+    return task.main(
+        run,
+        arguments,
+        name="captions",
+        description="Learn to name what images show, in two languages.",
+        recipe=RECIPE,
+        quick=QUICK,
+        source=files.SOURCE,
+        write_sample=files.write_sample,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,6 +22,7 @@ with `--resume` (and the same `--output`).
 """
 
 import sys
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ RECIPE = {"preset": "demo", "kind": None, "resume": False}
 QUICK = {"units": 8, "epochs": 1, "batch_size": 16}
 
 
-def run(options: Any) -> list[task.Result]:
+def run(options: Any) -> Iterator[task.Result]:
     """Trains each kind, counts its errors; describes and exports a single one.
 
     Args:
@@ -56,23 +57,19 @@ def run(options: Any) -> list[task.Result]:
         raise ValueError("`--resume` needs the `--output` of the run before")
     dictionary = read_dictionary(options.data)
     kinds = options.kind or [PRESETS[options.preset]["kind"]]
-    if len(kinds) > 1:
-        return [
-            _result(kind, dictionary, options.output / kind, options)[0]
-            for kind in kinds
-        ]
-    result, model, card = _result(kinds[0], dictionary, options.output, options)
-    if not options.quick:
+    for kind in kinds:
+        output = options.output / kind if len(kinds) > 1 else options.output
+        result, model, card = _result(kind, dictionary, output, options)
+        yield result
+    if len(kinds) == 1 and not options.quick:
         export_and_describe(model, card, options.output)
-    return [result]
 
 
 def _result(kind, dictionary, output, options):
     from keras_attention import training
 
-    settings = settings_of(kind, options)
     folder = output / "model"
-    model, card = train(dictionary, folder, **settings)
+    model, card = train(dictionary, folder, **settings_of(kind, options))
     test = dictionary.splits["test"]
     print(f"\nSpeaking {len(test):,} {dictionary.measured} ...")
     card = {
@@ -102,19 +99,12 @@ def _result(kind, dictionary, output, options):
 def add_options(parser: Parser) -> None:
     """Adds the options of this example; the preset has their defaults."""
     parser.add_option(
-        "--preset",
-        type=values.choice(PRESETS),
-        metavar="NAME",
-        default=RECIPE["preset"],
-        help=f"settings of model and training: {', '.join(PRESETS)}; the "
-        "options below replace single ones",
-    )
-    parser.add_option(
         "--kind",
         type=values.choice((*ATTENTION, *KINDS)),
         metavar="KIND",
         nargs="+",
-        help="kinds of attention or of models, one row each",
+        help="kinds of attention or of models, one row each; by default that "
+        "of the preset, whose settings the following replace",
     )
     for name, read in (
         ("units", values.integer(at_least=1)),
@@ -149,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         source=SOURCE,
         needs_data=False,
         write_sample=write_sample,
+        choices={"preset": PRESETS},
         add_options=add_options,
     )
 

@@ -8,6 +8,14 @@ import itertools
 import random
 
 SPLITS = ("simple", "length", "turn_left", "addprim_jump")
+# Percent of exact matches, means of five: the best model of the paper for
+# each split.
+PUBLISHED = {
+    "simple": "99.8 (LSTM 2x200)",
+    "length": "20.8 (GRU with attention 1x50)",
+    "addprim_jump": "1.2 (GRU with attention)",
+    "turn_left": "90.3 (GRU with attention)",
+}
 VERBS = ("walk", "look", "run", "jump")
 DIRECTIONS = ("left", "right")
 MANNERS = ("opposite", "around")

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import types
 from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -72,7 +74,7 @@ class Result:
 
 
 def main(
-    run: Callable[[types.SimpleNamespace], Result | list[Result]],
+    run: Callable[[types.SimpleNamespace], Result | Iterable[Result]],
     arguments: Sequence[str] | None = None,
     *,
     name: str,
@@ -82,11 +84,13 @@ def main(
     source: str | None = None,
     needs_data: bool = True,
     write_sample: Callable[[pathlib.Path], None] | None = None,
+    choices: Mapping[str, Collection[str]] = types.MappingProxyType({}),
     add_options: Callable[[Parser], None] | None = None,
 ) -> int:
     """Runs an example from the command line; returns the exit status.
 
-    Each number of the recipe is an option too. What is given replaces what
+    Each number of the recipe is an option too, and each of its texts and lists
+    of texts that has choices. What is given replaces what
     `quick` says, and that replaces the recipe.
 
     Args:
@@ -105,10 +109,11 @@ def main(
         needs_data: whether to refuse a run without data that is not quick.
         write_sample: function of a folder that writes a few lines of data
             there, in the original format, for `--quick` without `--data`.
-        add_options: function that adds options to the parser.
+        choices: {setting of the recipe: the texts that it may be}.
+        add_options: function that adds further options to the parser.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parser = _parser(name, description, recipe, source, add_options)
+    parser = _parser(name, description, recipe, source, choices, add_options)
     given = vars(parser.parse_args(arguments))
     given = {key: value for key, value in given.items() if value is not None}
     is_quick = given.setdefault("quick", False)
@@ -137,9 +142,11 @@ def main(
                 options.data = _folder(f"{temporary}/data")
                 write_sample(options.data)
             results = run(options)
-        results = [results] if isinstance(results, Result) else results
-        command = command_shown(name, arguments)
-        print("\n" + "\n".join(result.row(command) for result in results))
+            command = command_shown(name, arguments)
+            if isinstance(results, Result):
+                results = [results]
+            for result in results:  # as they come: one may take an hour
+                print(f"\n{result.row(command)}", flush=True)
 
     return exit_status_of(work, name)
 
@@ -181,7 +188,7 @@ def _folder(path):
     return folder
 
 
-def _parser(name, description, recipe, source, add_options):
+def _parser(name, description, recipe, source, choices, add_options):
     parser = Parser(
         prog=name,
         description=description,
@@ -214,24 +221,20 @@ def _parser(name, description, recipe, source, add_options):
     )
     if add_options:
         add_options(parser)
-    _add_numbers(parser, recipe)
+    for setting, value in recipe.items():
+        _add_setting(parser, setting, value, choices.get(setting))
     return parser
 
 
-def _add_numbers(parser, recipe):
-    """Makes an option of each number of the recipe."""
-    for setting, value in recipe.items():
-        readers = {
-            int: values.integer(at_least=0),
-            float: values.number(at_least=0),
-            bool: None,
-        }
-        if (read := readers.get(type(value))) is None:
-            continue
-        parser.add_option(
-            f"--{setting.replace('_', '-')}",
-            type=read,
-            metavar="N",
-            default=value,
-            help="number of the recipe",
-        )
+def _add_setting(parser, setting, value, choices):
+    """Makes an option of a setting of the recipe, if it is one."""
+    number = {int: values.integer(at_least=0), float: values.number(at_least=0)}
+    about = {"metavar": "N", "default": value, "help": "number of the recipe"}
+    about["type"] = number.get(type(value))
+    if choices:
+        about |= {"metavar": "NAME", "help": ", ".join(choices)}
+        about["type"] = values.choice(choices)
+    if isinstance(value, list):
+        about |= {"nargs": "+", "default": " ".join(value)}
+    if about["type"] is not None:
+        parser.add_option(f"--{setting.replace('_', '-')}", **about)

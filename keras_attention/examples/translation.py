@@ -18,7 +18,7 @@ from typing import Any
 
 from keras_attention.cli import values
 from keras_attention.cli.parser import Parser
-from keras_attention.examples import captions
+from keras_attention.examples import multi30k
 from keras_attention.examples import task
 from keras_attention.examples import text_to_text
 
@@ -50,7 +50,7 @@ QUICK |= {"unit": "words", "batch_tokens": 64, "warmup_steps": 0, "beam": 2}
 
 def lowered(pairs: Sequence) -> list[tuple[str, str]]:
     """Returns pairs as lower-cased tokens with spaces between."""
-    return [tuple(map(captions.tokenized, pair)) for pair in pairs]
+    return [tuple(map(multi30k.tokenized, pair)) for pair in pairs]
 
 
 def translated(model: Any, pairs: Sequence, search: Any) -> tuple:
@@ -78,8 +78,8 @@ def run(options: types.SimpleNamespace) -> list[task.Result]:
     from keras_attention import Greedy
     from keras_attention.training import bleu
 
-    written = captions.read_split(options.data, "train")
-    held_out = lowered(captions.read_split(options.data, "val"))
+    written = multi30k.read_split(options.data, "train")
+    held_out = lowered(multi30k.read_split(options.data, "val"))
     pairs, unit = lowered(written), UNITS.get(options.unit, options.unit)
     model, minutes = text_to_text.train(
         options,
@@ -94,13 +94,13 @@ def run(options: types.SimpleNamespace) -> list[task.Result]:
         **text_to_text.one_vocabulary(unit, options.vocabulary_size, pairs),
     )
     beam = chosen_beam(model, held_out, options)
-    case = captions.usual_case([german for _, german in written])
+    case = multi30k.usual_case([german for _, german in written])
     results = []
-    for name in captions.TESTS:
-        test = captions.read_split(options.data, name)
+    for name in multi30k.TESTS:
+        test = multi30k.read_split(options.data, name)
         texts, best = translated(model, lowered(test), beam)
         _, greedy = translated(model, lowered(test), Greedy())
-        sentences = [captions.written(text, case) for text in texts]
+        sentences = [multi30k.written(text, case) for text in texts]
         cased = bleu([german for _, german in test], sentences)
         result = task.Result(
             task=f"translation en -> de, {options.unit}, beam {options.beam}",
@@ -124,8 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Translate captions of photographs, English to German.",
         recipe=RECIPE,
         quick=QUICK,
-        source=captions.SOURCE,
-        write_sample=captions.write_sample,
+        source=multi30k.SOURCE,
+        write_sample=multi30k.write_sample,
         add_options=_add_unit,
     )
 

@@ -36,6 +36,8 @@ from keras_attention.training.scheduled_sampling import InverseSigmoidDecay
 from keras_attention.training.scheduled_sampling import ScheduledSampling
 from keras_attention.training.schedules import WarmupSchedule
 from keras_attention.training.sequence_loss import SequenceLoss
+from keras_attention.training.spans import span_f1
+from keras_attention.training.spans import spans_of
 from keras_attention.training.survey import Survey
 from keras_attention.training.survey import survey_pairs
 from keras_attention.training.text_metrics import measure_texts
@@ -77,6 +79,8 @@ __all__ = [
     "read_pairs",
     "rouge_1",
     "rouge_l",
+    "span_f1",
+    "spans_of",
     "steps_per_epoch",
     "survey_pairs",
     "train",

@@ -15,8 +15,16 @@ pytestmark = pytest.mark.tensorflow_only
 
 # Each module of examples that is run: a new one is added here.
 EXAMPLES = [
+    "babi",
+    "captions",
+    "characters",
     "g2p",
+    "images",
     "scan",
+    "sentiment",
+    "slots",
+    "speech",
+    "spoken_words",
     *(
         pytest.param(name, marks=pytest.mark.exhaustive)
         for name in ("summaries", "tatoeba")  # much like translation
@@ -58,8 +66,10 @@ def run_task(arguments, options=None, **changes):
     settings = {
         "name": "copying",
         "description": "Copies.",
-        "recipe": {"units": 32, "rate": 0.5, "epochs": 9, "score": "dot"},
+        "recipe": {"units": 32, "rate": 0.5, "epochs": 9, "score": "dot"}
+        | {"kinds": ["a"]},
         "quick": {"units": 2, "epochs": 1},
+        "choices": {"score": ("dot", "general"), "kinds": ("a", "b")},
         "source": "a shop (CC0)",
         "write_sample": lambda folder: (folder / "a.txt").write_text("a"),
     }
@@ -68,8 +78,11 @@ def run_task(arguments, options=None, **changes):
 
 def test_what_is_given_replaces_quick_and_quick_the_recipe():
     kept = []
-    assert run_task(["--quick", "--units", "7"], kept) == 0
+    words = ["--quick", "--units", "7", "--kinds", "b", "a"]
+    assert run_task(words, kept) == 0
     (options,) = kept
+    assert options.kinds == ["b", "a"]
+    assert options.given == {"quick", "units", "kinds"}
     assert (options.units, options.epochs, options.rate) == (7, 1, 0.5)
     assert (options.score, options.seed, options.quick) == ("dot", 0, True)
     assert not options.output.exists() and not options.data.exists()
@@ -99,6 +112,8 @@ def test_given_folders_are_used_and_hidden_in_the_row(tmp_path, capsys):
         ),
         (["--quick", "--epoch", "3"], "Did you mean --epochs?"),
         (["--quick", "--rate", "fast"], "argument --rate: must be a number"),
+        (["--quick", "--score", "do"], "Did you mean dot?"),
+        (["--quick", "--kinds", "a", "d"], "--kinds: must be one of a, b"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments, message, capsys):

@@ -49,7 +49,8 @@ def test_a_row_holds_the_mean_and_each_seed(monkeypatch, capsys):
     monkeypatch.setattr(scan, "train_and_measure", measured)
     words = ["--split", "simple", "length", "--model", "rnn-bahdanau"]
     assert scan.main([*words, "--seed", "3", "--seeds", "2"]) == 0
-    rows = capsys.readouterr().out.splitlines()[-2:]
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
     assert "| SCAN simple, rnn-bahdanau | 16,728 commands, 6 epochs" in rows[0]
     assert "| 37.5% exact match (50.0, 25.0) | 99.8 (LSTM 2x200) |" in rows[0]
     assert "| 20.8 (GRU with attention 1x50) |" in rows[1]
@@ -69,7 +70,9 @@ def test_options_reach_the_training(monkeypatch):
     monkeypatch.setattr(scan, "train_and_measure", measured)
     assert scan.main(["--epochs", "3", "--units", "7", "--cell", "simple"]) == 0
     assert scan.main(["--model", "transformer", "--clip-norm", "2"]) == 0
-    first, second = calls
+    assert scan.main(["--split", "length", "--units", "7"]) == 0
+    first, second, third = calls
+    assert (third["units"], third["dropout"], third["cell"]) == (7, 0.5, "gru")
     assert (first["epochs"], first["units"]) == (3, 7)
     assert first["cell"] == "simple" and "cell" not in second
     assert second["clip_norm"] == 2.0

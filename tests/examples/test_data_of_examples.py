@@ -1,0 +1,137 @@
+"""The lines of the original formats, read by the examples."""
+
+import gzip
+import json
+import math
+
+import numpy as np
+import pytest
+
+from keras_attention import Vocabulary
+from keras_attention.examples import babi_stories
+from keras_attention.examples import film_reviews
+from keras_attention.examples import snips
+from keras_attention.examples import text_lines
+from keras_attention.examples.ngrams import WittenBellModel
+
+pytestmark = pytest.mark.tensorflow_only
+
+STORIES = """\
+1 Mary moved to the bathroom.
+2 Mary got the milk there.
+3 Where is the milk? \tbathroom\t2 1
+1 The office is north of the kitchen.
+2 What is north of the kitchen?\toffice\t1
+"""
+
+
+def test_questions_come_with_the_story_so_far(tmp_path):
+    path = tmp_path / "qa.txt"
+    path.write_text(STORIES)
+    milk, office = babi_stories.read_questions(path)
+    story = ["mary moved to the bathroom", "mary got the milk there"]
+    assert milk == (story, "where is the milk", "bathroom")
+    assert office[1:] == ("what is north of the kitchen", "office")
+    words = Vocabulary.build([" ".join(story), milk[1]], unit="symbols")
+    inputs, labels = babi_stories.encode([milk, office], words, ["bathroom"], 3)
+    assert labels.tolist() == [0, -1]
+    assert inputs["story"].shape == (2, 3, babi_stories.WORDS)
+    # The last sentence first, then padding.
+    read = [words.decode(row[None])[0].numpy() for row in inputs["story"][0]]
+    assert read == [story[1].encode(), story[0].encode(), b""]
+    last, _ = babi_stories.encode([milk], words, [], 1)
+    assert (last["story"][0, 0] == inputs["story"][0, 0]).all()
+
+
+def test_words_of_a_sentence_count_by_their_place():
+    weights = babi_stories.place_weights(4)
+    assert weights.shape == (babi_stories.WORDS, 4)
+    j, k = 3 / babi_stories.WORDS, 2 / 4
+    assert weights[2, 1] == pytest.approx((1 - j) - k * (1 - 2 * j))
+
+
+def test_sentences_are_those_before_the_last_tab(tmp_path):
+    path = tmp_path / "train.tsv"
+    path.write_text("One Long string\t0\nlovely\t1\n\n")
+    sentences, labels = film_reviews.read_sentences(path)
+    assert sentences == ["one long string", "lovely"]
+    assert labels.tolist() == [0, 1]
+
+
+def commands_of(tmp_path, chunks, encoding="utf-8"):
+    text = json.dumps({"PlayMusic": [{"data": chunks}]}, ensure_ascii=False)
+    path = tmp_path / "train_PlayMusic_full.json"
+    path.write_bytes(text.encode(encoding))
+    return snips.read_commands(tmp_path, "train", ("PlayMusic",))
+
+
+def test_words_are_cut_before_anyone_asks_for_their_slots(tmp_path):
+    chunks = [
+        {"text": "Play "},
+        {"text": "Ann", "entity": "artist"},
+        {"text": "'s "},
+        {"text": "red car", "entity": "track"},
+        {"text": "blue", "entity": "track"},
+    ]
+    (command,) = commands_of(tmp_path, chunks)
+    # "carblue" is one word: its slot is that of its first letter.
+    assert command.words == ("play", "ann", "'", "s", "red", "carblue")
+    assert command.tags == ("O", "B-artist", "O", "O", "B-track", "I-track")
+    assert command.intent == "PlayMusic"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_commands_may_be_of_either_encoding(tmp_path, encoding):
+    (command,) = commands_of(tmp_path, [{"text": "fantasía"}], encoding)
+    assert command.words == ("fantasía",)
+    mixed = "í".encode() + "í".encode("latin-1")
+    assert snips.text_of(mixed) == "íí"
+
+
+def test_commands_are_encoded_word_by_word(tmp_path):
+    commands = commands_of(tmp_path, [{"text": "go", "entity": "x"}]) * 2
+    vocabularies = snips.make_vocabularies(commands)
+    inputs, labels = snips.encode(commands, vocabularies)
+    assert inputs["words"].shape == (2, snips.LENGTH)
+    spelt = inputs["letters"][0]
+    letters = vocabularies["letters"]
+    assert letters.decode(spelt[:1])[0].numpy() == b"go"
+    assert not spelt[1:].any()
+    names = np.array(vocabularies["tags"].tokens)[labels["tags"][0, :3]]
+    assert names.tolist() == ["B-x", "<eos>", "<pad>"]
+    assert labels["intent"].tolist() == [0, 0]
+
+
+def test_lines_of_files_are_read_once(tmp_path):
+    (tmp_path / "a.tsv").write_text("hello\t你好\nhello\nbye\n\n")
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"night\n"))
+    (tmp_path / "LICENSE").write_text("none\n")
+    assert text_lines.read_lines(tmp_path) == ["hello", "bye", "night"]
+    assert text_lines.read_lines(tmp_path / "LICENSE") == ["none"]
+    lines = [f"line {number}" for number in range(2000)]
+    parts = text_lines.split_lines(lines)
+    assert sorted(sum(parts, [])) == sorted(lines)
+    assert [abs(len(part) - 100) < 40 for part in parts] == [False, True, True]
+    assert text_lines.split_lines(lines[::-1])[2] == parts[2][::-1]
+
+
+def test_blocks_are_the_joined_lines_and_labels_come_one_later():
+    vocabulary = Vocabulary.build(["abc"])
+    rows = text_lines.rows_of(["ab", "c"], vocabulary)
+    assert [row.tolist() for row in rows] == [[1, 4, 5, 2], [1, 6, 2]]
+    inputs, labels = text_lines.blocks_of(rows, 3)
+    assert inputs.tolist() == [[1, 4, 5], [2, 1, 6]]
+    assert labels.tolist() == [[4, 5, 2], [1, 6, 2]]
+
+
+def test_ngrams_sum_to_one_and_are_those_of_the_formula():
+    model = WittenBellModel(["abab", "ac"], 3, vocabulary_size=5)
+    for history in ((), ("a",), ("a", "b"), ("c", "a"), ("z",)):
+        chances = [model.probability(history, c) for c in "abcde"]
+        assert sum(chances) == pytest.approx(1.0)
+    # After "a": b twice, c once; over all: b twice, a and c once.
+    empty = (2 + 3 / 5) / (4 + 3)
+    after_a = (2 + 2 * empty) / (3 + 2)
+    assert model.probability((), "b") == pytest.approx(empty)
+    assert model.probability(("a",), "b") == pytest.approx(after_a)
+    assert model.bits(["ab"]) == pytest.approx(-math.log2(after_a))

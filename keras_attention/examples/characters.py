@@ -24,13 +24,13 @@ from keras_attention.examples.text_lines import split_lines
 from keras_attention.examples.text_lines import write_sample
 
 RECIPE = {
-    "units": 192,
-    "num_layers": 4,
+    "units": 160,
+    "num_layers": 3,
     "num_heads": 4,
-    "dropout": 0.1,
+    "dropout": 0.2,
     "length": 128,
     "order": 6,
-    "epochs": 15,
+    "epochs": 12,
     "batch_size": 32,
     "learning_rate": 2e-3,
 }

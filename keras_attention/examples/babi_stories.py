@@ -84,17 +84,6 @@ def encode(
     return {"story": rows[places], "question": rows[asked]}, labels
 
 
-def place_weights(units: int) -> np.ndarray:
-    """Returns how much each word of a sentence counts in each entry.
-
-    Sukhbaatar et al. 2015, 4.1: with word j of J and entry k of d,
-    (1 - j / J) - (k / d) (1 - 2 j / J); (words, units).
-    """
-    j = np.arange(1, WORDS + 1)[:, None] / WORDS
-    k = np.arange(1, units + 1) / units
-    return ((1 - j) - k * (1 - 2 * j)).astype("float32")
-
-
 def write_sample(folder: pathlib.Path) -> None:
     """Writes stories of one person who walks about, as task 1 has them."""
     rooms, lines = ("kitchen", "garden", "office"), []

@@ -24,14 +24,14 @@ from keras_attention.examples.text_lines import split_lines
 from keras_attention.examples.text_lines import write_sample
 
 RECIPE = {
-    "units": 192,
-    "num_layers": 4,
+    "units": 128,
+    "num_layers": 3,
     "num_heads": 4,
     "dropout": 0.1,
     "length": 128,
     "order": 6,
-    "epochs": 15,
-    "batch_size": 32,
+    "epochs": 20,
+    "batch_size": 16,
     "learning_rate": 2e-3,
 }
 QUICK = {"units": 8, "num_layers": 1, "epochs": 1, "length": 16, "order": 3}

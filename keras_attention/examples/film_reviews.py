@@ -34,8 +34,11 @@ def draw(
     path: pathlib.Path,
 ) -> None:
     """Draws what each word of a few short sentences weighed."""
-    import matplotlib.figure
-
+    try:
+        import matplotlib.figure
+    except ImportError:  # a training has ended: its figure must not be lost
+        print("No picture of the words: pip install matplotlib")
+        return
     from keras_attention import plots
 
     short = [text for text in sentences if 4 < len(text.split()) < 12][:DRAWN]

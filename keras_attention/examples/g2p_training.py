@@ -1,6 +1,7 @@
 """The models of `examples.g2p`: their settings, training and error rates."""
 
 import pathlib
+import shutil
 from typing import Any
 
 from keras_attention.examples.pronunciations import Dictionary
@@ -196,6 +197,8 @@ def train(
 
     keep = training.KeepLast(folder.with_name("epochs"), max(averaged, 1))
     callbacks = [keep] if averaged else []
+    if not settings.get("resume"):  # those of another training
+        shutil.rmtree(keep.folder, ignore_errors=True)
     if minutes:
         rate = settings.pop("learning_rate")
         callbacks.append(training.TimedRate(rate, minutes, warmup_steps=400))

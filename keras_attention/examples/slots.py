@@ -79,10 +79,10 @@ def tags_of(
     logits = model.predict(inputs, batch_size=100, verbose=0)
     logits["tags"][..., :4] = -np.inf  # padding, the end, unknown: no tags
     best = np.array(vocabulary.tokens)[logits["tags"].argmax(-1)]
-    tags = [
-        [*row[: len(command.words)], *["O"] * (len(command.words) - LENGTH)]
-        for row, command in zip(best.tolist(), commands, strict=True)
-    ]
+    tags = []
+    for row, command in zip(best.tolist(), commands, strict=True):
+        number = len(command.words)
+        tags.append((row[: LENGTH - 1] + ["O"] * number)[:number])
     return tags, logits["intent"].argmax(-1)
 
 

@@ -14,7 +14,8 @@ SOURCE = "the folder of snips nlu-benchmark, 2017-06 (CC0): "
 SOURCE += "train_INTENT_full.json and validate_INTENT.json"
 INTENTS = ("AddToPlaylist", "BookRestaurant", "GetWeather", "PlayMusic")
 INTENTS += ("RateBook", "SearchCreativeWork", "SearchScreeningEvent")
-LENGTH, LETTERS = 40, 16  # words of a command with its end, letters of a word
+# Words of a command with its end, letters of a word: the rest is not read.
+LENGTH, LETTERS = 24, 16
 TOKEN = re.compile(r"\w+|[^\w\s]")
 
 

@@ -43,13 +43,6 @@ def test_questions_come_with_the_story_so_far(tmp_path):
     assert (last["story"][0, 0] == inputs["story"][0, 0]).all()
 
 
-def test_words_of_a_sentence_count_by_their_place():
-    weights = babi_stories.place_weights(4)
-    assert weights.shape == (babi_stories.WORDS, 4)
-    j, k = 3 / babi_stories.WORDS, 2 / 4
-    assert weights[2, 1] == pytest.approx((1 - j) - k * (1 - 2 * j))
-
-
 def test_sentences_are_those_before_the_last_tab(tmp_path):
     path = tmp_path / "train.tsv"
     path.write_text("One Long string\t0\nlovely\t1\n\n")

@@ -19,6 +19,7 @@ import sequence_models
 import tensorflow as tf
 
 import keras_attention as ka
+from keras_attention.training.kept_memory import keep_memory
 
 BATCH, WIDTH, HEADS = 16, 256, 4
 IMPORTS = 7
@@ -208,6 +209,7 @@ def seq2seq(options):
     sizes = sequence_models.SMALL if options.quick else sequence_models.SIZES
     batch = sequence_models.batch_of(sizes)
     tokens = sizes["batch"] * sizes["length"]
+    keep_memory()  # for all models alike, as the command line does
     for rate in options.rates:
         steps = {
             f"{name}, {path}": sequence_models.training_step(

@@ -39,6 +39,7 @@ def train(options: argparse.Namespace) -> None:
             initial_folder=options.initial_folder,
             resume=bool(options.resume),
             overwrite=bool(options.overwrite),
+            callbacks=[training.KeepMemory()],
             verbose=_verbosity(options),
             **given(options, [*train_options.NAMES, "columns"]),
         )

@@ -16,8 +16,7 @@ PRESETS = {
         "batch_size": 256,
         "learning_rate": 4e-3,
     },
-    # Without input feeding the attention of all steps is one product, and the
-    # epochs are long enough for XLA to pay.
+    # Without input feeding the attention of all steps is one product.
     "best": {
         "kind": "luong",
         "input_feeding": False,
@@ -28,7 +27,6 @@ PRESETS = {
         "epochs": 12,
         "batch_size": 256,
         "learning_rate": 3e-3,
-        "jit_compile": True,
     },
     # Equal minutes for each kind of attention; about 0.1 s a step on one core.
     "table": {
@@ -40,7 +38,6 @@ PRESETS = {
         "minutes": 45,
         "batch_size": 128,
         "learning_rate": 2e-3,
-        "jit_compile": True,
     },
     # About 0.5 s a step on one core, 870 steps an epoch.
     "long": {
@@ -55,7 +52,6 @@ PRESETS = {
         "averaged": 5,
         "batch_size": 128,
         "learning_rate": 1.5e-3,
-        "jit_compile": True,
     },
 }
 # A Transformer in the table is about as large, and twice as slow a step.
@@ -107,9 +103,8 @@ def settings_of(kind: str, options: Any) -> dict[str, Any]:
     for name in SETTABLE:
         if name in given:  # on the command line, or of a quick run
             settings[name] = given[name]
-    if options.quick:  # whatever the preset: neither minutes nor XLA
+    if options.quick:
         settings.pop("minutes", None)
-        settings["jit_compile"] = False
     settings["kind"] = kind
     if kind in ATTENTION:
         settings["kind"] = "luong"
@@ -196,7 +191,7 @@ def train(
     from keras_attention import training
 
     keep = training.KeepLast(folder.with_name("epochs"), max(averaged, 1))
-    callbacks = [keep] if averaged else []
+    callbacks = [training.KeepMemory(), *([keep] if averaged else [])]
     if not settings.get("resume"):  # those of another training
         shutil.rmtree(keep.folder, ignore_errors=True)
     if minutes:

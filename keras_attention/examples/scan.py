@@ -75,6 +75,7 @@ def train_and_measure(
         monitor="loss",
         source_unit="words",
         target_unit="symbols",
+        callbacks=[training.KeepMemory()],
         **options,
     )
     sources, targets = map(list, zip(*test, strict=True))

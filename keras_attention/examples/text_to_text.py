@@ -37,8 +37,7 @@ def train(
         pairs,
         folder,
         validation_pairs=held_out,
-        # Compiling takes minutes, and halves the hours of a training.
-        jit_compile="auto" if options.quick else True,
+        callbacks=[training.KeepMemory()],
         resume=True,
         seed=options.seed,
         verbose=options.verbose,

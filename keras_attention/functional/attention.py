@@ -23,6 +23,7 @@ from keras_attention.functional.dense import attend_dense
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.fused.attention import attend_fused
 from keras_attention.functional.fused.attention import plan_of
+from keras_attention.functional.fused.batches import current_batches
 from keras_attention.functional.fused.coverage import NotCovered
 from keras_attention.functional.normalizers import Normalizer
 from keras_attention.functional.normalizers import check_normalizer
@@ -231,10 +232,24 @@ def _attend_by_size(arguments, largest_dense):
     if largest_dense and 1 in (query_length, key_length):
         return attend_dense(*arguments)[0]  # a step
     if query_length is None or key_length is None:
+        if _is_declared_short(*arguments[:2], largest_dense):
+            return attend_dense(*arguments)[0]
         return attend_by_length(*arguments, largest_dense=largest_dense)
     if query_length * key_length > largest_dense:
         return attend_blockwise(*arguments)
     return attend_dense(*arguments)[0]
+
+
+def _is_declared_short(query, key, largest_dense):
+    """Whether `declared_batches` tells of such lengths, all of them short.
+
+    The graph then holds one way instead of two, and is traced in half the time.
+    """
+    sizes = query.shape[0], query.shape[1], key.shape[1]
+    declared = current_batches().of_attention(*sizes)
+    return bool(declared) and all(
+        queries * keys <= largest_dense for _, queries, keys in declared
+    )
 
 
 def _check_shapes(query, key, value):

@@ -11,6 +11,7 @@ from keras_attention.decoding.search import Search
 from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
+from keras_attention.models.first_step import build_optimizer
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.parts import check_decoder
@@ -120,6 +121,10 @@ class LanguageModel(keras.Model):
     def compile(self, *args, **kwargs) -> None:
         super().compile(*args, **kwargs)
         self._generator.functions.clear()
+
+    def make_train_function(self, force: bool = False) -> Any:
+        build_optimizer(self)
+        return super().make_train_function(force)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         forking.check_tensorflow()

@@ -12,6 +12,7 @@ from keras_attention.models import encoding
 from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
+from keras_attention.models.first_step import build_optimizer
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generation import BatchGenerator
@@ -233,6 +234,10 @@ class Seq2Seq(keras.Model):
         super().compile(*args, **kwargs)
         self._aids = TrainingAids(self, alignment_loss, scheduled_sampling)
         self._generator.functions.clear()
+
+    def make_train_function(self, force: bool = False) -> Any:
+        build_optimizer(self)
+        return super().make_train_function(force)
 
     def compute_loss(
         self,

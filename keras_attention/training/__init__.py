@@ -19,6 +19,7 @@ from keras_attention.training.checkpoints import Checkpoints
 from keras_attention.training.checkpoints import Position
 from keras_attention.training.generation_metrics import GenerationMetrics
 from keras_attention.training.history import HistoryFile
+from keras_attention.training.kept_memory import KeepMemory
 from keras_attention.training.losses import MaskedCrossentropy
 from keras_attention.training.losses import TokenAccuracy
 from keras_attention.training.ngram_scores import bleu
@@ -56,6 +57,7 @@ __all__ = [
     "InverseSigmoidDecay",
     "KeepBest",
     "KeepLast",
+    "KeepMemory",
     "MaskedCrossentropy",
     "Pairs",
     "Position",

@@ -9,6 +9,7 @@ from keras_attention.models import Seq2Seq
 from keras_attention.models.builder import hides_padding_alone
 from keras_attention.training import aids
 from keras_attention.training import optimizers
+from keras_attention.training import step_compilation
 from keras_attention.training.averaging import KeepLast
 from keras_attention.training.averaging import average_weights
 from keras_attention.training.callbacks import KeepBest
@@ -72,7 +73,7 @@ def compile_model(
         optimizers.make_optimizer(settings, settings.epochs * steps),
         MaskedCrossentropy(settings.label_smoothing),
         metrics=[TokenAccuracy()],
-        jit_compile=settings.jit_compile is True,
+        jit_compile=step_compilation.compiles(settings, data.survey),
         alignment_loss=aids.alignment_loss_of(settings),
         scheduled_sampling=aids.scheduled_sampling_of(settings, model),
     )

@@ -156,11 +156,11 @@ def train(
         overwrite: whether to replace a model in `folder`, and to forget an
             unfinished training.
         seed: integer for weights, dropout and order of the data.
-        jit_compile: whether to compile the training step with XLA. "auto" is
-            False: one program for each shape of a batch, six at most, takes
-            longer to compile than a short training gains. True pays where
-            epochs are long, and on a GPU, where it also fuses attention:
-            with dtype="mixed_bfloat16" and attention_dropout=0.0.
+        jit_compile: whether to compile the training step with XLA, one
+            program for each shape of a batch, six at most. "auto" compiles
+            where the training has 200 steps or more for each of them, and
+            never under a `tf.distribute` strategy. On a GPU True also fuses
+            attention, with dtype="mixed_bfloat16" and attention_dropout=0.0.
         callbacks: further `keras.callbacks`, called before those of `train`
             that choose the best epoch.
         verbose: 1 prints a summary and progress bars, 2 a line per epoch, 0

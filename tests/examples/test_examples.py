@@ -16,20 +16,23 @@ pytestmark = pytest.mark.tensorflow_only
 # Each module of examples that is run: a new one is added here.
 EXAMPLES = [
     "babi",
-    "captions",
     "characters",
-    "g2p",
-    "images",
-    "scan",
     "sentiment",
     "slots",
     "speech",
-    "spoken_words",
+    "translation",
     *(
         pytest.param(name, marks=pytest.mark.exhaustive)
-        for name in ("summaries", "tatoeba")  # much like translation
+        for name in (  # each much like one above, or with tests of its own
+            "captions",
+            "g2p",
+            "images",
+            "scan",
+            "spoken_words",
+            "summaries",
+            "tatoeba",
+        )
     ),
-    "translation",
 ]
 ROW = re.compile(
     r"\| (.+) \| (.+) \| ([\d,]+) \| ([\d.]+) \| (.+) \| (.+) \| `(.+)` \|"

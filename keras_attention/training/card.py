@@ -91,7 +91,8 @@ def check_same_settings(card: dict, settings: TrainingSettings) -> None:
             raise ValueError(
                 f"`{name}` must be what it was where the training in `folder` "
                 f"is finished: {found[name]!r}. Received: "
-                f"{name}={value!r}. Set overwrite=True to begin anew."
+                f"{name}={value!r}. Name another folder, or set "
+                "overwrite=True to begin anew."
             )
 
 

@@ -47,13 +47,15 @@ def train(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Prints the metrics of what is generated for pairs."""
+    chosen = given(options, ["metrics", "bleu_tokenizer"])
+    if "bleu_tokenizer" in chosen and "bleu" not in chosen.get("metrics", ()):
+        raise ValueError("--bleu-tokenizer needs bleu among --metrics")
     model = load(options.folder)
     from keras_attention import files
     from keras_attention import training
     from keras_attention.training.rates import counted_unit
     from keras_attention.training.text_metrics import check_metrics
 
-    chosen = given(options, ["metrics", "bleu_tokenizer"])
     if "metrics" in chosen:
         check_metrics(chosen["metrics"])  # before all is generated
     references = {}

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_attention.examples import task
+
 LENGTH = 56  # words of the longest sentence, its end, and a few
 SOURCE = "a folder with train.tsv, dev.tsv and test.tsv of SST-2: sentence, "
 SOURCE += "tab, 0 or 1 (Socher et al. 2013; no licence stated)"
@@ -13,11 +15,13 @@ DRAWN = 6  # sentences
 
 def read_sentences(path: pathlib.Path) -> tuple[list[str], np.ndarray]:
     """Returns the sentences of a file and their labels, 0 or 1."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = [line.rsplit("\t", 1) for line in lines if line.strip()]
-    return [text.lower() for text, _ in rows], np.array(
-        [int(label) for _, label in rows]
-    )
+    with task.reading(path, "lines of a sentence, a tab, and 0 or 1"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [line.rsplit("\t", 1) for line in lines if line.strip()]
+        labels = np.array([{"0": 0, "1": 1}[label] for _, label in rows])
+        if not rows:
+            raise ValueError("nothing")
+    return [text.lower() for text, _ in rows], labels
 
 
 def encode(sentences: list[str], vocabulary: Any) -> np.ndarray:
@@ -34,14 +38,14 @@ def draw(
     path: pathlib.Path,
 ) -> None:
     """Draws what each word of a few short sentences weighed."""
-    try:
-        import matplotlib.figure
-    except ImportError:  # a training has ended: its figure must not be lost
-        print("No picture of the words: pip install matplotlib")
+    short = [text for text in sentences if 4 < len(text.split()) < 12][:DRAWN]
+    if not short:
+        print("No picture: no sentence has 5 to 11 words")
         return
+    import matplotlib.figure
+
     from keras_attention import plots
 
-    short = [text for text in sentences if 4 < len(text.split()) < 12][:DRAWN]
     ids = encode(short, vocabulary)
     logits, weights = (
         part.predict(ids, verbose=0) for part in (model, weigher)

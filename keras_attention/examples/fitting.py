@@ -31,12 +31,23 @@ def fit(
 
     Returns:
         The minutes that it took.
+
+    Raises:
+        ValueError: if there are too few rows.
     """
     import keras
 
     started = time.monotonic()
     size = len(keras.tree.flatten(train)[0])
     size -= size % options.batch_size
+    rest = len(keras.tree.flatten(held_out)[0])
+    if not size or not rest:
+        raise ValueError(
+            f"The data must fill a batch of {options.batch_size}, and leave "
+            f"rows to choose the epoch by. Received: {size} rows in whole "
+            f"batches, {rest} to choose by. Give more data, or a smaller "
+            "--batch-size"
+        )
     inputs, labels = keras.tree.map_structure(lambda rows: rows[:size], train)
     steps = size // options.batch_size * options.epochs
     model.compile(

@@ -29,7 +29,9 @@ from typing import Any
 from keras_attention.choices import KINDS
 from keras_attention.cli import values
 from keras_attention.cli.parser import Parser
+from keras_attention.examples import pronunciations
 from keras_attention.examples import task
+from keras_attention.examples.g2p_card import check_licence
 from keras_attention.examples.g2p_card import export_and_describe
 from keras_attention.examples.g2p_card import versions
 from keras_attention.examples.g2p_training import ATTENTION
@@ -38,9 +40,6 @@ from keras_attention.examples.g2p_training import SEARCHES
 from keras_attention.examples.g2p_training import measure
 from keras_attention.examples.g2p_training import settings_of
 from keras_attention.examples.g2p_training import train
-from keras_attention.examples.pronunciations import SOURCE
-from keras_attention.examples.pronunciations import read_dictionary
-from keras_attention.examples.pronunciations import write_sample
 
 RECIPE = {"preset": "demo", "kind": None, "resume": False}
 QUICK = {"units": 8, "epochs": 1, "batch_size": 16}
@@ -55,13 +54,16 @@ def run(options: Any) -> Iterator[task.Result]:
     """
     if options.resume and "output" not in options.given:
         raise ValueError("`--resume` needs the `--output` of the run before")
-    dictionary = read_dictionary(options.data)
     kinds = options.kind or [PRESETS[options.preset]["kind"]]
+    describes = len(kinds) == 1 and not options.quick
+    if describes:
+        check_licence()
+    dictionary = pronunciations.read_dictionary(options.data)
     for kind in kinds:
         output = options.output / kind if len(kinds) > 1 else options.output
         result, model, card = _result(kind, dictionary, output, options)
         yield result
-    if len(kinds) == 1 and not options.quick:
+    if describes:
         export_and_describe(model, card, options.output)
 
 
@@ -136,9 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         recipe=RECIPE,
         quick=QUICK,
-        source=SOURCE,
+        source=pronunciations.SOURCE,
         needs_data=False,
-        write_sample=write_sample,
+        write_sample=pronunciations.write_sample,
         choices={"preset": PRESETS},
         add_options=add_options,
     )

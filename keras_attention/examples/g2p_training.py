@@ -62,7 +62,8 @@ TRANSFORMER = {
     "normalize_first": True,
     "learning_rate": 1.5e-3,
 }
-OF_RECURRENT = {"embedding_dim", "input_feeding"}
+WITHOUT_RECURRENCE = ("transformer", "transformer-transformer")
+WITHOUT_RECURRENCE += ("cnn-transformer",)
 # Kinds of attention of a "luong" model without input feeding.
 ATTENTION = ("global", "local-m", "local-p", "monotonic")
 WINDOW = 4  # letters on either side of the centre of local attention
@@ -97,7 +98,10 @@ def settings_of(kind: str, options: Any) -> dict[str, Any]:
     settings = dict(PRESETS[options.preset])
     if kind == "transformer" and options.preset == "table":
         settings = {**settings, **TRANSFORMER}
-        settings = {n: v for n, v in settings.items() if n not in OF_RECURRENT}
+    if kind not in ATTENTION and not kind.endswith("luong"):
+        settings.pop("input_feeding", None)
+    if kind in WITHOUT_RECURRENCE:
+        settings.pop("embedding_dim", None)
     given = vars(options)
     for name in SETTABLE:
         if name in given:  # on the command line, or of a quick run

@@ -35,11 +35,12 @@ PUBLISHED = {
 
 def read_idx(path: pathlib.Path) -> np.ndarray:
     """Returns the array of a file in the format of MNIST."""
-    with gzip.open(path) as file:
-        content = file.read()
-    axes = content[3]  # before it two zeros and the type, unsigned bytes
-    shape = np.frombuffer(content, ">i4", axes, offset=4)
-    return np.frombuffer(content, "u1", offset=4 + 4 * axes).reshape(shape)
+    with task.reading(path, "arrays in the format of MNIST"):
+        with gzip.open(path) as file:
+            content = file.read()
+        axes = content[3]  # before it two zeros and the type, unsigned bytes
+        shape = np.frombuffer(content, ">i4", axes, offset=4)
+        return np.frombuffer(content, "u1", offset=4 + 4 * axes).reshape(shape)
 
 
 def write_sample(folder: pathlib.Path) -> None:
@@ -62,9 +63,11 @@ def read_images(folder: pathlib.Path) -> tuple:
     The names are a list for each language. A side is a pair: images (number,
     height, width, 1), float32 from 0 to 1, and their classes (number,).
     """
-    if (folder / "digits.csv.gz").is_file():
-        table = np.loadtxt(folder / "digits.csv.gz", "float32", delimiter=",")
-        images = table[:, :-1].reshape(-1, 8, 8, 1) / 16
+    path = folder / "digits.csv.gz"
+    if path.is_file():
+        with task.reading(path, "64 pixels and a digit in each line"):
+            table = np.loadtxt(path, "float32", delimiter=",")
+            images = table[:, :-1].reshape(-1, 8, 8, 1) / 16
         labels = table[:, -1].astype("int32")
         half = len(table) // 2  # as scikit-learn's guide splits them
         sides = (images[:half], labels[:half]), (images[half:], labels[half:])

@@ -32,8 +32,17 @@ def read_split(folder: pathlib.Path, name: str) -> list[tuple[str, str]]:
     sides = []
     for language in LANGUAGES:
         path = task.data_file(folder, f"{name}.{language}.gz")
-        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
+        with (
+            task.reading(path, "lines of UTF-8, compressed by gzip"),
+            gzip.open(path, "rt", encoding="utf-8", newline="\n") as file,
+        ):
             sides.append([line.strip() for line in file])
+    numbers = [*map(len, sides)]
+    if len(set(numbers)) > 1:
+        raise ValueError(
+            f"The files of {name!r} must have as many lines in each language. "
+            f"Received: {numbers} lines of {LANGUAGES}"
+        )
     return list(zip(*sides, strict=True))
 
 

@@ -11,6 +11,7 @@ import pathlib
 import re
 
 from keras_attention.examples.task import data_file
+from keras_attention.examples.task import reading
 
 SPLITS = ("train", "dev", "test")
 CMU, CLASSIC = "CMU dictionary", "g014b2b"
@@ -85,10 +86,10 @@ def load_pronunciations() -> dict[str, list[str]]:
 def load_classic(folder: pathlib.Path) -> dict[str, list[str]]:
     """Returns the same of `train.txt`: word, tab or spaces, phonemes."""
     path = data_file(folder, CLASSIC_FILE)
-    lines = path.read_text(encoding="utf-8").splitlines()
-    words = [line.lower().split(maxsplit=1)[0] for line in lines]
-    spoken = [line.split(maxsplit=1)[1] for line in lines]
-    return _collected(zip(words, spoken, strict=True))
+    with reading(path, "lines of a word and its phonemes"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        entries = [line.split(maxsplit=1) for line in lines if line.strip()]
+        return _collected((word.lower(), spoken) for word, spoken in entries)
 
 
 def _collected(entries):

@@ -92,7 +92,7 @@ def run(options: Any) -> Iterator[task.Result]:
 
 def _result(split, kind, options):
     rates, minutes = [], []
-    for seed in range(options.seed, options.seed + max(options.seeds, 1)):
+    for seed in range(options.seed, options.seed + options.seeds):
         train, test = split_pairs(split, seed)
         few = 48 if options.quick else None
         train, test = train[:few], test[:few]

@@ -92,7 +92,8 @@ def run(options: Any) -> task.Result:
         logits.append(model.predict(test[0], verbose=0)[:, 0])
     each = [np.mean((found > 0) == test[1]) for found in logits]
     together = np.mean((np.mean(logits, axis=0) > 0) == test[1])
-    draw(*models[0], data[2][0], words, options.output / "words.png")
+    with task.optional_picture():
+        draw(*models[0], data[2][0], words, options.output / "words.png")
     return task.Result(
         task=f"sentiment, attention pooling, mean of {len(models)}",
         data=f"SST-2, {len(train[1]):,} sentences, {len(test[1]):,} to test",

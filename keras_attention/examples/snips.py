@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_attention.examples.task import data_file
+from keras_attention.examples.task import reading
 
 SOURCE = "the folder of snips nlu-benchmark, 2017-06 (CC0): "
 SOURCE += "train_INTENT_full.json and validate_INTENT.json"
@@ -36,8 +37,9 @@ def read_commands(
     commands = []
     for intent in intents:
         path = data_file(folder, pattern[part].format(intent))
-        entries = json.loads(text_of(path.read_bytes()))[intent]
-        commands += [_command(entry["data"], intent) for entry in entries]
+        with reading(path, f"the commands of {intent} as JSON"):
+            entries = json.loads(text_of(path.read_bytes()))[intent]
+            commands += [_command(entry["data"], intent) for entry in entries]
     return commands
 
 

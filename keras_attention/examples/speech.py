@@ -34,14 +34,8 @@ RECIPE = {
     "learning_rate": 3e-3,
     "tests": 300,  # sequences that are measured, of each kind
 }
-QUICK = {
-    "models": MODELS[:1],
-    "units": 8,
-    "num_layers": 1,
-    "epochs": 1,
-    "steps": 3,
-    "tests": 2,
-}
+QUICK = {"models": MODELS[:1], "units": 8, "num_layers": 1, "epochs": 1}
+QUICK |= {"steps": 3, "tests": 2}
 
 
 def run(options: Any) -> Iterator[task.Result]:
@@ -60,7 +54,8 @@ def run(options: Any) -> Iterator[task.Result]:
             steps=options.steps,
         )
         model.save_folder(options.output / kind, overwrite=True)
-        draw(model, sides["test"], options.output / f"{kind}.png")
+        with task.optional_picture():
+            draw(model, sides["test"], options.output / f"{kind}.png")
         figures = [measure(model, sides, *x, options.tests) for x in MEASURED]
         numbers = (model.count_params(), minutes, "; ".join(figures), "none")
         yield task.Result(f"speech, {kind}", files.DATA, *numbers)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_attention.examples.task import reading
+
 DATA = "Free Spoken Digit Dataset"
 SOURCE = (
     f"the {DATA} (CC BY-SA 4.0), "
@@ -16,11 +18,8 @@ RATE = 8000
 WORDS = "zero one two three four five six seven eight nine".split()
 # The indices of the recordings of each digit and speaker. Those of the test
 # are the official ones.
-SIDES = {
-    "training": range(10, 50),
-    "validation": range(5, 10),
-    "test": range(5),
-}
+SIDES = {"training": range(10, 50), "validation": range(5, 10)}
+SIDES["test"] = range(5)
 WINDOW, HOP = 256, 128  # samples of a spectrum, and from one to the next
 STACKED = 4  # spectra in a position: 64 ms
 DIGIT = 5000  # samples that a digit gets in training, with its silence
@@ -37,9 +36,12 @@ def read_recordings(folder: pathlib.Path, indices: Sequence[int]) -> Recordings:
     """
     recordings = [[] for _ in WORDS]
     for path in sorted(folder.glob("[0-9]_*_*.wav")):
-        digit, _, index = path.stem.split("_")
-        if int(index) in indices:
-            with wave.open(str(path)) as file:
+        digit, _, index = path.stem.rsplit("_", 2)
+        if index.isdecimal() and int(index) in indices:
+            expected = "samples of 16 bits, 8 kHz, one channel"
+            with reading(path, expected), wave.open(str(path)) as file:
+                if file.getparams()[:3] != (1, 2, RATE):
+                    raise ValueError(str(file.getparams()))
                 samples = np.frombuffer(file.readframes(-1), "<i2")
             recordings[int(digit)].append(samples.astype("float32"))
     if not all(recordings):

@@ -6,6 +6,7 @@ of the example's recipe and its own, calls `run`, and prints each result as a
 row of the table in benchmarks/RESULTS.md.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import shlex
@@ -15,6 +16,7 @@ import types
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -113,7 +115,8 @@ def main(
         add_options: function that adds further options to the parser.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parser = _parser(name, description, recipe, source, choices, add_options)
+    parser = _parser(name, description, source, add_options)
+    _add_settings(parser, recipe, quick, choices)
     given = vars(parser.parse_args(arguments))
     given = {key: value for key, value in given.items() if value is not None}
     is_quick = given.setdefault("quick", False)
@@ -182,13 +185,42 @@ def data_file(folder: pathlib.Path, name: str) -> pathlib.Path:
     return path
 
 
+@contextlib.contextmanager
+def reading(path: pathlib.Path, expected: str) -> Iterator[None]:
+    """Within it, what is wrong with a file of the data is said of that file.
+
+    Args:
+        path: the file that is read.
+        expected: what it should hold.
+
+    Raises:
+        ValueError: in place of any error.
+    """
+    try:
+        yield
+    except Exception as error:  # of parsers of many kinds
+        reason = str(error) or type(error).__name__
+        raise ValueError(
+            f"{str(path)!r} must hold {expected}. Received: {reason}"
+        ) from error
+
+
+@contextlib.contextmanager
+def optional_picture() -> Iterator[None]:
+    """Within it a missing Matplotlib costs a picture, not a training."""
+    try:
+        yield
+    except ImportError as error:
+        print(f"No picture: {error}")
+
+
 def _folder(path):
     folder = pathlib.Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _parser(name, description, recipe, source, choices, add_options):
+def _parser(name, description, source, add_options):
     parser = Parser(
         prog=name,
         description=description,
@@ -221,14 +253,22 @@ def _parser(name, description, recipe, source, choices, add_options):
     )
     if add_options:
         add_options(parser)
-    for setting, value in recipe.items():
-        _add_setting(parser, setting, value, choices.get(setting))
     return parser
 
 
-def _add_setting(parser, setting, value, choices):
+def _add_settings(parser, recipe, quick, choices):
+    for setting, value in recipe.items():
+        # 0 means something where the recipe, or the quick one, has it.
+        least = 0 if 0 in (value, quick.get(setting)) else 1
+        _add_setting(parser, setting, value, choices.get(setting), least)
+
+
+def _add_setting(parser, setting, value, choices, least):
     """Makes an option of a setting of the recipe, if it is one."""
-    number = {int: values.integer(at_least=0), float: values.number(at_least=0)}
+    number = {
+        int: values.integer(at_least=least),
+        float: values.number(at_least=0),
+    }
     about = {"metavar": "N", "default": value, "help": "number of the recipe"}
     about["type"] = number.get(type(value))
     if choices:

@@ -3,6 +3,8 @@
 import pathlib
 from typing import Any
 
+from keras_attention.examples import task
+
 TEXTS = ("Hello!", "I am a dog", "I am a dog.", "Where is the station?")
 PICTURE_TEXT = "Do you like music?"
 PAGE = """\
@@ -41,8 +43,9 @@ def export_and_describe(
     from keras_attention import export
     from keras_attention import plots
 
-    picture = model.plot_alignment(PICTURE_TEXT, search)
-    plots.save_figure(picture, output / "alignment.png")
+    with task.optional_picture():
+        picture = model.plot_alignment(PICTURE_TEXT, search)
+        plots.save_figure(picture, output / "alignment.png")
     served = output / "1"
     export.export_saved_model(
         model, served, search, overwrite=True, weights="float16"

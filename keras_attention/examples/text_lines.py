@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_attention.examples.task import reading
 from keras_attention.special_ids import BOS_ID
 from keras_attention.special_ids import PAD_ID
 
@@ -21,10 +22,11 @@ def read_lines(data: pathlib.Path) -> list[str]:
     lines = []
     for path in paths:
         if path.is_file() and (path == data or path.suffix in SUFFIXES):
-            content = path.read_bytes()
-            if path.suffix == ".gz":
-                content = gzip.decompress(content)
-            lines += content.decode("utf-8").splitlines()
+            with reading(path, "text in UTF-8"):
+                content = path.read_bytes()
+                if path.suffix == ".gz":
+                    content = gzip.decompress(content)
+                lines += content.decode("utf-8").splitlines()
     lines = (line.partition("\t")[0].strip() for line in lines)
     return [line for line in dict.fromkeys(lines) if line]
 
@@ -37,6 +39,11 @@ def split_lines(lines: list[str]) -> list[list[str]]:
     for line in lines:
         share = share_of(line)
         parts[2 if share < HELD_OUT else share < 2 * HELD_OUT].append(line)
+    if not all(parts):
+        raise ValueError(
+            "`--data` must hold enough lines to train on, to choose by and to "
+            f"test. Received: {len(lines)} different lines"
+        )
     return parts
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_attention.functional.fused.batches import current_batches
+
 # What a traced graph holds on to: a model that gets another one of these
 # must be traced again. Values of variables and `trainable` are not in it.
 PARTS = (keras.Layer, keras.Variable, keras.DTypePolicy)
@@ -14,6 +16,8 @@ PARTS = (keras.Layer, keras.Variable, keras.DTypePolicy)
 class TracedFunctions:
     """Makes each function once for a model, and again after it changed.
 
+    One that is traced within `declared_batches` serves within them alone:
+    attention that is dense for short batches must not meet long ones.
     `quantize`, `enable_lora`, a new dtype policy and a replaced layer change
     what `parts_of` finds. Anything else that a trace froze, such as another
     activation, needs `clear`, which `compile` calls, as in Keras.
@@ -35,6 +39,7 @@ class TracedFunctions:
         parts = parts_of(self.model)
         if not _are_same(parts, self._parts):
             self._functions, self._parts = {}, parts
+        key = key, current_batches()
         if key not in self._functions:
             self._functions[key] = make()
         return self._functions[key]

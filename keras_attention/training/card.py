@@ -1,5 +1,7 @@
 """The card of a trained model: what it is, made from what, how good."""
 
+import json
+
 from keras_attention.models import Seq2Seq
 from keras_attention.models import folders
 from keras_attention.training import aids
@@ -62,6 +64,36 @@ def card_of(
         card["kind"] = before.get("kind")
         card["options"] = before.get("options", {})
     return card
+
+
+def check_same_settings(card: dict, settings: TrainingSettings) -> None:
+    """Checks that a finished model was trained as is asked for now.
+
+    Raises:
+        ValueError: if its card has another kind, option or setting.
+    """
+    if "training" not in card:  # not written here
+        return
+    wanted, found = _training_facts(settings), card["training"]
+    if settings.initial_folder is None:
+        given = {"kind": settings.kind, **settings.options_for_json}
+        had = {"kind": card.get("kind"), **card.get("options", {})}
+        wanted = {**wanted, **dict.fromkeys(had), **given}
+        found = {**found, **dict.fromkeys(given), **had}
+        for side in ("source", "target"):
+            unit = getattr(settings, f"{side}_unit")
+            if unit is not None:  # the card has "26 characters"
+                wanted[f"{side}_unit"] = unit
+                found[f"{side}_unit"] = card[side].rpartition(" ")[2]
+    wanted = json.loads(json.dumps(wanted))
+    for name, value in wanted.items():
+        if value != found.get(name, value):
+            raise ValueError(
+                f"`{name}` must be what it was where the training in `folder` "
+                f"is finished: {found[name]!r}. Received: "
+                f"{name}={value!r}. Name another folder, or set "
+                "overwrite=True to begin anew."
+            )
 
 
 def _training_facts(settings):

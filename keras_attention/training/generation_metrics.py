@@ -8,6 +8,7 @@ import keras
 from keras_attention import validation
 from keras_attention.choices import BLEU_TOKENIZERS
 from keras_attention.choices import METRICS
+from keras_attention.choices import UNITS
 from keras_attention.decoding import Greedy
 from keras_attention.training.pairs import Pairs
 from keras_attention.training.rates import counted_unit
@@ -76,6 +77,8 @@ class GenerationMetrics(keras.callbacks.Callback):
         )
         self.search = search
         self.prefix = prefix
+        if unit is not None:
+            validation.check_choice("unit", unit, UNITS)
         self.unit = unit
         self.batch_size = validation.check_positive_integer(
             "batch_size", batch_size

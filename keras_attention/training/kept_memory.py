@@ -8,6 +8,7 @@ import keras
 # Of `mallopt` in glibc's <malloc.h>.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST = 2**31 - 1
+LARGEST_ONCE = 2**25  # as threshold of mmap, in glibc that is some years old
 
 
 class KeepMemory(keras.callbacks.Callback):
@@ -46,5 +47,8 @@ def keep_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # not glibc
         return False
-    options = (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)
-    return all(mallopt(option, LARGEST) for option in options)
+    maps_less = any(
+        mallopt(M_MMAP_THRESHOLD, size) for size in (LARGEST, LARGEST_ONCE)
+    )
+    trims_less = mallopt(M_TRIM_THRESHOLD, LARGEST)
+    return maps_less and bool(trims_less)

@@ -33,7 +33,8 @@ def exact_match(
         float in [0, 1].
 
     Raises:
-        ValueError: if the lists are empty or differ in length.
+        ValueError: if the lists are empty or differ in length, or the unit is
+            unknown.
 
     Example:
 
@@ -43,6 +44,7 @@ def exact_match(
     """
     references = reference_lists(references, hypotheses)
     if unit is not None:
+        validation.check_choice("unit", unit, UNITS)
         references = _tokens_of_each(references, unit)
         hypotheses = _tokens(hypotheses, unit)
     pairs = zip(hypotheses, references, strict=True)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from keras_attention import validation
 
+KINDS = ("B", "I", "O")
+
 
 def spans_of(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     """Returns the spans that tags mark, as (label, start, end).
@@ -15,6 +17,9 @@ def spans_of(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     Args:
         tags: list of tags, one for each token.
 
+    Raises:
+        ValueError: if a tag is none of these.
+
     Example:
 
     >>> from keras_attention.training import spans_of
@@ -24,11 +29,13 @@ def spans_of(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     spans, label, start = set(), None, 0
     for place, tag in enumerate([*tags, "O"]):
         kind, _, name = tag.partition("-")
+        if kind not in KINDS or (kind == "O" and tag != "O"):
+            raise validation.invalid("tags", "'O', 'B-x' or 'I-x'", repr(tag))
         if kind == "I" and name == label:
             continue
         if label is not None:
             spans.add((label, start, place))
-        label, start = (name, place) if kind in "BI" else (None, place)
+        label, start = (name, place) if kind != "O" else (None, place)
     return spans
 
 
@@ -47,7 +54,7 @@ def span_f1(
         predictions: list of the predicted tags, of the same lengths.
 
     Raises:
-        ValueError: if the lengths differ.
+        ValueError: if the lengths differ, or a tag is none of those.
 
     Example:
 

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from keras_attention import validation
+from keras_attention.choices import BLEU_TOKENIZERS
 from keras_attention.choices import METRICS
+from keras_attention.choices import UNITS
 from keras_attention.training.ngram_scores import NEED_SACREBLEU
 from keras_attention.training.ngram_scores import bleu
 from keras_attention.training.ngram_scores import chrf
@@ -45,7 +47,8 @@ def measure_texts(
 
     "exact_match" and "error_rate" count tokens of `unit`, as the functions of
     these names do; "word_error_rate" and "character_error_rate" are error
-    rates of those units, words being lower-cased and cut from punctuation.
+    rates of those units, words being lower-cased and cut from punctuation,
+    whose marks count as words.
     All four are shares; "bleu", "chrf", "rouge_1" and "rouge_l" go up to 100.
 
     Args:
@@ -56,8 +59,8 @@ def measure_texts(
         bleu_tokenizer: see `bleu`.
 
     Raises:
-        ValueError: if a name is unknown, the lists are empty or differ in
-            length, or the references hold no token.
+        ValueError: if a name, the unit or the tokenizer is unknown, the lists
+            are empty or differ in length, or the references hold no token.
         ImportError: "bleu" or "chrf" without sacrebleu.
 
     Example:
@@ -66,6 +69,8 @@ def measure_texts(
     >>> measure_texts(["a dog"], ["a hog"], ["word_error_rate", "error_rate"])
     {'word_error_rate': 0.5, 'error_rate': 0.2}
     """
+    validation.check_choice("unit", unit, UNITS)
+    validation.check_choice("bleu_tokenizer", bleu_tokenizer, BLEU_TOKENIZERS)
     texts = references, hypotheses
     functions = {
         "exact_match": lambda: exact_match(*texts, unit),

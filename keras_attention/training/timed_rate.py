@@ -29,7 +29,8 @@ class TimedRate(keras.callbacks.Callback):
         warmup_steps: steps of a linear rise; 0 leaves it out.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: if an argument is out of range; from `fit`: if the
+            optimizer has a schedule.
 
     Example:
 
@@ -61,7 +62,15 @@ class TimedRate(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._start = None
-        self.model.optimizer.learning_rate.assign(self.at(1, 0.0))
+        optimizer = self.model.optimizer
+        if not hasattr(optimizer.learning_rate, "assign"):
+            raise ValueError(
+                "`TimedRate` needs an optimizer whose learning rate is a "
+                f"number. Received: {type(optimizer).__name__} with a schedule "
+                "of its own. Give `compile`, or `train`, an optimizer such as "
+                f"keras.optimizers.Adam({self.peak})."
+            )
+        optimizer.learning_rate.assign(self.at(1, 0.0))
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None

@@ -12,6 +12,7 @@ from keras_attention.decoding import Greedy
 from keras_attention.models import folders
 from keras_attention.training import fitting
 from keras_attention.training import saving
+from keras_attention.training.card import check_same_settings
 from keras_attention.training.preparation import build_model
 from keras_attention.training.preparation import prepare
 from keras_attention.training.settings import TrainingSettings
@@ -175,7 +176,7 @@ def train(
         ValueError: before any work: pairs are broken, the folder exists or
             another process trains it, an argument is out of range; on
             resuming: the data or the settings differ from those of the
-            unfinished training; at the end: no epoch had finite weights.
+            training; at the end: no epoch had finite weights.
         TypeError: if an option is unknown.
         ImportError: if `monitor` needs sacrebleu, which is not installed.
 
@@ -299,7 +300,8 @@ def _is_finished(settings, workspace):
 
 
 def _finished(settings):
+    card = folders.read_card(settings.folder)
+    check_same_settings(card, settings)
     if settings.verbose:
         print(f"{str(settings.folder)!r} is finished: nothing to go on with.")
-    model = folders.load(settings.folder)
-    return Trained(model, folders.read_card(settings.folder))
+    return Trained(folders.load(settings.folder), card)

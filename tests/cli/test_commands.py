@@ -185,3 +185,10 @@ def test_plot_writes_a_picture(model_folder, tmp_path, capsys):
     run("plot", model_folder, "abba", "--out", picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == f"{picture}\n"
+
+
+def test_words_of_bleu_without_bleu_are_refused(tmp_path, capsys):
+    (tmp_path / "pairs.tsv").write_text("a\tA\n")
+    words = ("evaluate", tmp_path, tmp_path / "pairs.tsv")
+    run(*words, "--bleu-tokenizer", "zh", status=2)
+    assert "--bleu-tokenizer needs bleu among" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import wave
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ import pytest
 from keras_attention import Vocabulary
 from keras_attention.examples import babi_stories
 from keras_attention.examples import film_reviews
+from keras_attention.examples import image_files
+from keras_attention.examples import multi30k
+from keras_attention.examples import pronunciations
 from keras_attention.examples import snips
+from keras_attention.examples import speech_files
 from keras_attention.examples import text_lines
 from keras_attention.examples.ngrams import WittenBellModel
 
@@ -128,3 +133,98 @@ def test_ngrams_sum_to_one_and_are_those_of_the_formula():
     assert model.probability((), "b") == pytest.approx(empty)
     assert model.probability(("a",), "b") == pytest.approx(after_a)
     assert model.bits(["ab"]) == pytest.approx(-math.log2(after_a))
+
+
+def test_an_answer_that_was_never_trained_on_is_wrong():
+    class Model:
+        def predict(self, inputs, **options):
+            del options
+            return np.eye(3)[inputs]  # the logits of three answers
+
+    assert babi_stories.share_right(
+        Model(), [0, 1, 2, 2], np.array([0, 1, 1, -1])
+    ) == (1 / 2)
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "content", "message"),
+    [
+        (
+            film_reviews.read_sentences,
+            "train.tsv",
+            b"sentence\tlabel\nlovely\t1\n",
+            "train.tsv' must hold lines .*0 or 1. Received: 'label'",
+        ),
+        (film_reviews.read_sentences, "dev.tsv", b"", "Received: nothing"),
+        (
+            babi_stories.read_questions,
+            "qa.txt",
+            b"1 Mary went home.\n2 Where?\thome\n",
+            "qa.txt' must hold stories of bAbI",
+        ),
+        (
+            lambda path: pronunciations.load_classic(path.parent),
+            "train.txt",
+            b"cat\n",
+            "train.txt' must hold lines of a word and its phonemes",
+        ),
+        (
+            lambda path: snips.read_commands(path.parent, "train", ("Go",)),
+            "train_Go_full.json",
+            b'{"go": []}',
+            "full.json' must hold the commands of Go as JSON",
+        ),
+        (
+            image_files.read_idx,
+            "a.gz",
+            gzip.compress(b""),
+            "a.gz' must hold arrays in the format of MNIST",
+        ),
+        (
+            lambda path: speech_files.read_sides(path.parent),
+            "0_a_10.wav",
+            b"RIFF",
+            "0_a_10.wav' must hold samples of 16 bits, 8 kHz",
+        ),
+        (
+            text_lines.read_lines,
+            "a.gz",
+            b"not compressed",
+            "a.gz' must hold text in UTF-8",
+        ),
+    ],
+)
+def test_files_of_another_kind_are_named(
+    tmp_path, read, name, content, message
+):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / name)
+
+
+def test_recordings_of_another_rate_are_refused(tmp_path):
+    with wave.open(str(tmp_path / "0_a_10.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", None))
+        file.writeframes(b"\0\0" * 99)
+    with pytest.raises(ValueError, match="8 kHz.*framerate=16000"):
+        speech_files.read_sides(tmp_path)
+
+
+def test_sides_of_different_lengths_are_told(tmp_path):
+    for language, lines in (("en", b"a\n"), ("de", b"a\nb\n")):
+        path = tmp_path / f"val.{language}.gz"
+        path.write_bytes(gzip.compress(lines))
+    with pytest.raises(ValueError, match=r"'val' must have as many.*\[1, 2\]"):
+        multi30k.read_split(tmp_path, "val")
+
+
+def test_too_few_lines_are_told():
+    with pytest.raises(ValueError, match="enough lines.*2 different lines"):
+        text_lines.split_lines(["one", "two"])
+
+
+def test_no_short_sentence_is_no_picture(tmp_path, capsys):
+    path = tmp_path / "words.png"
+    film_reviews.draw(None, None, ["too short"], None, path)
+    assert "No picture: no sentence has" in capsys.readouterr().out
+    assert not path.exists()

@@ -5,9 +5,11 @@ import contextlib
 import importlib
 import re
 
+import numpy as np
 import pytest
 
 from keras_attention.cli import values
+from keras_attention.examples import fitting
 from keras_attention.examples import task
 from keras_attention.examples.task import Result
 
@@ -150,3 +152,33 @@ def test_existing_path_is_a_folder_or_a_file(tmp_path):
         assert values.existing_path(str(path)) == str(path)
     with pytest.raises(argparse.ArgumentTypeError, match="does not exist"):
         values.existing_path(str(tmp_path / "b.txt"))
+
+
+def test_nothing_of_what_must_be_something_is_refused(capsys):
+    quick = {"units": 2, "epochs": 0}
+    for words in (["--units", "0"], ["--units", "-1"]):
+        with pytest.raises(SystemExit):
+            run_task(["--quick", *words], quick=quick)
+        assert "--units: must be an integer from 1" in capsys.readouterr().err
+    assert run_task(["--quick", "--epochs", "0"], quick=quick) == 0
+
+
+def test_what_is_wrong_with_a_file_is_said_of_that_file(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(ValueError, match="a.txt' must hold words. .*EOFError"):
+        with task.reading(path, "words"):
+            raise EOFError
+
+
+def test_a_missing_package_costs_the_picture_alone(capsys):
+    with task.optional_picture():
+        raise ImportError("pip install matplotlib")
+    assert capsys.readouterr().out == "No picture: pip install matplotlib\n"
+
+
+@pytest.mark.parametrize("sizes", [(3, 2), (8, 0)])
+def test_too_few_rows_are_told(sizes):
+    options = argparse.Namespace(batch_size=4)
+    train, held_out = ((np.zeros(n), np.zeros(n)) for n in sizes)
+    with pytest.raises(ValueError, match="fill a batch of 4.*--batch-size"):
+        fitting.fit(None, train, held_out, options, loss="mse", monitor="x")

@@ -122,3 +122,19 @@ def test_run_trains_measures_exports_and_describes(
     rate = card["test"]["beam 4"]["word_error_rate"]
     assert f"beam 4 WER {rate:.1%}" in printed
     assert "XYLOPHONE" in printed and "(score -0.25)" in printed
+
+
+@pytest.mark.parametrize(
+    ("kind", "has"),
+    [
+        ("transformer", set()),
+        ("bahdanau", {"embedding_dim"}),
+        ("luong", {"embedding_dim", "input_feeding"}),
+    ],
+)
+def test_a_kind_gets_of_its_preset_what_it_has_use_for(kind, has):
+    options = types.SimpleNamespace(
+        preset="best", quick=False, resume=False, seed=0, verbose=0
+    )
+    settings = g2p_training.settings_of(kind, options)
+    assert {"embedding_dim", "input_feeding"} & set(settings) == has

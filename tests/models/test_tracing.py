@@ -9,6 +9,7 @@ from small_models import randomize
 from small_models import small_model
 from small_models import source_ids
 
+from keras_attention import functional
 from keras_attention.models import tracing
 
 pytestmark = pytest.mark.tensorflow_only  # elsewhere nothing is traced
@@ -138,3 +139,13 @@ def test_parts_are_found_once_in_attributes_lists_and_dicts():
     assert layers.count(shared) == 1
     assert len(layers) == 3
     assert len(variables) == 2
+
+
+def test_a_trace_for_declared_batches_serves_no_others(model, traces):
+    """Within them attention may be dense, which long sources must not meet."""
+    with functional.declared_batches([(2, 5, 7)]):
+        scores_of(model)
+        scores_of(model)
+    assert len(traces) == 1
+    scores_of(model)
+    assert len(traces) == 2

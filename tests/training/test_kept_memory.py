@@ -5,6 +5,8 @@ import platform
 import pytest
 from fresh_process import run_fresh
 
+from keras_attention.training import kept_memory
+
 pytestmark = [
     pytest.mark.tensorflow_only,
     pytest.mark.skipif(
@@ -46,3 +48,24 @@ model.fit(data, callbacks=[*keep, Step()], verbose=0)
 def test_freed_memory_is_kept(given, is_kept):
     first, *_ = run_fresh("-c", PROGRAM, given).stdout.split()
     assert (float(first) > 50) == is_kept
+
+
+def test_older_glibc_is_asked_for_what_it_grants(monkeypatch):
+    granted = {}
+
+    class OlderLibrary:
+        def __init__(self, name):
+            del name
+
+        def mallopt(self, option, value):
+            if option == kept_memory.M_MMAP_THRESHOLD and value > 2**25:
+                return 0
+            granted[option] = value
+            return 1
+
+    monkeypatch.setattr(kept_memory.ctypes, "CDLL", OlderLibrary)
+    assert kept_memory.keep_memory()
+    assert granted == {
+        kept_memory.M_MMAP_THRESHOLD: 2**25,
+        kept_memory.M_TRIM_THRESHOLD: 2**31 - 1,
+    }

@@ -72,11 +72,24 @@ def test_metrics_by_name_are_those_of_their_functions():
             "`metrics` must be one of.*'blue'",
         ),
         (
+            lambda: measure_texts(["a"], ["a"], ["exact_match"], "pieces"),
+            "`unit` must be one of",
+        ),
+        (
+            lambda: measure_texts(["a"], ["a"], bleu_tokenizer="14a"),
+            "`bleu_tokenizer` must be one of",
+        ),
+        (
+            lambda: GenerationMetrics([("a", "b")], unit="word"),
+            "`unit` must be one of",
+        ),
+        (
             lambda: TrainingSettings(pairs=[], folder="x", bleu_tokenizer="x"),
             "`bleu_tokenizer` must be one of",
         ),
     ],
-    ids=["tokenizer", "lengths", "none", "text", "unknown", "training"],
+    ids=["tokenizer", "lengths", "none", "text", "unknown"]
+    + ["unit", "words of bleu", "unit of fit", "training"],
 )
 def test_wrong_arguments_are_told(call, message):
     with pytest.raises(ValueError, match=message):
@@ -102,3 +115,8 @@ def test_a_missing_package_is_told_before_any_work(monkeypatch):
         ):
             call()
     assert measure_texts(["a"], ["a"])["exact_match"] == 1.0
+
+
+def test_bleu_is_at_most_100():
+    """SacreBLEU says 100.00000000000004."""
+    assert bleu(["a b c d"], ["a b c d"]) == 100.0

@@ -35,3 +35,10 @@ def test_f1_counts_spans_of_all_texts_together():
 def test_lengths_that_differ_are_refused():
     with pytest.raises(ValueError, match=r"`predictions` must be as many"):
         span_f1([["O", "O"]], [["O"]])
+
+
+@pytest.mark.parametrize("tag", ["", "S-a", "b-a", "BI-a", "O-a", "artist"])
+def test_tags_of_another_scheme_are_refused(tag):
+    """Taken for "O", they would make an F1 of 1 out of nothing found."""
+    with pytest.raises(ValueError, match=r"`tags` must be 'O', 'B-x' or"):
+        span_f1([[tag]], [["O"]])

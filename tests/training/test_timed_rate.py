@@ -44,3 +44,13 @@ def test_rate_rises_by_steps_and_falls_by_the_clock(monkeypatch):
 def test_arguments_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         TimedRate(**{"peak": 1.0, "minutes": 1.0, **change})
+
+
+def test_a_schedule_is_refused_with_a_word_on_what_to_give():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
+    model.compile(keras.optimizers.SGD(schedule), "mse")
+    timed = TimedRate(peak=0.8, minutes=2)
+    timed.set_model(model)
+    with pytest.raises(ValueError, match=r"SGD with a schedule.*Adam\(0\.8\)"):
+        timed.on_train_begin()

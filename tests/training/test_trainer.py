@@ -191,6 +191,17 @@ def test_unfinished_training_is_neither_lost_nor_mixed_up(unfinished, tmp_path):
     # What is finished is returned as it is.
     finished = train(PAIRS, folder, **SMALL, resume=True)
     assert finished.card["data"]["pairs"] == len(PAIRS) - 1
+    # Not where another one was asked for.
+    for name, value in {
+        "units": 7,
+        "bidirectional": False,
+        "epochs": 11,
+        "seed": 3,
+        "kind": "cnn-luong",
+        "source_unit": "symbols",
+    }.items():
+        with pytest.raises(ValueError, match=f"`{name}` must be what it was"):
+            train(PAIRS, folder, **{**SMALL, name: value}, resume=True)
 
 
 def test_a_foreign_folder_beside_is_never_removed(tmp_path):

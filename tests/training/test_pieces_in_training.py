@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import keras
 import pytest
 
 import keras_attention as ka
@@ -10,6 +11,7 @@ from keras_attention.text import PieceVocabulary
 from keras_attention.text import Vocabulary
 from keras_attention.training import train
 from keras_attention.training.identity import facts_of
+from keras_attention.training.preparation import described
 from keras_attention.training.preparation import prepare
 from keras_attention.training.rates import counted_unit
 from keras_attention.training.settings import TrainingSettings
@@ -113,11 +115,50 @@ def test_given_vocabularies_are_used_as_they_are(tmp_path):
     assert data.target_vocabulary is characters
 
 
+@keras.saving.register_keras_serializable("tests")
+class Letters:
+    """A tokenizer with nothing beyond what every one must have."""
+
+    def __init__(self, letters="abcdefghijklmnopqrstuvwxyzABCDEGKNOSTUX .,"):
+        self.letters = letters
+        self._inner = Vocabulary.from_counts(dict.fromkeys(letters, 1))
+        for name in ("encode", "decode", "token_strings"):
+            setattr(self, name, getattr(self._inner, name))
+
+    def __len__(self):
+        return len(self._inner)
+
+    def get_config(self):
+        return {"letters": self.letters}
+
+
+def test_other_tokenizers_are_described_and_told_apart(tmp_path):
+    one, other = Letters(), Letters("oxen")
+    settings, data = prepared(
+        tmp_path, source_vocabulary=one, target_vocabulary=one
+    )
+    assert described(one) == f"{len(one)} tokens"
+    facts = facts_of(settings, data)["vocabularies"]
+    changed = dataclasses.replace(data, target_vocabulary=other)
+    assert facts_of(settings, changed)["vocabularies"] != facts
+    again = dataclasses.replace(data, target_vocabulary=Letters())
+    assert facts_of(settings, again)["vocabularies"] == facts
+
+
 def test_characters_are_counted_in_place_of_pieces():
     pieces = PieceVocabulary(["▁", "a"], [-1, -2])
     assert counted_unit(pieces) == "characters"
     assert counted_unit(Vocabulary.build(["a"], "words")) == "words"
     assert counted_unit(object()) == "characters"
+
+
+class Unsaved:
+    """A tokenizer that has all but a config."""
+
+    encode = decode = token_strings = __len__ = None
+
+
+GIVEN = {"source_vocabulary": __file__, "target_vocabulary": __file__}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +169,20 @@ def test_characters_are_counted_in_place_of_pieces():
             "`shared_vocabulary` must be False unless both units are one",
         ),
         ({**PIECES, "shared_vocabulary": 1.5}, "`shared_vocabulary` must be"),
+        ({**PIECES, "vocabulary_size": 4}, "`vocabulary_size` must be above 4"),
+        ({"vocabulary_size": 3}, "`vocabulary_size` must be above 4"),
+        (
+            {**GIVEN, "vocabulary_size": 50},
+            "`vocabulary_size` must be None where both vocabularies are given",
+        ),
+        (
+            {"source_vocabulary": ["a", "b"]},
+            "`source_vocabulary` must be a text.Vocabulary, a tokenizer with",
+        ),
+        (
+            {"target_vocabulary": Unsaved()},
+            "`target_vocabulary` must be .* a tokenizer with `get_config`",
+        ),
         ({**PIECES, "min_count": 2}, "`min_count` must be 1 where no tokens"),
         (
             {"source_vocabulary": "none.json"},

@@ -263,6 +263,12 @@ def test_build_with_lower_case_and_broken_bytes():
         ({"texts": "one text"}, "`texts` must be an iterable of texts"),
         ({"texts": [" ", ""]}, "`texts` must hold at least one word"),
         ({"size": 5}, "`size` must be more than 4 and the number"),
+        # Refused before anything is read.
+        ({"size": 4, "texts": None}, "`size` must be more than 4 and the"),
+        (
+            {"size": 260, "byte_fallback": True, "texts": None},
+            "`size` must be more than 260 and the number",
+        ),
         ({"algorithm": "word"}, "`algorithm` must be one of 'unigram', "),
         ({"character_coverage": 1.5}, "`character_coverage` must be at most 1"),
     ],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import keras
 import pytest
@@ -203,6 +204,18 @@ def test_settings_refuse(options, message, tmp_path):
         TrainingSettings(pairs=PAIRS, folder=tmp_path / "model", **options)
 
 
+def least_of(pairs, size):
+    return PieceVocabulary.build([source for source, _ in pairs], size)
+
+
 def test_too_small_a_vocabulary_names_what_is_needed(tmp_path):
-    with pytest.raises(ValueError, match="`size` must be more than 4 and the"):
+    message = (
+        r"`vocabulary_size` must be more than 4 and the .*vocabulary_size=9\. "
+        r"Here that takes at least (\d+)\."
+    )
+    with pytest.raises(ValueError, match=message) as caught:
         prepared(tmp_path, **PIECES, vocabulary_size=9)
+    least = int(re.search(message, str(caught.value))[1])
+    assert len(least_of(PAIRS, least).tokens) <= least
+    with pytest.raises(ValueError, match=f"takes at least {least}"):
+        least_of(PAIRS, least - 1)

@@ -192,6 +192,11 @@ def test_one_long_word_does_not_pad_the_others(unigram, byte_pair):
         assert together[1:-1] == pieces_of(vocabulary, others)
 
 
+def test_sums_that_overflow_still_end():
+    vocabulary = PieceVocabulary(["▁", "a", "b"], [-3e38] * 3)
+    assert pieces_of(vocabulary, ["abc"]) == [["▁", "a", "b", "<unk>"]]
+
+
 def test_no_text_is_read_as_a_special_token(bytes_vocabulary):
     texts = [*SPECIAL_TOKENS, "<0x41>"]
     ids = bytes_vocabulary.encode_ragged(texts)
@@ -297,6 +302,7 @@ def test_build_refuses(options, message):
         ({"byte_level": True, "pieces": ["a", "中"]}, "letters of GPT-2"),
         ({"sums": "float16"}, "`sums` must be one of"),
         ({"reading": "plain"}, "`reading` must be a Reading"),
+        ({"unknown_score": -np.inf}, "`unknown_score` must be finite"),
         ({"unknown_score": "low"}, "`unknown_score` must be a number"),
         (
             {"algorithm": "byte_pair", "merges": [("a", "bc")]},

@@ -56,6 +56,11 @@ class WordCounts:
             raise validation.invalid(
                 "character_coverage", "at most 1", coverage
             )
+        for name, value in (
+            ("lower_case", lower_case),
+            ("byte_fallback", byte_fallback),
+        ):
+            validation.check_choice(name, value, (True, False))
         self._trainer = import_sentencepiece().SentencePieceTrainer
         self._reading = Reading(lower_case=bool(lower_case))
         self._options = {

@@ -191,6 +191,12 @@ def test_tokenizer_json_cuts_as_the_package_does(name, tmp_path):
     assert decoded[is_known].tolist() == read[is_known].tolist()
 
 
+def test_load_of_another_class_names_what_reads_it(tmp_path):
+    PieceVocabulary(["▁a", "b"], [-1, -2]).save(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="`text.read_vocabulary` reads other"):
+        Vocabulary.load(tmp_path / "a.json")
+
+
 def test_what_is_no_model_is_refused_without_the_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     for text in ("<unk>\t0\n", "[1, 2]", ""):

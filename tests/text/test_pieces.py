@@ -275,6 +275,8 @@ def test_build_with_lower_case_and_broken_bytes():
             "`size` must be more than 260 and the number",
         ),
         ({"algorithm": "word"}, "`algorithm` must be one of 'unigram', "),
+        ({"lower_case": "no"}, "`lower_case` must be one of True, False"),
+        ({"byte_fallback": None}, "`byte_fallback` must be one of True, "),
         ({"character_coverage": 1.5}, "`character_coverage` must be at most 1"),
     ],
 )

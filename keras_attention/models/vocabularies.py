@@ -50,12 +50,15 @@ def check_methods(name: str, vocabulary: Any) -> None:
 
 def check_can_be_saved(name: str, vocabulary: Any) -> None:
     """Raises a ValueError unless it has a config, as ours do."""
-    if _has_config(vocabulary) or hasattr(vocabulary, "to_dict"):
+    needs = ["get_config", "from_config"]  # Keras makes neither
+    if not _has_config(vocabulary):
+        needs = ["to_dict"]
+    if all(hasattr(vocabulary, has) for has in needs):
         return
     raise validation.invalid(
         name,
-        "a text.Vocabulary or a tokenizer with `get_config` where the model "
-        "is saved, pickled or cloned",
+        "a text.Vocabulary or a tokenizer with `get_config` and `from_config` "
+        "where the model is saved, pickled or cloned",
         repr(vocabulary),
         "Register the class with keras.saving.register_keras_serializable, "
         "or detach the vocabularies: set_vocabularies with None.",
@@ -121,9 +124,9 @@ def _has_config(vocabulary):
 def _to_config(name, vocabulary):
     if vocabulary is None:
         return None
+    check_can_be_saved(name, vocabulary)
     if _has_config(vocabulary):
         return keras.saving.serialize_keras_object(vocabulary)
-    check_can_be_saved(name, vocabulary)
     return vocabulary.to_dict()
 
 

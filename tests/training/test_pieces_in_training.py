@@ -132,6 +132,10 @@ class Letters:
     def get_config(self):
         return {"letters": self.letters}
 
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
 
 def test_other_tokenizers_are_described_and_told_apart(tmp_path):
     one, other = Letters(), Letters("oxen")
@@ -159,6 +163,12 @@ class Unsaved:
     encode = decode = token_strings = __len__ = None
 
 
+class Unread(Unsaved):
+    """A tokenizer that Keras could write and not read."""
+
+    get_config = dict
+
+
 GIVEN = {"source_vocabulary": __file__, "target_vocabulary": __file__}
 
 
@@ -183,6 +193,10 @@ GIVEN = {"source_vocabulary": __file__, "target_vocabulary": __file__}
         (
             {"target_vocabulary": Unsaved()},
             "`target_vocabulary` must be .* a tokenizer with `get_config`",
+        ),
+        (
+            {"target_vocabulary": Unread()},
+            "`target_vocabulary` must be .* `get_config` and `from_config`",
         ),
         ({**PIECES, "min_count": 2}, "`min_count` must be 1 where no tokens"),
         (

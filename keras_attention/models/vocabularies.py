@@ -25,14 +25,7 @@ def check(name: str, vocabulary: Any, part: keras.layers.Layer) -> None:
     """
     if vocabulary is None:
         return
-    missing = [has for has in METHODS if not hasattr(vocabulary, has)]
-    if missing:
-        raise validation.invalid(
-            name,
-            "a text.Vocabulary, a tokenizer with encode, decode, "
-            "token_strings and __len__, or None",
-            f"{vocabulary!r} without {', '.join(missing)}",
-        )
+    check_methods(name, vocabulary)
     size = getattr(part, "vocabulary_size", None)
     if size not in (None, len(vocabulary)):  # layers of Keras do not tell
         raise ValueError(
@@ -41,6 +34,35 @@ def check(name: str, vocabulary: Any, part: keras.layers.Layer) -> None:
             f"len({name})={len(vocabulary)}. Is it the vocabulary of "
             "another model?"
         )
+
+
+def check_methods(name: str, vocabulary: Any) -> None:
+    """Raises a ValueError unless it has what every tokenizer has."""
+    missing = [has for has in METHODS if not hasattr(vocabulary, has)]
+    if missing:
+        raise validation.invalid(
+            name,
+            "a text.Vocabulary, a tokenizer with encode, decode, "
+            "token_strings and __len__, or None",
+            f"{vocabulary!r} without {', '.join(missing)}",
+        )
+
+
+def check_can_be_saved(name: str, vocabulary: Any) -> None:
+    """Raises a ValueError unless it has a config, as ours do."""
+    needs = ["get_config", "from_config"]  # Keras makes neither
+    if not _has_config(vocabulary):
+        needs = ["to_dict"]
+    if all(hasattr(vocabulary, has) for has in needs):
+        return
+    raise validation.invalid(
+        name,
+        "a text.Vocabulary or a tokenizer with `get_config` and `from_config` "
+        "where the model is saved, pickled or cloned",
+        repr(vocabulary),
+        "Register the class with keras.saving.register_keras_serializable, "
+        "or detach the vocabularies: set_vocabularies with None.",
+    )
 
 
 def of(model: Any) -> dict[str, Any]:
@@ -102,18 +124,10 @@ def _has_config(vocabulary):
 def _to_config(name, vocabulary):
     if vocabulary is None:
         return None
+    check_can_be_saved(name, vocabulary)
     if _has_config(vocabulary):
         return keras.saving.serialize_keras_object(vocabulary)
-    if hasattr(vocabulary, "to_dict"):
-        return vocabulary.to_dict()
-    raise validation.invalid(
-        name,
-        "a text.Vocabulary or a tokenizer with `get_config` where the model "
-        "is saved, pickled or cloned",
-        repr(vocabulary),
-        "Register the class with keras.saving.register_keras_serializable, "
-        "or detach the vocabularies: set_vocabularies with None.",
-    )
+    return vocabulary.to_dict()
 
 
 def _from_config(config):

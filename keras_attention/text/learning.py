@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -55,6 +56,11 @@ class WordCounts:
             raise validation.invalid(
                 "character_coverage", "at most 1", coverage
             )
+        for name, value in (
+            ("lower_case", lower_case),
+            ("byte_fallback", byte_fallback),
+        ):
+            validation.check_choice(name, value, (True, False))
         self._trainer = import_sentencepiece().SentencePieceTrainer
         self._reading = Reading(lower_case=bool(lower_case))
         self._options = {
@@ -66,6 +72,8 @@ class WordCounts:
         }
         self._smallest = len(SPECIAL_TOKENS) + BYTES * bool(byte_fallback)
         self._size = size
+        if size <= self._smallest:  # before a long reading
+            raise self._too_small("size")
         self._counts = Counter()
 
     def add(self, texts: tf.Tensor) -> tf.Tensor:
@@ -90,8 +98,11 @@ class WordCounts:
         while batch := list(itertools.islice(texts, TEXTS_COUNTED_AT_ONCE)):
             self.add(as_text_tensor(batch))
 
-    def vocabulary(self) -> PieceVocabulary:
+    def vocabulary(self, size_name: str = "size") -> PieceVocabulary:
         """Learns the pieces of what was counted.
+
+        Args:
+            size_name: what the size is called in errors.
 
         Raises:
             ValueError: if there was no word, or the size is too small.
@@ -117,14 +128,24 @@ class WordCounts:
                 **self._options,
             )
         except RuntimeError as error:
-            raise validation.invalid(
-                "size",
-                f"more than {self._smallest} and the number of different "
-                "characters that get a piece",
-                self._size,
-                f"The trainer says: {error}",
-            ) from error
+            raise self._too_small(size_name, str(error)) from error
         return read_model(written.getvalue(), self._reading)
+
+    def _too_small(self, name, said=""):
+        """Returns the error, with the size to give if the trainer said it."""
+        found = re.search(r"required_chars.* \d+ vs (\d+)\.", said, re.DOTALL)
+        if found:  # one entry of its own is among those it counts
+            least = int(found[1]) + len(SPECIAL_TOKENS) - 1
+            fix = f"Here that takes at least {least}."
+        else:
+            fix = said and f"The trainer says: {said}"
+        return validation.invalid(
+            name,
+            f"more than {self._smallest} and the number of different "
+            "characters that get a piece",
+            self._size,
+            fix,
+        )
 
     def _lines(self):
         mark = MARK.encode()

@@ -32,8 +32,11 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         raise validation.invalid("reading", "a Reading", given["reading"])
     if not isinstance(given["charsmap"], str | None):
         raise validation.invalid("charsmap", "a str", type(given["charsmap"]))
-    if given["unknown_score"] is not None:
-        validation.check_number("unknown_score", given["unknown_score"])
+    score = given["unknown_score"]
+    if score is not None:
+        validation.check_number("unknown_score", score)
+        if not math.isfinite(score):
+            raise validation.invalid("unknown_score", "finite", score)
     pieces = _pieces(given)
     return {
         **given,

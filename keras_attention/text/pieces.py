@@ -274,7 +274,10 @@ class PieceVocabulary(tf.Module):
         return cls(**piece_checks.config_of(data))
 
     def save(self, path: str | pathlib.Path) -> None:
-        """Writes a JSON file. A crash leaves the old file or the new one."""
+        """Writes a JSON file, which `read_vocabulary` reads.
+
+        A crash leaves the old file or the new one.
+        """
         text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
         files.write_text(path, text)
 

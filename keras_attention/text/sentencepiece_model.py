@@ -11,6 +11,7 @@ ALGORITHMS = {1: "unigram", 2: "byte_pair"}
 OTHERS = {3: "WORD", 4: "CHAR"}
 # Kinds of pieces.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+FIRST_BYTE = b"\n"  # the tag of the first piece
 SUPPORTED = (
     "Supported are unigram and BPE models with any normalizer, without "
     "user-defined symbols."
@@ -78,6 +79,11 @@ def import_sentencepiece() -> Any:
 
 
 def _parsed(data):
+    if data[:1] != FIRST_BYTE:  # found without the package
+        raise ValueError(
+            "it is not a SentencePiece model, nor JSON: it begins with "
+            f"{data[:8]!r}"
+        )
     model = import_sentencepiece().sentencepiece_model_pb2.ModelProto()
     try:
         model.ParseFromString(data)

@@ -158,6 +158,8 @@ class Unigram(tf.Module):
         def walk(count, place, ends):
             before = tf.maximum(place - 1, 0)
             size = tf.gather(best, before, batch_dims=1)  # (R,)
+            # None is known where all sums fell to minus infinity.
+            size = tf.maximum(size, 1)
             place = tf.where(place > 0, place - size, 0)
             return count + 1, place, ends.write(count, place)
 

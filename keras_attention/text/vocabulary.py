@@ -254,7 +254,8 @@ class Vocabulary(tf.Module):
         wanted = {"version", "unit", "tokens"}
         if not isinstance(data, dict) or not wanted <= set(data):
             expected = "a dict with 'version', 'unit' and 'tokens'"
-            raise validation.invalid("data", expected, str(data)[:80])
+            fix = "`text.read_vocabulary` reads other kinds, too."
+            raise validation.invalid("data", expected, str(data)[:80], fix)
         if data["version"] != FILE_VERSION:
             fix = "Was it written by a newer keras_attention?"
             version = repr(data["version"])

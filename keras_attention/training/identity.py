@@ -107,12 +107,21 @@ def _initial_model(folder):
 def _digest_of_vocabularies(vocabularies):
     digest = hashlib.sha256()
     for vocabulary in vocabularies:
-        for text in (vocabulary.unit, *vocabulary.tokens):
+        unit = getattr(vocabulary, "unit", type(vocabulary).__name__)
+        for text in (unit, *_tokens_of(vocabulary)):
             _add_text(digest, text)
         if isinstance(vocabulary, PieceVocabulary):
             # The tokens alone do not say how text is cut.
             _add_text(digest, json.dumps(vocabulary.to_dict()))
     return digest.hexdigest()[:SHOWN_DIGITS]
+
+
+def _tokens_of(vocabulary):
+    """Returns all tokens as str, of another tokenizer by their names."""
+    if hasattr(vocabulary, "tokens"):
+        return vocabulary.tokens
+    names = vocabulary.token_strings(range(len(vocabulary))).numpy()
+    return [name.decode("utf-8", "surrogateescape") for name in names]
 
 
 def _add_text(digest, text):

@@ -173,4 +173,4 @@ def _warn_of_long_pairs(settings, survey):
 
 def described(vocabulary: Any) -> str:
     """Returns the size and the kind of a vocabulary."""
-    return f"{len(vocabulary)} {vocabulary.unit}"
+    return f"{len(vocabulary)} {getattr(vocabulary, 'unit', 'tokens')}"

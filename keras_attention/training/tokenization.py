@@ -75,7 +75,7 @@ class NewPieces:
 
     @functools.cached_property
     def _vocabulary(self):
-        return self._counts.vocabulary()
+        return self._counts.vocabulary(size_name="vocabulary_size")
 
 
 class KnownTokens:

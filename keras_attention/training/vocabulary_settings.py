@@ -5,6 +5,8 @@ from typing import Any
 
 from keras_attention import validation
 from keras_attention.choices import VOCABULARY_UNITS
+from keras_attention.models import vocabularies
+from keras_attention.text import SPECIAL_TOKENS
 
 SIDES = ("source", "target")
 DEFAULT_UNIT = "characters"
@@ -43,6 +45,7 @@ def check(settings: Any) -> None:
             True,
             "Set shared_vocabulary=True.",
         )
+    _check_size(settings.vocabulary_size, units)
     if settings.min_count != 1 and units <= {"pieces", None}:
         raise validation.invalid(
             "min_count", "1 where no tokens are counted", settings.min_count
@@ -60,6 +63,18 @@ def _given(settings, side):
     return getattr(settings, f"{side}_vocabulary")
 
 
+def _check_size(size, units):
+    if size is None:
+        return
+    if units == {None}:
+        raise validation.invalid(
+            "vocabulary_size", "None where both vocabularies are given", size
+        )
+    if size <= len(SPECIAL_TOKENS):
+        expected = f"above {len(SPECIAL_TOKENS)}, the special tokens"
+        raise validation.invalid("vocabulary_size", expected, size)
+
+
 def _check_given(side, given, unit):
     if unit is not None:
         raise validation.invalid(
@@ -67,8 +82,13 @@ def _check_given(side, given, unit):
             f"None where `{side}_vocabulary` is given, which has its own",
             repr(unit),
         )
-    is_path = isinstance(given, (str, os.PathLike))
-    if is_path and not os.path.isfile(given):
-        raise validation.invalid(
-            f"{side}_vocabulary", "the path of a file", repr(str(given))
-        )
+    name = f"{side}_vocabulary"
+    if isinstance(given, (str, os.PathLike)):
+        if not os.path.isfile(given):
+            raise validation.invalid(
+                name, "the path of a file", repr(str(given))
+            )
+        return
+    vocabularies.check_methods(name, given)
+    # Else it would be found out when the first epoch is saved.
+    vocabularies.check_can_be_saved(name, given)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 
 import piece_lines
 import pytest
@@ -188,6 +189,23 @@ def test_tokenizer_json_cuts_as_the_package_does(name, tmp_path):
     is_known = [3 not in row for row in expected]
     assert sum(is_known) > 101
     assert decoded[is_known].tolist() == read[is_known].tolist()
+
+
+def test_load_of_another_class_names_what_reads_it(tmp_path):
+    PieceVocabulary(["▁a", "b"], [-1, -2]).save(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="`text.read_vocabulary` reads other"):
+        Vocabulary.load(tmp_path / "a.json")
+
+
+def test_what_is_no_model_is_refused_without_the_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    for text in ("<unk>\t0\n", "[1, 2]", ""):
+        (tmp_path / "a").write_text(text)
+        with pytest.raises(ValueError, match="not a Sentence.* nor JSON: it"):
+            read_vocabulary(tmp_path / "a")
+    (tmp_path / "a").write_bytes(b"\n\1a")
+    with pytest.raises(ImportError, match="pip install sentencepiece"):
+        read_vocabulary(tmp_path / "a")
 
 
 def test_files_of_ours_are_read(tmp_path):

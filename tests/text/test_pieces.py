@@ -192,6 +192,11 @@ def test_one_long_word_does_not_pad_the_others(unigram, byte_pair):
         assert together[1:-1] == pieces_of(vocabulary, others)
 
 
+def test_sums_that_overflow_still_end():
+    vocabulary = PieceVocabulary(["▁", "a", "b"], [-3e38] * 3)
+    assert pieces_of(vocabulary, ["abc"]) == [["▁", "a", "b", "<unk>"]]
+
+
 def test_no_text_is_read_as_a_special_token(bytes_vocabulary):
     texts = [*SPECIAL_TOKENS, "<0x41>"]
     ids = bytes_vocabulary.encode_ragged(texts)
@@ -263,7 +268,15 @@ def test_build_with_lower_case_and_broken_bytes():
         ({"texts": "one text"}, "`texts` must be an iterable of texts"),
         ({"texts": [" ", ""]}, "`texts` must hold at least one word"),
         ({"size": 5}, "`size` must be more than 4 and the number"),
+        # Refused before anything is read.
+        ({"size": 4, "texts": None}, "`size` must be more than 4 and the"),
+        (
+            {"size": 260, "byte_fallback": True, "texts": None},
+            "`size` must be more than 260 and the number",
+        ),
         ({"algorithm": "word"}, "`algorithm` must be one of 'unigram', "),
+        ({"lower_case": "no"}, "`lower_case` must be one of True, False"),
+        ({"byte_fallback": None}, "`byte_fallback` must be one of True, "),
         ({"character_coverage": 1.5}, "`character_coverage` must be at most 1"),
     ],
 )
@@ -291,6 +304,7 @@ def test_build_refuses(options, message):
         ({"byte_level": True, "pieces": ["a", "中"]}, "letters of GPT-2"),
         ({"sums": "float16"}, "`sums` must be one of"),
         ({"reading": "plain"}, "`reading` must be a Reading"),
+        ({"unknown_score": -np.inf}, "`unknown_score` must be finite"),
         ({"unknown_score": "low"}, "`unknown_score` must be a number"),
         (
             {"algorithm": "byte_pair", "merges": [("a", "bc")]},

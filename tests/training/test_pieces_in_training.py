@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import re
 
+import keras
 import pytest
 
 import keras_attention as ka
@@ -10,6 +12,7 @@ from keras_attention.text import PieceVocabulary
 from keras_attention.text import Vocabulary
 from keras_attention.training import train
 from keras_attention.training.identity import facts_of
+from keras_attention.training.preparation import described
 from keras_attention.training.preparation import prepare
 from keras_attention.training.rates import counted_unit
 from keras_attention.training.settings import TrainingSettings
@@ -113,11 +116,60 @@ def test_given_vocabularies_are_used_as_they_are(tmp_path):
     assert data.target_vocabulary is characters
 
 
+@keras.saving.register_keras_serializable("tests")
+class Letters:
+    """A tokenizer with nothing beyond what every one must have."""
+
+    def __init__(self, letters="abcdefghijklmnopqrstuvwxyzABCDEGKNOSTUX .,"):
+        self.letters = letters
+        self._inner = Vocabulary.from_counts(dict.fromkeys(letters, 1))
+        for name in ("encode", "decode", "token_strings"):
+            setattr(self, name, getattr(self._inner, name))
+
+    def __len__(self):
+        return len(self._inner)
+
+    def get_config(self):
+        return {"letters": self.letters}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def test_other_tokenizers_are_described_and_told_apart(tmp_path):
+    one, other = Letters(), Letters("oxen")
+    settings, data = prepared(
+        tmp_path, source_vocabulary=one, target_vocabulary=one
+    )
+    assert described(one) == f"{len(one)} tokens"
+    facts = facts_of(settings, data)["vocabularies"]
+    changed = dataclasses.replace(data, target_vocabulary=other)
+    assert facts_of(settings, changed)["vocabularies"] != facts
+    again = dataclasses.replace(data, target_vocabulary=Letters())
+    assert facts_of(settings, again)["vocabularies"] == facts
+
+
 def test_characters_are_counted_in_place_of_pieces():
     pieces = PieceVocabulary(["▁", "a"], [-1, -2])
     assert counted_unit(pieces) == "characters"
     assert counted_unit(Vocabulary.build(["a"], "words")) == "words"
     assert counted_unit(object()) == "characters"
+
+
+class Unsaved:
+    """A tokenizer that has all but a config."""
+
+    encode = decode = token_strings = __len__ = None
+
+
+class Unread(Unsaved):
+    """A tokenizer that Keras could write and not read."""
+
+    get_config = dict
+
+
+GIVEN = {"source_vocabulary": __file__, "target_vocabulary": __file__}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +180,24 @@ def test_characters_are_counted_in_place_of_pieces():
             "`shared_vocabulary` must be False unless both units are one",
         ),
         ({**PIECES, "shared_vocabulary": 1.5}, "`shared_vocabulary` must be"),
+        ({**PIECES, "vocabulary_size": 4}, "`vocabulary_size` must be above 4"),
+        ({"vocabulary_size": 3}, "`vocabulary_size` must be above 4"),
+        (
+            {**GIVEN, "vocabulary_size": 50},
+            "`vocabulary_size` must be None where both vocabularies are given",
+        ),
+        (
+            {"source_vocabulary": ["a", "b"]},
+            "`source_vocabulary` must be a text.Vocabulary, a tokenizer with",
+        ),
+        (
+            {"target_vocabulary": Unsaved()},
+            "`target_vocabulary` must be .* a tokenizer with `get_config`",
+        ),
+        (
+            {"target_vocabulary": Unread()},
+            "`target_vocabulary` must be .* `get_config` and `from_config`",
+        ),
         ({**PIECES, "min_count": 2}, "`min_count` must be 1 where no tokens"),
         (
             {"source_vocabulary": "none.json"},
@@ -148,6 +218,18 @@ def test_settings_refuse(options, message, tmp_path):
         TrainingSettings(pairs=PAIRS, folder=tmp_path / "model", **options)
 
 
+def least_of(pairs, size):
+    return PieceVocabulary.build([source for source, _ in pairs], size)
+
+
 def test_too_small_a_vocabulary_names_what_is_needed(tmp_path):
-    with pytest.raises(ValueError, match="`size` must be more than 4 and the"):
+    message = (
+        r"`vocabulary_size` must be more than 4 and the .*vocabulary_size=9\. "
+        r"Here that takes at least (\d+)\."
+    )
+    with pytest.raises(ValueError, match=message) as caught:
         prepared(tmp_path, **PIECES, vocabulary_size=9)
+    least = int(re.search(message, str(caught.value))[1])
+    assert len(least_of(PAIRS, least).tokens) <= least
+    with pytest.raises(ValueError, match=f"takes at least {least}"):
+        least_of(PAIRS, least - 1)

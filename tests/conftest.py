@@ -72,6 +72,19 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def memory_is_given_back():
+    """Let no training in this process keep memory: it would for all tests."""
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        yield
+        return
+    from keras_attention.training import KeepMemory
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(KeepMemory, "on_train_batch_begin")
+        yield
+
+
 def pytest_runtest_setup(item):
     """Spare the collector once more where Keras calls it for each layer."""
     if "quantize" in item.name or "int8" in item.name:

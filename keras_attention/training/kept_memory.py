@@ -25,15 +25,8 @@ class KeepMemory(keras.callbacks.Callback):
 
     Example:
 
-    >>> import keras
-    >>> import numpy as np
     >>> from keras_attention import training
-    >>> model = keras.Sequential([keras.layers.Dense(1)])
-    >>> model.compile("sgd", "mse")
-    >>> data = np.ones((4, 3)), np.ones((4, 1))
-    >>> history = model.fit(
-    ...     *data, callbacks=[training.KeepMemory()], verbose=0
-    ... )
+    >>> callbacks = [training.KeepMemory()]  # of `fit`
     """
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

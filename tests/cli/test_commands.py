@@ -10,6 +10,7 @@ import pytest
 
 from keras_attention import cli
 from keras_attention import training
+from keras_attention.training import KeepMemory
 from keras_attention.training import read_pairs
 
 pytestmark = pytest.mark.tensorflow_only
@@ -54,6 +55,8 @@ def test_train_hands_on_what_is_given(
     pairs, folder, options = train_calls.pop()
     assert pairs == list(read_pairs(pairs_file))
     assert folder == str(out)
+    (callback,) = options.pop("callbacks")
+    assert isinstance(callback, KeepMemory)
     assert options == {
         "validation_pairs": None,
         "kind": None,
@@ -69,7 +72,9 @@ def test_train_hands_on_what_is_given(
     arguments += ["--alignment-loss", "diagonal"]
     arguments += ["--scheduled-sampling", "0.125", "--average", "3"]
     run("train", pairs_file, "--out", out, *arguments)
-    assert train_calls.pop()[2] == {
+    options = train_calls.pop()[2]
+    assert len(options.pop("callbacks")) == 1
+    assert options == {
         "validation_pairs": [str(pairs_file)],
         "kind": "rnn-luong",
         "initial_folder": str(model_folder),

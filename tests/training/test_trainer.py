@@ -305,7 +305,9 @@ def test_aids_of_the_training_are_compiled(tmp_path):
     def compiled(decoder=None, **given):
         """What the model is compiled with."""
         settings = TrainingSettings(pairs=PAIRS, folder="any", **given)
-        survey = types.SimpleNamespace(num_batches=lambda **_: 7)
+        survey = types.SimpleNamespace(
+            num_batches=lambda **_: 7, shapes=lambda **_: ((2, 3, 5),)
+        )
         data = types.SimpleNamespace(survey=survey)
         found = {}
         model = types.SimpleNamespace(

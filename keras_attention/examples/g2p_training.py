@@ -11,7 +11,7 @@ PRESETS = {
         "kind": "bahdanau",
         "units": 128,
         "dropout": 0.1,
-        "epochs": 3,
+        "epochs": 4,
         "batch_size": 256,
         "learning_rate": 4e-3,
     },

@@ -2,9 +2,9 @@
 
     python -m keras_attention.examples.characters --data FILE
 
-trains a small Transformer on the lines of a text, and reports how many bits a
-character of lines that it has not seen takes, their ends counted; beside it
-those of 6-grams. Then it writes a few lines of its own.
+trains a small Transformer on the lines of a text, and measures it on lines that
+it has not seen: bits per character, the end of a line counted as one. The same
+of a 6-gram model stands beside it. Then it writes a few lines of its own.
 """
 
 import sys

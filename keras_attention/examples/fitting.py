@@ -37,6 +37,9 @@ def fit(
     """
     import keras
 
+    from keras_attention.models.first_step import build_optimizer
+    from keras_attention.training import KeepMemory
+
     started = time.monotonic()
     size = len(keras.tree.flatten(train)[0])
     size -= size % options.batch_size
@@ -56,8 +59,7 @@ def fit(
         metrics=metrics,
         jit_compile=not options.quick,
     )
-    # Else Keras traces the step twice, the first time to make these.
-    model.optimizer.build(model.trainable_variables)
+    build_optimizer(model)
     keep_best = keras.callbacks.EarlyStopping(
         monitor,
         mode="min" if monitor.endswith("loss") else "max",
@@ -70,7 +72,7 @@ def fit(
         batch_size=options.batch_size,
         epochs=options.epochs,
         validation_data=held_out,
-        callbacks=[keep_best],
+        callbacks=[KeepMemory(), keep_best],
         verbose=options.verbose,
     )
     return (time.monotonic() - started) / 60
@@ -94,13 +96,22 @@ def fit_all(
     Returns:
         The minutes that it took.
     """
+    from keras_attention.models.first_step import build_optimizer
+    from keras_attention.training import KeepMemory
+
     started = time.monotonic()
     optimizer = adam(options.learning_rate, options.epochs * steps)
     model.compile(optimizer, loss, weighted_metrics=["accuracy"])
-    model.optimizer.build(model.trainable_variables)  # as above
+    build_optimizer(model)
     if len(data) == 1:
         settings = {**settings, "steps_per_epoch": steps, "shuffle": False}
-    model.fit(*data, epochs=options.epochs, verbose=options.verbose, **settings)
+    model.fit(
+        *data,
+        epochs=options.epochs,
+        callbacks=[KeepMemory()],
+        verbose=options.verbose,
+        **settings,
+    )
     return (time.monotonic() - started) / 60
 
 

@@ -47,7 +47,7 @@ RECIPE = {
 # Near the model that was best on this split in the paper.
 OF_SPLIT = {"simple": {"cell": "lstm"}, "length": {"units": 50, "dropout": 0.5}}
 QUICK = {"units": 8, "epochs": 1, "batch_size": 8}
-# What `training.train` takes as it is.
+# Settings that are passed to `training.train` unchanged.
 OF_TRAINING = ("cell", "units", "num_layers", "dropout", "batch_size")
 OF_TRAINING += ("learning_rate", "clip_norm", "verbose")
 

@@ -1,15 +1,45 @@
 """What every vocabulary does with ids, whatever its tokens are."""
 
+import json
+import pathlib
 import warnings
 from typing import Any
 
 import tensorflow as tf
 
+from keras_attention import files
 from keras_attention import validation
 from keras_attention.special_ids import BOS_ID
 from keras_attention.special_ids import EOS_ID
 from keras_attention.special_ids import PAD_ID
 from keras_attention.special_ids import UNKNOWN_ID
+
+
+class NamedIds(tf.Module):
+    """A vocabulary whose ids have names; it has `_names` and `to_dict`."""
+
+    def token_strings(self, ids: Any) -> tf.Tensor:
+        """Names each id, special tokens included: labels for a picture.
+
+        Args:
+            ids: integer tensor of any shape.
+
+        Returns:
+            string tensor of the same shape; ids outside of the vocabulary
+            read `<unk>`.
+
+        Raises:
+            ValueError: `ids` are not integers.
+        """
+        return tf.gather(self._names, known(ids, len(self)))
+
+    def save(self, path: str | pathlib.Path) -> None:
+        """Writes a JSON file, which `text.read_vocabulary` reads.
+
+        A crash leaves the old file or the new one.
+        """
+        text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
+        files.write_text(path, text)
 
 
 def with_ends(ids: tf.RaggedTensor) -> tf.RaggedTensor:

@@ -1,15 +1,12 @@
 """The vocabulary of pieces: parts of words that were learned from texts."""
 
 import dataclasses
-import json
-import pathlib
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from keras_attention import files
 from keras_attention import validation
 from keras_attention.text import ids as ids_of_rows
 from keras_attention.text import piece_checks
@@ -22,7 +19,7 @@ from keras_attention.text.vocabulary import FILE_VERSION
 from keras_attention.text.vocabulary import SPECIAL_TOKENS
 
 
-class PieceVocabulary(tf.Module):
+class PieceVocabulary(ids_of_rows.NamedIds):
     """Pieces of words, their ids, and how text is cut into them.
 
     The first four ids are those of `SPECIAL_TOKENS`, as in `Vocabulary`; no
@@ -242,21 +239,6 @@ class PieceVocabulary(tf.Module):
         )
         return self._reading.back(texts)
 
-    def token_strings(self, ids: Any) -> tf.Tensor:
-        """Names each id, special tokens included: labels for a picture.
-
-        Args:
-            ids: integer tensor of any shape.
-
-        Returns:
-            string tensor of the same shape; ids outside of the vocabulary
-            read `<unk>`.
-
-        Raises:
-            ValueError: `ids` are not integers.
-        """
-        return tf.gather(self._names, ids_of_rows.known(ids, len(self)))
-
     def to_dict(self) -> dict[str, Any]:
         """Returns what `from_dict` needs, ready for JSON."""
         config = dict(self._config)
@@ -272,14 +254,6 @@ class PieceVocabulary(tf.Module):
                 unknown.
         """
         return cls(**piece_checks.config_of(data))
-
-    def save(self, path: str | pathlib.Path) -> None:
-        """Writes a JSON file, which `read_vocabulary` reads.
-
-        A crash leaves the old file or the new one.
-        """
-        text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
-        files.write_text(path, text)
 
     def _is_byte(self, token):
         return self._unknown == "bytes" and byte_of(token) is not None

@@ -9,7 +9,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_attention import files
 from keras_attention import validation
 from keras_attention.special_ids import UNKNOWN_ID
 from keras_attention.text import ids as ids_of_rows
@@ -20,7 +19,7 @@ SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
 FILE_VERSION = 1
 
 
-class Vocabulary(tf.Module):
+class Vocabulary(ids_of_rows.NamedIds):
     """The tokens of a language, their ids, and how text is cut into them.
 
     Ids are positions in `tokens`. The first four are always `"<pad>"`,
@@ -223,21 +222,6 @@ class Vocabulary(tf.Module):
             return texts
         return tf.strings.regex_replace(texts, "^ ", "")
 
-    def token_strings(self, ids: Any) -> tf.Tensor:
-        """Names each id, special tokens included: labels for a picture.
-
-        Args:
-            ids: integer tensor of any shape.
-
-        Returns:
-            string tensor of the same shape; ids outside of the vocabulary
-            read `<unk>`.
-
-        Raises:
-            ValueError: `ids` are not integers.
-        """
-        return tf.gather(self._names, ids_of_rows.known(ids, len(self)))
-
     def to_dict(self) -> dict[str, Any]:
         """Returns what `from_dict` needs, ready for JSON."""
         entries = {"version": FILE_VERSION, "unit": self.unit}
@@ -261,11 +245,6 @@ class Vocabulary(tf.Module):
             version = repr(data["version"])
             raise validation.invalid("version", FILE_VERSION, version, fix)
         return cls(data["tokens"], unit=data["unit"])
-
-    def save(self, path: str | pathlib.Path) -> None:
-        """Writes a JSON file. A crash leaves the old file or the new one."""
-        text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
-        files.write_text(path, text)
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "Vocabulary":

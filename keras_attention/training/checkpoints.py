@@ -11,6 +11,7 @@ import keras
 
 from keras_attention import validation
 from keras_attention.models.finite import non_finite_weight
+from keras_attention.models.first_step import build_optimizer
 from keras_attention.training import archives
 from keras_attention.training import callback_state
 
@@ -112,7 +113,7 @@ class Checkpoints(keras.callbacks.Callback):
             ValueError: if the checkpoint is of another model, or its facts
                 differ, or no checkpoint of those there can be read.
         """
-        model.optimizer.build(model.trainable_variables)
+        build_optimizer(model)
         found = self._last_whole()
         if found is None:
             return self._position

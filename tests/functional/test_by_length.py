@@ -344,3 +344,31 @@ def test_one_program_serves_all_values_of_a_mask(mask, implementation):
     step = tf.function(step, input_signature=unknown, autograph=False)
     entry = lowered(step, *arguments).split("ENTRY")[1]
     assert len(re.findall(r" parameter\(\d+\)", entry)) == len(arguments)
+
+
+def _operations(graph):
+    """Returns the types of all operations of a graph and of its functions."""
+    definition = graph.as_graph_def()
+    nodes = [*definition.node]
+    for function in definition.library.function:
+        nodes += function.node_def
+    return {node.op for node in nodes}
+
+
+@pytest.mark.parametrize("length", [S, 5000], ids=["short", "long"])
+def test_declared_short_lengths_leave_one_way(length):
+    """The graph then holds no choice; what it returns is the same."""
+    case = "all options"
+    arrays = arrays_of(CASES[case][1], CASES[case][-1])
+    arrays["vector"] = numbers(H, seed=8)
+    tensors = {name: tf.constant(array) for name, array in arrays.items()}
+    step = without_lengths(answer(case, "auto"), tensors)
+    with functional.declared_batches([(B, T, length)]):
+        found = step(tensors)
+        program = step.get_concrete_function(tensors)
+    has_choice = "StatelessCase" in _operations(program.graph)
+    assert has_choice == (length > S)
+    for name, expected in answer(case, "dense")(tensors).items():
+        np.testing.assert_allclose(
+            found[name], expected, rtol=1e-4, atol=1e-4, err_msg=name
+        )

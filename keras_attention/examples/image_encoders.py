@@ -18,7 +18,7 @@ def new_encoder(kind: str, data: str, shape: tuple, options: Any) -> Any:
         for _ in range(2):
             gru = keras.layers.GRU(options.units, return_sequences=True)
             x = keras.layers.Bidirectional(gru)(x)  # (B, H, 2 * units)
-            x = keras.layers.Dropout(options.dropout)(x)
+            x = ka.layers.Dropout(options.dropout)(x)
         return keras.Model(image, x)
     x = keras.layers.Conv2D(32, 3, padding="same", activation="relu")(x)
     size = options.patch

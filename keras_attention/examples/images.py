@@ -80,7 +80,7 @@ def new_classifier(kind: str, data: str, shape: tuple, options: Any) -> Any:
     encoder = new_encoder(kind, data, shape, options)
     attention = ka.AdditiveAttention(options.units)
     x = ka.AttentionPooling(attention=attention)(encoder.output)  # (B, width)
-    x = keras.layers.Dropout(options.dropout)(x)
+    x = ka.layers.Dropout(options.dropout)(x)
     return keras.Model(encoder.input, keras.layers.Dense(10)(x))
 
 

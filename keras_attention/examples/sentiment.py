@@ -49,15 +49,15 @@ def build_models(
     is_word = ops.not_equal(ids, 0)  # (B, LENGTH)
     words = keras.layers.Embedding(vocabulary_size, units)(ids)
     # Words are dropped as a whole, so that none decides alone.
-    words = keras.layers.Dropout(dropout, noise_shape=(None, LENGTH, 1))(words)
+    words = ka.layers.Dropout(dropout, noise_shape=(None, LENGTH, 1))(words)
     words = words * ops.cast(is_word, words.dtype)[..., None]
     near = keras.layers.Conv1D(units, 3, padding="same", activation="relu")
-    read = keras.layers.Dropout(dropout)(words + near(words))
+    read = ka.layers.Dropout(dropout)(words + near(words))
     pooling = ka.AttentionPooling(attention=ka.AdditiveAttention(units))
     pooled, weights = pooling(
         read, mask=is_word, return_attention_scores=True
     )  # (B, units), (B, LENGTH)
-    logit = keras.layers.Dense(1)(keras.layers.Dropout(dropout)(pooled))
+    logit = keras.layers.Dense(1)(ka.layers.Dropout(dropout)(pooled))
     return keras.Model(ids, logit), keras.Model(ids, weights)
 
 

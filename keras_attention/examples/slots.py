@@ -50,8 +50,8 @@ def build_model(vocabularies: dict, units: int, dropout: float) -> Any:
     spelt = ops.max(spelt, axis=2)  # (B, LENGTH, 48)
     known = layers.Embedding(sizes["words"], units)(words)
     # Whole words are dropped, so that letters and neighbours must do too.
-    known = layers.Dropout(dropout / 2, noise_shape=(None, LENGTH, 1))(known)
-    read = layers.Dropout(dropout)(ops.concatenate([known, spelt], axis=-1))
+    known = ka.layers.Dropout(dropout / 2, noise_shape=(None, LENGTH, 1))(known)
+    read = ka.layers.Dropout(dropout)(ops.concatenate([known, spelt], axis=-1))
     # XLA has no kernels of cuDNN.
     cell = layers.LSTM(units, return_sequences=True, use_cudnn=False)
     read = layers.Bidirectional(cell)(
@@ -59,7 +59,7 @@ def build_model(vocabularies: dict, units: int, dropout: float) -> Any:
     )  # (B, LENGTH, 2 units)
     attention = ka.MultiHeadAttention(4, units // 4, dropout=dropout)
     found = attention(read, read, query_mask=is_word, value_mask=is_word)
-    read = layers.Dropout(dropout)(layers.LayerNormalization()(read + found))
+    read = ka.layers.Dropout(dropout)(layers.LayerNormalization()(read + found))
     pooled = ka.AttentionPooling(attention=ka.AdditiveAttention(units))(
         read, mask=is_word
     )  # (B, 2 units)

@@ -11,6 +11,9 @@ def new_encoder(units: int, num_layers: int, dropout: float) -> Any:
     """Returns a model from samples to (batch, positions, units)."""
     import keras
 
+    # Keras's own draws its bits several times over in a program of XLA.
+    from keras_attention.layers import Dropout
+
     samples = keras.Input((None,))
     mel = keras.layers.MelSpectrogram(
         fft_length=files.WINDOW,
@@ -25,9 +28,9 @@ def new_encoder(units: int, num_layers: int, dropout: float) -> Any:
     x = keras.layers.BatchNormalization()(keras.layers.Masking()(x))
     x = keras.layers.Dense(units, activation="relu")(x)  # (B, S, units)
     for _ in range(num_layers):
-        x = keras.layers.Dropout(dropout)(x)
+        x = Dropout(dropout)(x)
         lstm = keras.layers.LSTM(
             units // 2, return_sequences=True, use_cudnn=False
         )
         x = keras.layers.Bidirectional(lstm)(x)
-    return keras.Model(samples, keras.layers.Dropout(dropout)(x))
+    return keras.Model(samples, Dropout(dropout)(x))

@@ -444,3 +444,22 @@ def test_missing_matplotlib_is_explained(monkeypatch):
     ):
         with pytest.raises(ImportError, match="pip install matplotlib"):
             draw()
+
+
+def test_a_font_that_came_after_matplotlibs_list_is_found(monkeypatch):
+    from matplotlib import font_manager
+
+    paths = [font_manager.findfont("DejaVu Serif"), "/no/such/font.ttf"]
+    others = [
+        font
+        for font in font_manager.fontManager.ttflist
+        if font.name != "DejaVu Serif"
+    ]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", others)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: paths)
+    monkeypatch.setattr(labels, "CHINESE_FONTS", ("DejaVu Serif",))
+    labels._font_families.cache_clear()
+    try:
+        assert labels._font_families() == ("DejaVu Sans", "DejaVu Serif")
+    finally:
+        labels._font_families.cache_clear()

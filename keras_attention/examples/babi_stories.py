@@ -104,6 +104,6 @@ def write_sample(folder: pathlib.Path) -> None:
             f"3 Mary went to the {second}.",
             f"4 Where is Mary? \t{second}\t3",
         ]
-    for part in ("train", "test"):
-        path = folder / f"{FILES['1']}_{part}.txt"
+    for name, part in itertools.product(FILES.values(), ("train", "test")):
+        path = folder / f"{name}_{part}.txt"
         path.write_text("\n".join(lines * 3) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ Keras and without this package, how a few words are spoken:
     DIR/README.md       what the model is, how good, and how to use it
 
 With `--data DIR` the words are those of g014b2b. Several kinds of attention
-get equal minutes, and a row each, by
+get equal minutes of processor time, and a row each, by
 
     python -m keras_attention.examples.g2p --data DIR --preset table \\
         --kind global local-m local-p monotonic transformer --minutes 45

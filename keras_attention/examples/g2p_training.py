@@ -27,7 +27,8 @@ PRESETS = {
         "batch_size": 256,
         "learning_rate": 3e-3,
     },
-    # Equal minutes for each kind of attention; about 0.1 s a step on one core.
+    # Equal minutes of processor time for each kind of attention; about 0.1 s
+    # a step.
     "table": {
         "kind": "global",
         "units": 192,
@@ -180,7 +181,8 @@ def train(
     Args:
         dictionary: words and their splits.
         folder: where the model goes.
-        minutes: train so long, in place of the epochs of the settings.
+        minutes: of processor time, to train in place of the epochs of the
+            settings.
         **settings: of `training.train`, those of the model included.
 
     Returns:
@@ -193,9 +195,13 @@ def train(
     callbacks = [training.KeepMemory()]
     if minutes:
         rate = settings.pop("learning_rate")
-        callbacks.append(training.TimedRate(rate, minutes, warmup_steps=400))
+        callbacks.append(
+            training.TimedRate(
+                rate, minutes, warmup_steps=400, processor_time=True
+            )
+        )
         settings["optimizer"] = keras.optimizers.Adam(rate, global_clipnorm=1.0)
-        settings["epochs"] = 10_000  # the clock ends it
+        settings["epochs"] = 10_000  # the rate ends it
     return training.train(
         dictionary.pairs("train"),
         folder,

@@ -24,7 +24,7 @@ from keras_attention.examples.film_reviews import write_sample
 from keras_attention.examples.fitting import fit
 
 RECIPE = {
-    "models": 5,
+    "ensemble": 5,
     "min_count": 2,
     "units": 128,
     "dropout": 0.5,
@@ -32,7 +32,8 @@ RECIPE = {
     "batch_size": 32,
     "learning_rate": 1e-3,
 }
-QUICK = {"models": 1, "min_count": 1, "units": 8, "epochs": 1, "batch_size": 8}
+QUICK = {"ensemble": 1, "min_count": 1, "units": 8, "epochs": 1}
+QUICK |= {"batch_size": 8}
 PUBLISHED = "82.7 (CNN)"
 
 
@@ -74,7 +75,7 @@ def run(options: Any) -> task.Result:
     words = Vocabulary.build(data[0][0], "symbols", min_count=options.min_count)
     train, dev, test = [(encode(texts, words), kind) for texts, kind in data]
     models, logits, minutes = [], [], 0.0
-    for number in range(options.models):
+    for number in range(options.ensemble):
         keras.utils.set_random_seed(options.seed + number)
         model, weights = build_models(
             len(words), options.units, options.dropout

@@ -25,6 +25,7 @@ from keras_attention.cli import values
 from keras_attention.cli.outcome import exit_status_of
 from keras_attention.cli.parser import Parser
 from keras_attention.cli.startup import import_tensorflow
+from keras_attention.examples.settings import MEANINGS
 
 PATHS = ("--data", "--output")  # options whose values differ by machine
 
@@ -269,12 +270,13 @@ def _add_setting(parser, setting, value, choices, least):
         int: values.integer(at_least=least),
         float: values.number(at_least=0),
     }
-    about = {"metavar": "N", "default": value, "help": "number of the recipe"}
+    about = {"metavar": "N", "default": value}
     about["type"] = number.get(type(value))
     if choices:
-        about |= {"metavar": "NAME", "help": ", ".join(choices)}
-        about["type"] = values.choice(choices)
+        about |= {"metavar": "NAME", "type": values.choice(choices)}
     if isinstance(value, list):
         about |= {"nargs": "+", "default": " ".join(value)}
     if about["type"] is not None:
+        meaning = MEANINGS.get(setting, setting)
+        about["help"] = meaning + (f": {', '.join(choices)}" if choices else "")
         parser.add_option(f"--{setting.replace('_', '-')}", **about)

@@ -18,8 +18,9 @@ characters, as the sentences that the model learned from are.
 - {figure}, on {held_out:,} English sentences that were not trained on: those
   whose SHA-256, the first 8 hexadecimal digits modulo 20, is 0. They also chose
   the best epoch, so another twentieth may be a little worse.
-- {weights:,} weights. `model/card.json` says how they were trained, and `1/` is
-  the SavedModel, its weights stored as float16.
+- {weights:,} weights. `model/card.json` says how they were trained.
+- `1/` is the SavedModel, its weights stored as float16. Where it is missing,
+  `python -m keras_attention export model 1 --weights float16` makes it.
 - `alignment.png` shows which English words each character was read from.
 
 The sentences are those of [Tatoeba](https://tatoeba.org) and its contributors,

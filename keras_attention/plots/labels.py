@@ -5,6 +5,7 @@ Python escapes, and `$` is only a dollar sign, so any text can be a label. What
 is too long ends in an ellipsis.
 """
 
+import contextlib
 import functools
 import itertools
 import textwrap
@@ -148,12 +149,26 @@ def text_style() -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1)
 def _font_families():
+    return ("DejaVu Sans", *(_chinese_fonts() or _new_chinese_fonts())[:1])
+
+
+def _chinese_fonts():
     import_matplotlib()
     from matplotlib import font_manager
 
     installed = set(font_manager.get_font_names())
-    chinese = [name for name in CHINESE_FONTS if name in installed]
-    return ("DejaVu Sans", *chinese[:1])
+    return [name for name in CHINESE_FONTS if name in installed]
+
+
+def _new_chinese_fonts():
+    """Looks among the fonts that came after matplotlib wrote its list."""
+    from matplotlib import font_manager
+
+    known = {font.fname for font in font_manager.fontManager.ttflist}
+    for path in set(font_manager.findSystemFonts()) - known:
+        with contextlib.suppress(Exception):  # not a font that it can read
+            font_manager.fontManager.addfont(path)
+    return _chinese_fonts()
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,5 +1,6 @@
 """Which vocabulary a dict or a file holds."""
 
+import codecs
 import json
 import pathlib
 from typing import Any
@@ -43,8 +44,9 @@ def read_vocabulary(path: str | pathlib.Path) -> Any:
         A `Vocabulary` or a `PieceVocabulary`.
 
     Raises:
-        ValueError: the file holds no vocabulary, or has a part that cannot
-            be followed exactly in plain TensorFlow operations.
+        ValueError: the path is that of a folder; the file holds no
+            vocabulary, or has a part that cannot be followed exactly in plain
+            TensorFlow operations.
         FileNotFoundError: there is no such file.
 
     Example:
@@ -56,7 +58,14 @@ def read_vocabulary(path: str | pathlib.Path) -> Any:
     ...     read_vocabulary(f"{folder}/a.json")
     <PieceVocabulary of 6 unigram pieces>
     """
-    data = pathlib.Path(path).read_bytes()
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise ValueError(
+            "`path` must name a file, such as a tokenizer.json or a .model. "
+            f"Received: {str(path)!r}, which is a folder"
+        )
+    # Some editors begin UTF-8 with a mark, which says nothing.
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     try:
         if data.lstrip()[:1] != b"{":
             return read_model(data)

@@ -148,6 +148,11 @@ def measure_mean(
     return mean
 
 
+def forget_graphs(model: Seq2Seq) -> None:
+    """Has `fit` and `evaluate` trace again: theirs serve declared batches."""
+    model.train_function = model.test_function = None
+
+
 def _declared_batches(settings, data, model):
     """Declares the shapes that `fit` will see, for fused attention."""
     shapes = {

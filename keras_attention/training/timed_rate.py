@@ -23,10 +23,15 @@ class TimedRate(keras.callbacks.Callback):
     end in is measured as others are. What a training reaches depends on the
     machine, and one that is resumed begins its minutes anew.
 
+    On a machine that does other work too, minutes of the clock are not equal.
+    With `processor_time` they are those that the processors spend on this
+    process, all threads added up: on two busy cores, two in each minute.
+
     Args:
         peak: the highest rate, of an optimizer without a schedule.
         minutes: number above 0.
         warmup_steps: steps of a linear rise; 0 leaves it out.
+        processor_time: whether the minutes are of processor time.
 
     Raises:
         ValueError: if an argument is out of range; from `fit`: if the
@@ -40,13 +45,20 @@ class TimedRate(keras.callbacks.Callback):
     (0.25, 0.25)
     """
 
-    def __init__(self, peak: float, minutes: float, warmup_steps: int = 0):
+    def __init__(
+        self,
+        peak: float,
+        minutes: float,
+        warmup_steps: int = 0,
+        processor_time: bool = False,
+    ):
         super().__init__()
         self.peak = validation.check_positive_number("peak", peak)
         self.minutes = validation.check_positive_number("minutes", minutes)
         if warmup_steps != 0:
             validation.check_positive_integer("warmup_steps", warmup_steps)
         self.warmup_steps = warmup_steps
+        self.processor_time = processor_time
         self._start = None
 
     def at(self, step: int, elapsed: float) -> float:
@@ -75,7 +87,7 @@ class TimedRate(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        now = time.monotonic()
+        now = time.process_time() if self.processor_time else time.monotonic()
         if self._start is None:  # a first step that compiles takes none of it
             self._start = now
         done = int(self.model.optimizer.iterations)

@@ -263,6 +263,7 @@ def _run(settings):
             print(data.summary(model))
         outcome = fitting.fit(settings, workspace, data, model)
         mean = fitting.measure_mean(settings, data, model, outcome)
+        fitting.forget_graphs(model)
         card = saving.save_best(settings, data, model, outcome, mean)
         workspace.remove()
     if settings.verbose:

@@ -11,6 +11,7 @@ import pytest
 from keras_attention.cli import values
 from keras_attention.examples import fitting
 from keras_attention.examples import task
+from keras_attention.examples.settings import MEANINGS
 from keras_attention.examples.task import Result
 
 pytestmark = pytest.mark.tensorflow_only
@@ -36,9 +37,24 @@ EXAMPLES = [
         )
     ),
 ]
+NAMES = [getattr(example, "values", [example])[0] for example in EXAMPLES]
 ROW = re.compile(
     r"\| (.+) \| (.+) \| ([\d,]+) \| ([\d.]+) \| (.+) \| (.+) \| `(.+)` \|"
 )
+
+
+def test_help_says_what_each_setting_means():
+    recipes = (
+        getattr(
+            importlib.import_module(f"keras_attention.examples.{n}"),
+            "RECIPE",
+            {},
+        )
+        for n in NAMES
+    )
+    named = set().union(*recipes)
+    described_by_themselves = {"unit", "kind", "preset", "resume"}
+    assert named - described_by_themselves == set(MEANINGS)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

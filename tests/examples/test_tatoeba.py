@@ -1,13 +1,29 @@
 """English to Chinese: the part held out, and the page of the model."""
 
+import pathlib
 import types
 
 import pytest
 
+import keras_attention as ka
 from keras_attention.examples import tatoeba
 from keras_attention.examples import tatoeba_card
 
 pytestmark = pytest.mark.tensorflow_only
+
+COMMITTED = pathlib.Path(__file__).parents[2] / "saved_models" / "en_zh"
+
+
+def test_the_model_in_git_says_what_its_page_says():
+    model = ka.models.load(COMMITTED / "model")
+    search = ka.Beam(tatoeba.RECIPE["beam"])
+    texts = list(tatoeba_card.TEXTS)
+    found = model.generate(texts, search).texts[:, 0]
+    page = (COMMITTED / "README.md").read_text(encoding="utf-8")
+    for text, translation in zip(texts, found, strict=True):
+        assert f"- `{text}` -> {translation}\n" in page
+    size = sum(p.stat().st_size for p in COMMITTED.glob("model/*"))
+    assert size < 10e6
 
 
 def test_a_twentieth_of_the_english_sentences_is_held_out():

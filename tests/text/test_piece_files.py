@@ -319,3 +319,15 @@ def test_broken_files_are_refused(data, message, tmp_path):
     (tmp_path / "any").write_bytes(data)
     with pytest.raises(ValueError, match=f"does not hold a .*{message}"):
         read_vocabulary(tmp_path / "any")
+
+
+def test_a_folder_is_refused_with_a_word_on_what_to_give(tmp_path):
+    with pytest.raises(ValueError, match=r"`path` must name a file.*a folder"):
+        read_vocabulary(tmp_path)
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    path = tmp_path / "vocabulary.json"
+    PieceVocabulary(["▁a", "b"], [-1, -2]).save(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read_vocabulary(path)) == 6

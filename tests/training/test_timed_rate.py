@@ -11,9 +11,11 @@ from keras_attention.training import TimedRate
 pytestmark = pytest.mark.tensorflow_only
 
 
-def test_rate_rises_by_steps_and_falls_by_the_clock(monkeypatch):
+@pytest.mark.parametrize("processor_time", [False, True])
+def test_rate_rises_by_steps_and_falls_by_minutes(monkeypatch, processor_time):
     clock = iter(range(0, 1000, 12))  # seconds: five steps a minute
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    name = "process_time" if processor_time else "monotonic"
+    monkeypatch.setattr(time, name, lambda: next(clock))
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.5), "mse")
     rates = []
@@ -22,7 +24,7 @@ def test_rate_rises_by_steps_and_falls_by_the_clock(monkeypatch):
             float(model.optimizer.learning_rate)
         )
     )
-    timed = TimedRate(peak=0.8, minutes=2, warmup_steps=4)
+    timed = TimedRate(0.8, 2, warmup_steps=4, processor_time=processor_time)
     data = np.ones((3, 2)), np.ones((3, 1))
     model.fit(
         *data, batch_size=1, epochs=100, callbacks=[timed, keep], verbose=0

@@ -13,6 +13,7 @@ import pytest
 
 import keras_attention as ka
 from keras_attention import files
+from keras_attention import functional
 from keras_attention.models import build_seq2seq
 from keras_attention.models import read_card
 from keras_attention.training import CoverageLoss
@@ -767,3 +768,19 @@ def test_mean_of_the_last_epochs_is_left_where_it_is_worse(tmp_path):
     assert mean["epochs"] == [2, 3] and mean["is_saved"] is False
     assert mean["val_loss"] > card["metrics"]["val_loss"]
     assert card["metrics"]["epoch"] == 2
+
+
+def test_evaluate_after_train_is_for_batches_of_any_shape(
+    tmp_path, monkeypatch
+):
+    model, _ = train(PAIRS, tmp_path / "model", epochs=1, **SMALL)
+    test_step, declared = model.test_step, []
+
+    def traced(data):
+        declared.append(functional.fused.batches.current_batches().shapes)
+        return test_step(data)
+
+    monkeypatch.setattr(model, "test_step", traced)
+    ids = np.ones((2, 3), "int32")
+    model.evaluate({"source": ids, "target": ids}, ids, verbose=0)
+    assert declared == [()]

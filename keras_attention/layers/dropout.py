@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_attention import functional
+from keras_attention.functional.replicas import seed_of_replica
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -30,7 +31,7 @@ class Dropout(keras.layers.Dropout):
             return inputs
         if self.rate == 1:
             return ops.zeros_like(inputs)
-        seed = self.seed_generator.next()
+        seed = seed_of_replica(self.seed_generator.next())
         dropout = functional.Dropout(self.rate, seed)
         if self.noise_shape is None:
             return dropout.apply(inputs)

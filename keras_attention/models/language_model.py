@@ -11,7 +11,7 @@ from keras_attention.decoding.search import Search
 from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
-from keras_attention.models.first_step import build_optimizer
+from keras_attention.models.fitted import FittedModel
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.parts import check_decoder
@@ -20,7 +20,7 @@ from keras_attention.models.source_signature import IDS
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class LanguageModel(keras.Model):
+class LanguageModel(FittedModel):
     """Predicts the next token of a sequence; trained by plain `fit`.
 
     Ids are 0 for padding, 1 for the beginning (BOS), 2 for the end (EOS) and
@@ -121,10 +121,6 @@ class LanguageModel(keras.Model):
     def compile(self, *args, **kwargs) -> None:
         super().compile(*args, **kwargs)
         self._generator.functions.clear()
-
-    def make_train_function(self, force: bool = False) -> Any:
-        build_optimizer(self)
-        return super().make_train_function(force)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         forking.check_tensorflow()

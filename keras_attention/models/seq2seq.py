@@ -7,12 +7,13 @@ import keras
 from keras_attention import validation
 from keras_attention.decoding import Greedy
 from keras_attention.decoding.search import Search
+from keras_attention.functional.replicas import num_replicas
 from keras_attention.models import alignment_plot
 from keras_attention.models import encoding
 from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
-from keras_attention.models.first_step import build_optimizer
+from keras_attention.models.fitted import FittedModel
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generation import BatchGenerator
@@ -30,7 +31,7 @@ from keras_attention.models.training_aids import logits_of
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class Seq2Seq(keras.Model):
+class Seq2Seq(FittedModel):
     """Maps a source to a target sequence; trained by plain `fit`.
 
     A source is a sequence of ids, or an array: an image, frames of sound. Ids
@@ -235,10 +236,6 @@ class Seq2Seq(keras.Model):
         self._aids = TrainingAids(self, alignment_loss, scheduled_sampling)
         self._generator.functions.clear()
 
-    def make_train_function(self, force: bool = False) -> Any:
-        build_optimizer(self)
-        return super().make_train_function(force)
-
     def compute_loss(
         self,
         x: Any = None,
@@ -251,7 +248,8 @@ class Seq2Seq(keras.Model):
             x, y, logits_of(y_pred), sample_weight, training
         )
         if isinstance(y_pred, Attended):
-            loss = loss + self._aids.loss_of(x, y_pred)
+            # Keras has divided its own, too: the replicas are added up.
+            loss = loss + self._aids.loss_of(x, y_pred) / num_replicas()
         return loss
 
     def compute_metrics(

@@ -13,6 +13,7 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.functional import alignment_losses as losses
 from keras_attention.functional import coverage_loss
+from keras_attention.functional.replicas import share_of_replica
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -256,5 +257,6 @@ def _mean(found, target_mask):
     """Returns the mean of (B, T) over the real targets, 0 of none."""
     real = ops.cast(target_mask, "bool")
     found = ops.where(real, found, ops.zeros_like(found))
-    count = ops.sum(ops.cast(real, found.dtype))
-    return ops.divide_no_nan(ops.sum(found), count)
+    weights = ops.cast(real, found.dtype)
+    mean = ops.divide_no_nan(ops.sum(found), ops.sum(weights))
+    return mean * share_of_replica(weights)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.functional.replicas import share_of_replica
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -57,7 +58,8 @@ class MaskedCrossentropy(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         weight = real_tokens(y_true, sample_weight)
-        return super().__call__(y_true, y_pred, sample_weight=weight)
+        loss = super().__call__(y_true, y_pred, sample_weight=weight)
+        return loss * share_of_replica(weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         labels = ops.cast(y_true, "int32")

@@ -6,6 +6,7 @@ import keras
 
 from keras_attention import validation
 from keras_attention.functional import Dropout
+from keras_attention.functional.replicas import seed_of_replica
 from keras_attention.layers.mask_carrier import MaskCarrier
 
 
@@ -71,7 +72,7 @@ class AttentionLayer(QueryValueLayer):
         """
         if self.seed_generator is None or not training:
             return None
-        return self.seed_generator.next()
+        return seed_of_replica(self.seed_generator.next())
 
     def dropout_for(self, training: bool | None) -> Dropout | None:
         """Returns the `functional.Dropout` of this call, or None."""

@@ -33,6 +33,7 @@ from keras_attention.training.rates import error_rate
 from keras_attention.training.rates import exact_match
 from keras_attention.training.rouge import rouge_1
 from keras_attention.training.rouge import rouge_l
+from keras_attention.training.run import Trained
 from keras_attention.training.scheduled_sampling import InverseSigmoidDecay
 from keras_attention.training.scheduled_sampling import ScheduledSampling
 from keras_attention.training.schedules import WarmupSchedule
@@ -43,7 +44,6 @@ from keras_attention.training.survey import Survey
 from keras_attention.training.survey import survey_pairs
 from keras_attention.training.text_metrics import measure_texts
 from keras_attention.training.timed_rate import TimedRate
-from keras_attention.training.trainer import Trained
 from keras_attention.training.trainer import train
 
 __all__ = [

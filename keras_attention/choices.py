@@ -35,6 +35,7 @@ METRICS = (
     "rouge_l",
 )
 MONITORS = (*METRICS, "loss")
+STRATEGIES = ("mirrored", "multi_worker")
 BLEU_TOKENIZERS = ("13a", "intl", "zh", "char", "none")
 WEIGHT_FORMATS = ("float16", "bfloat16", "int8")
 # Ends of the names of pictures.

@@ -223,6 +223,12 @@ TRAINING = (
         "measure the mean weights of so many last epochs, too",
         positive,
     ),
+    _one_of(
+        "strategy",
+        "one device",
+        choices.STRATEGIES,
+        "several devices or, by TF_CONFIG, machines",
+    ),
     Option("max_minutes", "no limit", "end after this time", number(above=0)),
     Option("checkpoint_every", 1000, "steps between two checkpoints", positive),
     Option(

@@ -17,6 +17,8 @@ from keras_attention.training.callbacks import StopWhenNonFinite
 from keras_attention.training.callbacks import TimeBudget
 from keras_attention.training.checkpoints import Checkpoints
 from keras_attention.training.checkpoints import Position
+from keras_attention.training.distribution import Distribution
+from keras_attention.training.distribution import LogsOfChief
 from keras_attention.training.generation_metrics import GenerationMetrics
 from keras_attention.training.history import HistoryFile
 from keras_attention.training.history import finite_or_none
@@ -79,90 +81,144 @@ def compile_model(
     )
 
 
-def fit(
-    settings: TrainingSettings, workspace: Workspace, data: Data, model: Seq2Seq
-) -> Outcome:
-    """Trains to the end, from where the workspace says that it stands.
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+    """A training whose model is compiled.
 
-    `Checkpoints.restore` builds the optimizer: Keras would otherwise trace
-    the first step twice, once to make its variables.
+    Args:
+        settings: its settings.
+        workspace: where it keeps what it has reached.
+        data: what is trained on.
+        model: the compiled model.
+        distribution: where it runs.
     """
-    outcome = _new_outcome(settings, workspace, data)
-    chosen = _callbacks(settings, outcome)
-    checkpoints = Checkpoints(
-        workspace.checkpoints,
-        every=settings.checkpoint_every,
-        callbacks=chosen,
-        facts=facts_of(settings, data),
-        may_grow=MAY_GROW,
-    )
-    start = checkpoints.restore(model)
-    if start.stopped or start.epoch >= settings.epochs:
-        checkpoints.restore_callbacks()
+
+    settings: TrainingSettings
+    workspace: Workspace
+    data: Data
+    model: Seq2Seq
+    distribution: Distribution
+
+    def fit(self) -> Outcome:
+        """Trains to the end, from where the workspace says that it stands.
+
+        `Checkpoints.restore` builds the optimizer: Keras would otherwise
+        trace the first step twice, once to make its variables.
+        """
+        settings = self.settings
+        outcome = _new_outcome(settings, self.workspace, self.data)
+        chosen = _callbacks(settings, outcome, self.distribution)
+        checkpoints = Checkpoints(
+            self.workspace.checkpoints,
+            every=settings.checkpoint_every,
+            callbacks=chosen,
+            facts=facts_of(settings, self.data),
+            may_grow=MAY_GROW,
+        )
+        with self.distribution.scope():
+            start = checkpoints.restore(self.model)
+        if start.stopped or start.epoch >= settings.epochs:
+            checkpoints.restore_callbacks()
+            return outcome
+        if settings.verbose and start > Position():
+            print(
+                f"Going on at epoch {start.epoch + 1}, step {start.step + 1}."
+            )
+        with self._declared_batches():
+            self.model.fit(
+                self._batches(start),
+                epochs=settings.epochs,
+                initial_epoch=start.epoch,
+                steps_per_epoch=self.data.survey.num_batches(
+                    **settings.batching
+                ),
+                callbacks=[checkpoints, *chosen],
+                shuffle=False,  # make_dataset has shuffled
+                verbose=settings.verbose,
+                validation_data=self._held_out_batches(),
+            )
         return outcome
-    if settings.verbose and start > Position():
-        print(f"Going on at epoch {start.epoch + 1}, step {start.step + 1}.")
-    dataset = _batches(settings, data, start)
-    held_out = _held_out_batches(settings, data)
-    with _declared_batches(settings, data, model):
-        model.fit(
-            dataset,
-            epochs=settings.epochs,
-            initial_epoch=start.epoch,
-            steps_per_epoch=data.survey.num_batches(**settings.batching),
-            validation_data=held_out,
-            callbacks=[checkpoints, *chosen],
-            shuffle=False,  # make_dataset has shuffled
-            verbose=settings.verbose,
+
+    def measure_mean(self, outcome: Outcome) -> Mean | None:
+        """Sets the model to the mean of its last epochs, and measures it.
+
+        Returns:
+            What it is worth; None where it is not asked for, or there is no
+            best epoch to compare with.
+        """
+        best, last = outcome.best, outcome.last
+        if last is None or best.best is None:
+            return None
+        average_weights(last.paths(), self.model)
+        results = self._measured(outcome.measurement)
+        value = results[best.monitor]
+        mean = Mean(
+            last.epochs(), finite_or_none(results), best.is_better(value)
         )
-    return outcome
+        if self.settings.verbose:
+            print(
+                f"The mean of the last {len(mean.epochs)} epochs: "
+                f"{best.monitor} {value:.4f}; the best epoch: {best.best:.4f}."
+            )
+        return mean
 
+    def forget_graphs(self) -> None:
+        """Has `fit` and `evaluate` trace again, for batches of any shape.
 
-def measure_mean(
-    settings: TrainingSettings, data: Data, model: Seq2Seq, outcome: Outcome
-) -> Mean | None:
-    """Sets the model to the mean of its last epochs, and measures it.
+        Those that were traced serve the declared ones.
+        """
+        self.model.train_function = self.model.test_function = None
 
-    Returns:
-        What it is worth; None where it is not asked for, or there is no best
-        epoch to compare with.
-    """
-    best, last, measurement = outcome.best, outcome.last, outcome.measurement
-    if last is None or best.best is None:
-        return None
-    average_weights(last.paths(), model)
-    with _declared_batches(settings, data, model):
-        batches = _held_out_batches(settings, data)
-        found = model.evaluate(batches, return_dict=True, verbose=0)
-    results = {f"val_{name}": value for name, value in found.items()}
-    measurement.set_model(model)  # `fit` may have had nothing left to do
-    measurement.measure()
-    results |= measurement.results()
-    value = results[best.monitor]
-    mean = Mean(last.epochs(), finite_or_none(results), best.is_better(value))
-    if settings.verbose:
-        print(
-            f"The mean of the last {len(mean.epochs)} epochs: {best.monitor} "
-            f"{value:.4f}; the best epoch: {best.best:.4f}."
+    def _measured(self, measurement):
+        """Returns what the logs of an epoch with these weights would be."""
+        batches = self._held_out_batches()
+        with self._declared_batches():
+            found = self.model.evaluate(batches, return_dict=True, verbose=0)
+        results = {f"val_{name}": value for name, value in found.items()}
+        measurement.set_model(self.model)  # `fit` may have had nothing to do
+        measurement.measure()
+        results |= measurement.results()
+        if self.distribution.num_workers > 1:
+            LogsOfChief(self.distribution).on_epoch_end(0, results)
+        return results
+
+    def _declared_batches(self):
+        """Declares the shapes that `fit` will see, for fused attention."""
+        data, batching = self.data, self.settings.batching
+        shapes = {
+            shape: None
+            for survey in (data.survey, data.held_out_survey)
+            for shape in self.distribution.shapes(survey.shapes(**batching))
+        }
+        return functional.declared_batches(
+            shapes, padding_is_last=hides_padding_alone(self.model)
         )
-    return mean
 
+    def _batches(self, start):
+        """Returns the batches to train on, from `start` without end."""
+        data = self.data
+        options = {"epoch": start.epoch, "step": start.step, "repeat": True}
+        return self._dataset(data.pairs, data.survey, **options)
 
-def forget_graphs(model: Seq2Seq) -> None:
-    """Has `fit` and `evaluate` trace again: theirs serve declared batches."""
-    model.train_function = model.test_function = None
+    def _held_out_batches(self):
+        """Returns the batches to measure the loss on, the same each time."""
+        pairs, survey = self.data.held_out, self.data.held_out_survey
+        return self._dataset(pairs, survey, shuffle=False)
 
+    def _dataset(self, pairs, survey, **options):
+        def make(**parts):
+            return make_dataset(
+                pairs,
+                self.data.source_vocabulary,
+                self.data.target_vocabulary,
+                survey=survey,
+                seed=self.settings.seed,
+                **self.settings.batching,
+                **options,
+                **parts,
+            )
 
-def _declared_batches(settings, data, model):
-    """Declares the shapes that `fit` will see, for fused attention."""
-    shapes = {
-        shape: None
-        for survey in (data.survey, data.held_out_survey)
-        for shape in survey.shapes(**settings.batching)
-    }
-    return functional.declared_batches(
-        shapes, padding_is_last=hides_padding_alone(model)
-    )
+        return self.distribution.dataset(make)
 
 
 def _new_outcome(settings, workspace, data):
@@ -186,11 +242,14 @@ def _new_outcome(settings, workspace, data):
     )
 
 
-def _callbacks(settings, outcome):
+def _callbacks(settings, outcome, distribution):
     """Returns the callbacks in their order: the later see what those before
     have put into the logs."""
     best = outcome.best
-    chosen = [*settings.callbacks, outcome.finite, outcome.measurement, best]
+    chosen = [*settings.callbacks, outcome.finite, outcome.measurement]
+    if distribution.num_workers > 1:
+        chosen.append(LogsOfChief(distribution))
+    chosen.append(best)
     if outcome.last is not None:
         chosen.append(outcome.last)
     if settings.patience is not None:
@@ -201,31 +260,3 @@ def _callbacks(settings, outcome):
     if settings.max_minutes is not None:
         chosen.append(TimeBudget(settings.max_minutes))
     return [*chosen, outcome.history]
-
-
-def _batches(settings, data, start):
-    """Returns the batches to train on, from `start` without end."""
-    return make_dataset(
-        data.pairs,
-        data.source_vocabulary,
-        data.target_vocabulary,
-        survey=data.survey,
-        epoch=start.epoch,
-        step=start.step,
-        repeat=True,
-        seed=settings.seed,
-        **settings.batching,
-    )
-
-
-def _held_out_batches(settings, data):
-    """Returns the batches to measure the loss on, the same ones each time."""
-    return make_dataset(
-        data.held_out,
-        data.source_vocabulary,
-        data.target_vocabulary,
-        survey=data.held_out_survey,
-        shuffle=False,
-        seed=settings.seed,
-        **settings.batching,
-    )

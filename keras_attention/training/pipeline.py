@@ -7,6 +7,7 @@ and nothing else, so that a training can stop and go on at any step.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ def make_dataset(
     epoch: int = 0,
     step: int = 0,
     repeat: bool = False,
+    num_parts: int = 1,
+    parts: Sequence[int] | None = None,
     survey: Survey | None = None,
 ) -> tf.data.Dataset:
     """Makes the batches that `Seq2Seq` trains on.
@@ -87,6 +90,11 @@ def make_dataset(
         epoch: integer, at least 0; each has an order of its own.
         step: number of batches left out at the start of `epoch`.
         repeat: whether the following epochs come after this one, endlessly.
+        num_parts: each batch is dealt out, pair by pair, into so many
+            batches that follow one another: one for each of the replicas
+            that train together. All are of one size, with rows of padding.
+        parts: numbers of the parts to yield, those of one machine; by
+            default all.
         survey: result of `survey_pairs` for these pairs, to save a reading.
 
     Returns:
@@ -141,6 +149,7 @@ def make_dataset(
     if not 0 <= step < steps:
         raise validation.invalid("step", f"in [0, {steps})", step)
     bucket_numbers = survey.bucket_numbers()
+    parts = _checked_parts(num_parts, parts)
 
     def epochs():
         for number in itertools.count(epoch) if repeat else [epoch]:
@@ -156,10 +165,17 @@ def make_dataset(
                 drop_remainder,
             )
 
-    dataset = _as_dataset(lambda: itertools.islice(epochs(), step, None))
-    encode = _encoder(vocabularies, survey, sizes)
+    def dealt_out():
+        for items, bucket in itertools.islice(epochs(), step, None):
+            for part in parts:
+                yield items[part::num_parts], bucket
+
+    dataset = _as_dataset(dealt_out)
+    encode = _encoder(vocabularies, survey, sizes, num_parts)
     dataset = dataset.map(encode, num_parallel_calls=tf.data.AUTOTUNE)
-    remaining = tf.data.INFINITE_CARDINALITY if repeat else steps - step
+    remaining = (steps - step) * len(parts)
+    if repeat:
+        remaining = tf.data.INFINITE_CARDINALITY
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(remaining))
     return dataset.prefetch(PREFETCHED_BATCHES)
 
@@ -181,6 +197,28 @@ def steps_per_epoch(
     return survey.num_batches(batch_size, batch_tokens, drop_remainder)
 
 
+def rows_of_part(rows: Sequence[int], num_parts: int) -> tuple:
+    """Returns the rows of a part of a batch, for each number of rows."""
+    return tuple(-(-size // num_parts) for size in rows)
+
+
+def shapes_of_part(shapes: Sequence[tuple], num_parts: int) -> tuple:
+    """Returns the shapes of parts of batches of these shapes."""
+    rows, *lengths = zip(*shapes, strict=True)
+    rows = rows_of_part(rows, num_parts)
+    return tuple(zip(rows, *lengths, strict=True))
+
+
+def _checked_parts(num_parts, parts):
+    validation.check_positive_integer("num_parts", num_parts)
+    parts = tuple(range(num_parts) if parts is None else parts)
+    if not parts or not set(parts) <= set(range(num_parts)):
+        raise validation.invalid(
+            "parts", f"numbers from 0 to {num_parts - 1}", parts
+        )
+    return parts
+
+
 def _check_multiples(survey, pad_to_multiple_of):
     validation.check_positive_integer(
         "pad_to_multiple_of", pad_to_multiple_of, optional=True
@@ -200,7 +238,7 @@ def _as_dataset(batches):
 
     def as_arrays():
         for items, bucket in batches():
-            *sides, _ = zip(*items, strict=True)
+            sides = [[item[side] for item in items] for side in (0, 1)]
             yield *map(_as_bytes, sides), bucket
 
     return tf.data.Dataset.from_generator(
@@ -217,16 +255,17 @@ def _as_bytes(texts):
     return np.array([text.encode("utf-8", "replace") for text in texts], object)
 
 
-def _encoder(vocabularies, survey, sizes):
+def _encoder(vocabularies, survey, sizes, num_parts):
     """Returns the function from the texts of a batch to what a model takes."""
-    rows = survey.rows(*sizes)
+    rows = rows_of_part(survey.rows(*sizes), num_parts)
     shapes = [
         (n, *lengths) for n, lengths in zip(rows, survey.buckets, strict=True)
     ]
     # What differs between the shapes in use is not known before the run.
+    in_use = shapes_of_part(survey.shapes(*sizes), num_parts)
     static = [
         sizes.pop() if len(sizes) == 1 else None
-        for sizes in map(set, zip(*survey.shapes(*sizes), strict=True))
+        for sizes in map(set, zip(*in_use, strict=True))
     ]
 
     def encode(sources, targets, bucket):

@@ -1,5 +1,8 @@
 """The course of a training: from its settings to the folder of the model."""
 
+import contextlib
+import dataclasses
+import tempfile
 from typing import Any
 from typing import NamedTuple
 
@@ -7,9 +10,13 @@ import keras
 
 from keras_attention import files
 from keras_attention.models import folders
-from keras_attention.training import fitting
 from keras_attention.training import saving
 from keras_attention.training.card import check_same_settings
+from keras_attention.training.distribution import distribution_of
+from keras_attention.training.distribution import telling_the_others
+from keras_attention.training.distribution import told_by_the_chief
+from keras_attention.training.fitting import Fitting
+from keras_attention.training.fitting import compile_model
 from keras_attention.training.preparation import build_model
 from keras_attention.training.preparation import prepare
 from keras_attention.training.settings import TrainingSettings
@@ -32,25 +39,60 @@ class Trained(NamedTuple):
 
 def run(settings: TrainingSettings) -> Trained:
     """Does what `train` says with its arguments."""
+    distribution = distribution_of(settings.strategy)
+    distribution.check(settings)
+    if not distribution.is_chief:
+        return _run_beside_the_chief(settings, distribution)
     workspace = Workspace(settings.folder)
-    _check_folders(settings, workspace)
-    if settings.resume and not settings.overwrite:
-        if _is_finished(settings, workspace):
+    with contextlib.ExitStack() as stack:
+        with telling_the_others(distribution) as course:
+            _check_folders(settings, workspace)
+            course.is_finished = _has_nothing_to_do(settings, workspace)
+            if not course.is_finished:
+                stack.enter_context(workspace.locked())
+        if course.is_finished:
             return _finished(settings)
-    with workspace.locked():
+        trained = _train(settings, workspace, distribution)
+        distribution.wait_for_all()
+        return trained
+
+
+def _run_beside_the_chief(settings, distribution):
+    """Trains as the chief does, and leaves nothing on disk."""
+    of_chief = Workspace(settings.folder)
+    if told_by_the_chief(distribution).is_finished:
+        return _finished(dataclasses.replace(settings, verbose=0))
+    with tempfile.TemporaryDirectory() as folder:
+        settings = dataclasses.replace(
+            settings, folder=f"{folder}/{settings.folder.name}", verbose=0
+        )
+        workspace = Workspace(settings.folder)
+        trained = _train(settings, workspace, distribution, of_chief)
+    distribution.wait_for_all()
+    return trained
+
+
+def _train(settings, workspace, distribution, of_chief=None):
+    """Trains and saves; from where the workspace of the chief stands."""
+    with distribution.scope():
         data = prepare(settings)
         keras.utils.set_random_seed(settings.seed)
         model = build_model(settings, data)
-        fitting.compile_model(settings, data, model)
-        if not settings.resume:
-            workspace.begin_anew()
-        if settings.verbose:
-            print(data.summary(model))
-        outcome = fitting.fit(settings, workspace, data, model)
-        mean = fitting.measure_mean(settings, data, model, outcome)
-        fitting.forget_graphs(model)
-        card = saving.save_best(settings, data, model, outcome, mean)
-        workspace.remove()
+        compile_model(settings, data, model)
+    if not settings.resume:
+        workspace.begin_anew()
+    distribution.wait_for_all()
+    if of_chief is not None:
+        workspace.copy_of(of_chief)
+    distribution.wait_for_all()
+    if settings.verbose:
+        print(data.summary(model))
+    fitting = Fitting(settings, workspace, data, model, distribution)
+    outcome = fitting.fit()
+    mean = fitting.measure_mean(outcome)
+    fitting.forget_graphs()
+    card = saving.save_best(settings, data, model, outcome, mean)
+    workspace.remove()
     if settings.verbose:
         what = "mean" if mean and mean.is_better else "best epoch"
         print(f"The {what} is saved in {str(settings.folder)!r}.")
@@ -77,6 +119,11 @@ def _check_folders(settings, workspace):
     if not (settings.resume and _is_finished(settings, workspace)):
         overwrite = settings.overwrite
         files.check_free(settings.folder, overwrite, folders.MARKER_FILES)
+
+
+def _has_nothing_to_do(settings, workspace):
+    is_asked = settings.resume and not settings.overwrite
+    return is_asked and _is_finished(settings, workspace)
 
 
 def _is_finished(settings, workspace):

@@ -93,6 +93,7 @@ class TrainingSettings:
     overwrite: bool = False
     seed: int = 0
     jit_compile: bool | str = "auto"
+    strategy: Any = None
     callbacks: Sequence = ()
     verbose: int = 1
     options: dict = dataclasses.field(default_factory=dict)

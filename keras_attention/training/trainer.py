@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_attention.decoding import Greedy
+from keras_attention.training.distribution import distribution_of
 from keras_attention.training.run import Trained
 from keras_attention.training.run import run
 from keras_attention.training.settings import TrainingSettings
@@ -51,6 +52,7 @@ def train(
     overwrite: bool = False,
     seed: int = 0,
     jit_compile: bool | str = "auto",
+    strategy: Any = None,
     callbacks: Sequence = (),
     verbose: int = 1,
     **options: Any,
@@ -137,8 +139,16 @@ def train(
         jit_compile: whether to compile the training step with XLA, one
             program for each shape of a batch, six at most. "auto" compiles
             where the training has 200 steps or more for each of them, and
-            never under a `tf.distribute` strategy. On a GPU True also fuses
-            attention, with dtype="mixed_bfloat16" and attention_dropout=0.0.
+            never on several replicas. On a GPU True also fuses attention,
+            with dtype="mixed_bfloat16" and attention_dropout=0.0.
+        strategy: where to train on several devices or machines, which
+            together do what one does but for rounding and the bits of
+            dropout: "mirrored", all GPUs of this machine; "multi_worker", a
+            process on each machine that TF_CONFIG names, called with the same
+            arguments, and a `folder` that all of them can read; or a
+            `tf.distribute.Strategy`. A batch is that of all together. The
+            chief alone writes. Where a worker was lost, start all of them
+            again, with resume=True.
         callbacks: further `keras.callbacks`, called before those of `train`
             that choose the best epoch.
         verbose: 1 prints a summary and progress bars, 2 a line per epoch, 0
@@ -176,6 +186,8 @@ def train(
     >>> card["data"]["pairs"]
     3
     """
+    # First, for workers must meet before TensorFlow runs anything.
+    strategy = distribution_of(strategy).strategy
     settings = TrainingSettings(
         pairs=pairs,
         folder=folder,
@@ -216,6 +228,7 @@ def train(
         overwrite=overwrite,
         seed=seed,
         jit_compile=jit_compile,
+        strategy=strategy,
         callbacks=callbacks,
         verbose=verbose,
         options=options,

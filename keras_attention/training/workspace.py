@@ -9,6 +9,7 @@ history.jsonl   the results of the epochs so far
 
 import contextlib
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 from keras_attention import files
@@ -95,6 +96,16 @@ class Workspace:
                     (self.path / LOCK).unlink(missing_ok=True)
                     with contextlib.suppress(OSError):  # not empty
                         self.path.rmdir()
+
+    def copy_of(self, other: "Workspace") -> None:
+        """Takes over where the training of another workspace stands."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in ("checkpoints", "best", "epochs", "history"):
+            source, target = getattr(other, name), getattr(self, name)
+            if source.is_dir():
+                shutil.copytree(source, target)
+            elif source.is_file():
+                shutil.copyfile(source, target)
 
     def begin_anew(self) -> None:
         """Forgets an unfinished training."""

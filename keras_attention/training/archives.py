@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 
 from keras_attention import files
 
@@ -75,7 +76,7 @@ def assign_arrays(
             f"{their}, not {our}. Was it written by another model?"
         )
     for variable, array in zip(variables, arrays, strict=True):
-        dtype = np.asarray(variable.value).dtype
+        dtype = np.dtype(tf.as_dtype(variable.dtype).as_numpy_dtype)
         variable.assign(array if dtype.kind != "V" else array.view(dtype))
 
 

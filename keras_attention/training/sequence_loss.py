@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.functional.replicas import sum_over_replicas
 from keras_attention.training.losses import real_tokens
 
 AVERAGES = ("average_across_timesteps", "average_across_batch")
@@ -145,7 +146,10 @@ class SequenceLoss(keras.losses.Loss):
         axes = [
             axis for axis, is_in in zip((1, 0), chosen, strict=True) if is_in
         ]
-        return ops.divide_no_nan(ops.sum(losses, axes), ops.sum(counts, axes))
+        counts = ops.sum(counts, axes)
+        if 0 in axes:  # the batch of all replicas, whose gradients add up
+            counts = sum_over_replicas(counts)
+        return ops.divide_no_nan(ops.sum(losses, axes), counts)
 
     def get_config(self) -> dict:
         serialize = keras.saving.serialize_keras_object

@@ -460,3 +460,40 @@ def test_survey_takes_buckets_that_hold_its_own():
     ours = Survey(2, frozenset(), ((3, 11),))
     theirs = Survey(9, frozenset(), ((2, 3), (5, 7)))
     assert ours.including(theirs) == Survey(2, frozenset(), ((2, 3), (5, 11)))
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 6}, {"batch_tokens": 40}])
+def test_parts_together_are_every_pair_once_per_epoch(options):
+    pairs, num_parts = random_pairs(53), 5
+
+    def texts_of(**parts):
+        made = make_dataset(pairs, SOURCE, TARGET, seed=3, **options, **parts)
+        batches = [inputs["source"] for inputs, _ in made]
+        assert len(batches) == int(made.cardinality())
+        return batches
+
+    whole = texts_of()
+    shares = [
+        texts_of(num_parts=num_parts, parts=[part]) for part in range(num_parts)
+    ]
+    together = texts_of(num_parts=num_parts)
+    for number, batch in enumerate(whole):
+        dealt = [share[number] for share in shares]
+        start = number * num_parts
+        for one, other in zip(
+            dealt, together[start : start + num_parts], strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+        assert len({part.shape for part in dealt}) == 1
+        rows = sorted(row for part in dealt for row in part.numpy().tolist())
+        wanted = batch.numpy().tolist()
+        padding = [[0] * batch.shape[1]] * (len(rows) - len(wanted))
+        assert rows == sorted(wanted + padding)
+
+
+def test_parts_out_of_range_are_refused():
+    for parts in ([], [2], [-1]):
+        with pytest.raises(ValueError, match="`parts` must be numbers from 0"):
+            make_dataset(
+                random_pairs(5), SOURCE, TARGET, num_parts=2, parts=parts
+            )

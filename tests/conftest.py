@@ -20,6 +20,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
 
+if os.environ["KERAS_BACKEND"] == "jax":
+    # Some tests spread work over devices; the others see the first.
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", 3)
+
 import hypothesis
 import pytest
 from covering import cover

@@ -23,6 +23,7 @@ from keras_attention.functional.linear import linear_attend_causal
 from keras_attention.functional.monotonic import chunk_alignment
 from keras_attention.functional.monotonic import monotonic_alignment
 from keras_attention.functional.precision import float32_products
+from keras_attention.functional.ring import attend_in_ring
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
 from keras_attention.functional.softmax import masked_softmax
@@ -38,6 +39,7 @@ __all__ = [
     "LinearDistanceBias",
     "QueryDistanceBias",
     "attend",
+    "attend_in_ring",
     "chunk_alignment",
     "coverage_loss",
     "declared_batches",

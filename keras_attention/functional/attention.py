@@ -146,8 +146,7 @@ def attend(
     check_normalizer(normalizer)
     query, key, value = map(ops.convert_to_tensor, (query, key, value))
     mask, bias = masks.as_mask(mask), biases.as_bias(bias)
-    _check_shapes(query, key, value)
-    _check_extras(query, key, score, mask, bias, sink)
+    check_arguments(query, key, value, score, mask, bias, sink)
     query, key, value = padding.zero_padding(mask, query, key, value)
     arguments = (
         query, key, value, score, mask, bias, logit_soft_cap, sink, dropout
@@ -250,6 +249,24 @@ def _is_declared_short(query, key, largest_dense):
     return bool(declared) and all(
         queries * keys <= largest_dense for _, queries, keys in declared
     )
+
+
+def check_arguments(
+    query: Any,
+    key: Any,
+    value: Any,
+    score: DotProductScore | AdditiveScore,
+    mask: masks.Mask | None,
+    bias: biases.Bias | None,
+    sink: Any,
+) -> None:
+    """Checks that tensors of `attend` fit together.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    _check_shapes(query, key, value)
+    _check_extras(query, key, score, mask, bias, sink)
 
 
 def _check_shapes(query, key, value):

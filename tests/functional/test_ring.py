@@ -9,15 +9,14 @@ from keras import ops
 from keras_attention import functional
 from keras_attention import masks
 from keras_attention.functional import ring
-from keras_attention.functional.precision import at_least_float32
 
 IS_JAX = os.environ["KERAS_BACKEND"] == "jax"
 jax_only = pytest.mark.skipif(not IS_JAX, reason="devices are those of JAX")
 
-B, T, S, N, K, H, V = 2, 9, 21, 4, 2, 5, 3
+B, T, S, N, K, H, V = 2, 9, 18, 4, 2, 5, 3
 DEVICES = 3
 
-LENGTHS = np.array([17, 0])
+LENGTHS = np.array([16, 0])
 CASES = {
     "nothing": {},
     "causal": {"mask": masks.Causal(offset=5)},
@@ -56,19 +55,18 @@ def vector():
 def output_and_gradients(attend, upstream, *learned):
     import jax
 
-    def loss(*learned):
-        return ops.sum(at_least_float32(attend(*learned)) * upstream)
+    def both(*learned):
+        output, pull_back = jax.vjp(attend, *learned)
+        return output, pull_back(upstream)
 
-    return attend(*learned), jax.grad(loss, tuple(range(len(learned))))(
-        *learned
-    )
+    return jax.jit(both)(*learned)
 
 
 @jax_only
-@pytest.mark.parametrize("blocks", [7, 2])
 @pytest.mark.parametrize("name", CASES)
-def test_ring_is_attend(name, blocks, mesh, monkeypatch):
-    monkeypatch.setattr(ring, "BLOCK_SIZE", blocks)
+def test_ring_is_attend(name, mesh, monkeypatch):
+    # Each device has six keys: blocks of three, the largest that divide them.
+    monkeypatch.setattr(ring, "BLOCK_SIZE", 4)
     options = dict(CASES[name])
     is_additive = options.pop("score", None) == "additive"
     *learned, upstream = tensors()
@@ -145,8 +143,8 @@ def test_no_device_sees_all_keys_or_a_matrix_of_scores(mesh, monkeypatch):
 @jax_only
 def test_nan_in_padding_reaches_nothing(mesh):
     query, key, value, _ = tensors()
-    mask = masks.Lengths(np.array([17, 5]))
-    broken = ops.where(ops.arange(S)[None, :, None, None] < 17, key, np.nan)
+    mask = masks.Lengths(np.array([16, 5]))
+    broken = ops.where(ops.arange(S)[None, :, None, None] < 16, key, np.nan)
     given = {"query": query, "value": value, "mask": mask}
     options = {"mesh": mesh, "axis_name": "sequence"}
     found = functional.attend_in_ring(key=broken, **given, **options)

@@ -14,6 +14,7 @@ from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generation import generate_tokens
 from keras_attention.models.language_model import LanguageModel
+from keras_attention.models.layouts import layout_map
 from keras_attention.models.rnn_decoder import RNNDecoder
 from keras_attention.models.rnn_encoder import RNNEncoder
 from keras_attention.models.seq2seq import Seq2Seq
@@ -36,6 +37,7 @@ __all__ = [
     "build_ensemble",
     "build_seq2seq",
     "generate_tokens",
+    "layout_map",
     "load",
     "read_card",
 ]

@@ -25,6 +25,19 @@ def num_replicas() -> int:
     return 1 if strategy is None else strategy.num_replicas_in_sync
 
 
+def num_workers(strategy: Any) -> int:
+    """Returns how many processes train together under a `tf.distribute` one.
+
+    Args:
+        strategy: a `tf.distribute.Strategy`.
+    """
+    resolver = strategy.cluster_resolver
+    if resolver is None or resolver.task_type is None:
+        return 1
+    cluster = resolver.cluster_spec()
+    return sum(cluster.num_tasks(job) for job in cluster.jobs)
+
+
 def sum_over_replicas(tensors: Any) -> Any:
     """Returns the sum of each tensor over all replicas, the same for each.
 

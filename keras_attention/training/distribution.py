@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from keras_attention import validation
 from keras_attention.choices import STRATEGIES
+from keras_attention.functional.replicas import num_workers
 from keras_attention.training.pipeline import shapes_of_part
 
 
@@ -48,11 +49,7 @@ class Distribution:
     @property
     def num_workers(self) -> int:
         """Processes that train together."""
-        resolver = self.strategy.cluster_resolver
-        if resolver is None or resolver.task_type is None:
-            return 1
-        jobs = resolver.cluster_spec()
-        return sum(jobs.num_tasks(job) for job in jobs.jobs)
+        return num_workers(self.strategy)
 
     @property
     def is_chief(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_attention import files
 from keras_attention import validation
 from keras_attention.models import folders
 from keras_attention.models.finite import non_finite_weight
@@ -126,7 +127,7 @@ class KeepLast(keras.callbacks.Callback):
     ) -> None:
         if non_finite_weight(self.model) is not None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.folder)
         arrays = archives.variable_arrays(self.model.weights)
         path = self.folder / f"epoch-{epoch + 1:06}{NPZ}"
         archives.write_archive(path, arrays, {"epoch": epoch + 1})

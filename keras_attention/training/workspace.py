@@ -43,8 +43,14 @@ class Workspace:
         Raises:
             ValueError: if something else is there.
         """
-        folders = (self.path, self.model_folder, self.checkpoints, self.epochs)
-        for path in folders:
+        for path in (
+            self.path,
+            self.model_folder,
+            self.checkpoints,
+            self.epochs,
+            self.best,
+            self.history,
+        ):
             files.recover(path)
         if not self.path.exists() or self.has_begun():
             return
@@ -70,7 +76,7 @@ class Workspace:
                 written there.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            files.make_folder(self.path)
             held = files.Lock(self.path / LOCK)
         except BlockingIOError:
             raise validation.invalid(

@@ -203,10 +203,11 @@ def recover(path: str | os.PathLike) -> None:
 def _put_back(temporary, path):
     """Puts the old folder back, or sees to it that nobody will later."""
     old = temporary / OLD
-    if not old.exists():
-        return
-    old.rename(temporary / DELETED if path.exists() else path)
-    _sync_folder(path.parent)
+    if old.exists() and path.exists():
+        _give_up(old)
+    elif old.exists():
+        old.rename(path)
+        _sync_folder(path.parent)
 
 
 class Lock:
@@ -315,8 +316,13 @@ def _put(new, folder, old):
         except OSError:
             old.rename(folder)
             raise
-        # What is deleted from now on is no more to be put back.
-        old.rename(old.with_name(DELETED))
+        _give_up(old)
+
+
+def _give_up(old):
+    """Says on the disk that an old folder, soon deleted, is not put back."""
+    old.rename(old.with_name(DELETED))
+    _sync_folder(old.parent)
 
 
 def _exchange(path, other):

@@ -32,10 +32,11 @@ class Checkpoints(keras.callbacks.Callback):
 
     A checkpoint holds the variables of the model (weights, state of the
     random seeds) and of its optimizer, what other callbacks remember, what the
-    training metrics have summed up, and the position in the data. Its file is whole or absent, and the last two are
-    kept. Weights that are NaN or infinite are not saved. Where the order of
-    the data follows from the epoch, as with `make_dataset`, a training that
-    is killed at any moment ends with the weights of one that was not:
+    training metrics have summed up, and the position in the data. Its file is
+    whole or absent, and the last two are kept. Weights that are NaN or
+    infinite are not saved. Where the order of the data follows from the epoch,
+    as with `make_dataset`, a training that is killed at any moment ends with
+    the weights of one that was not:
 
         checkpoints = Checkpoints(folder, callbacks=[stopping])
         start = checkpoints.restore(model)

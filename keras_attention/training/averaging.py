@@ -116,7 +116,7 @@ class KeepLast(keras.callbacks.Callback):
 
     def paths(self) -> list[pathlib.Path]:
         """Returns the files of the last epochs, in order."""
-        return sorted(self.folder.glob(f"epoch-*{NPZ}"))
+        return self._all()[-self.count :]
 
     def epochs(self) -> list[int]:
         """Returns the numbers of the last epochs, from 1."""
@@ -131,8 +131,12 @@ class KeepLast(keras.callbacks.Callback):
         arrays = archives.variable_arrays(self.model.weights)
         path = self.folder / f"epoch-{epoch + 1:06}{NPZ}"
         archives.write_archive(path, arrays, {"epoch": epoch + 1})
-        for old in self.paths()[: -self.count]:
+        for old in self._all()[: -self.count]:
             old.unlink()
+
+    def _all(self):
+        # One that was removed is there again after a loss of power.
+        return sorted(self.folder.glob(f"epoch-*{NPZ}"))
 
 
 def _as_list(sources):

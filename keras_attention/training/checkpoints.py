@@ -66,6 +66,8 @@ class Checkpoints(keras.callbacks.Callback):
             as a digest of the data.
         may_grow: names of the numbers in `facts` that may be greater when the
             training goes on, with a warning.
+        defaults: dict of what facts were before they had a name, for
+            checkpoints of older versions that do not hold them.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -89,6 +91,7 @@ class Checkpoints(keras.callbacks.Callback):
         callbacks: Sequence = (),
         facts: dict | None = None,
         may_grow: Sequence[str] = (),
+        defaults: dict | None = None,
     ):
         super().__init__()
         self.folder = pathlib.Path(folder)
@@ -96,6 +99,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._callbacks = list(callbacks)
         self._facts = facts or {}
         self._may_grow = tuple(may_grow)
+        self._defaults = defaults or {}
         self._position = Position()
         self._remembered = None  # of the callbacks, from a checkpoint
         self._metrics = []  # what they were there
@@ -244,7 +248,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _check_facts(self, facts, path):
         for name in {**self._facts, **facts}:  # in this order
-            was, now = facts.get(name), self._facts.get(name)
+            was = facts.get(name, self._defaults.get(name))
+            now = self._facts.get(name)
             is_number = isinstance(was, int) and isinstance(now, int)
             if name in self._may_grow and is_number and now > was:
                 warnings.warn(

@@ -20,6 +20,7 @@ from keras_attention.training.checkpoints import Position
 from keras_attention.training.generation_metrics import GenerationMetrics
 from keras_attention.training.history import HistoryFile
 from keras_attention.training.history import finite_or_none
+from keras_attention.training.identity import DEFAULTS
 from keras_attention.training.identity import MAY_GROW
 from keras_attention.training.identity import facts_of
 from keras_attention.training.losses import MaskedCrossentropy
@@ -95,6 +96,7 @@ def fit(
         callbacks=chosen,
         facts=facts_of(settings, data),
         may_grow=MAY_GROW,
+        defaults=DEFAULTS,
     )
     start = checkpoints.restore(model)
     if start.stopped or start.epoch >= settings.epochs:

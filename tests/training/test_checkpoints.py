@@ -333,6 +333,15 @@ def test_flipped_bits_are_noticed_or_change_nothing(checkpoints):
     assert noticed > 100
 
 
+def test_fact_that_is_new_had_its_default(checkpoints):
+    defaults = {"scale": 2}
+    same = Checkpoints(checkpoints, facts={"scale": 2}, defaults=defaults)
+    assert same.restore(small_model()) == Position(2, 0)
+    other = Checkpoints(checkpoints, facts={"scale": 3}, defaults=defaults)
+    with pytest.raises(ValueError, match="`scale` must be .*', 2, to go on"):
+        other.restore(small_model())
+
+
 class Losses(keras.callbacks.Callback):
     """Puts given values into the logs."""
 

@@ -118,6 +118,7 @@ def newest_checkpoint(tree):
 
 def check_goes_on(recorded, state, parent):
     """Trains as a user would after the crash; the results must be equal."""
+    print(state.number, state.kind, sorted(state.tree))  # if it fails
     state.write(parent)
     model, card = train(PAIRS, parent / MODEL, **recorded.asked, **OPTIONS)
     for weights in (model.get_weights(), ka.load(parent / MODEL).get_weights()):

@@ -8,6 +8,7 @@ import gzip
 import json
 import pathlib
 import random
+import shutil
 import typing
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from damages import damages_of
 from damages import try_all
+from old_formats import write_all
 from text import piece_lines
 
 from keras_attention.models import read_card
@@ -170,6 +172,80 @@ def test_damaged_file_is_read_as_a_whole_one_or_refused(
 ):
     check_damages(kind, tmp_path, 31, seed=3)
     record_property("damaged files tried", 31)
+
+
+BROKEN_HISTORIES = [b"[]", b"{}", b'{"epoch": "1"}', b'{"epoch": 1, "a": NaN}']
+
+
+@pytest.mark.parametrize("line", BROKEN_HISTORIES)
+def test_history_without_its_epochs_is_refused(line, tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(b'{"epoch": 1}\n' + line)
+    with pytest.raises(ValueError, match="jsonl' must hold .*each with its ep"):
+        HistoryFile(path).rows()
+
+
+SERVED = sorted(write_all.HERE.glob("*/served"))[-1]
+WEIGHTS = ["variables.data-00000-of-00001", "variables.index"]
+
+
+def weights_in(folder):
+    """Returns what a server reads of the weights of a SavedModel."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+    names = sorted(reader.get_variable_to_shape_map())
+    return [(n, np.asarray(reader.get_tensor(n)).tobytes()) for n in names]
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_damage_to_the_weights_of_a_saved_model_is_noticed(
+    name, tmp_path, record_property
+):
+    """By TensorFlow, which knows no checksum of `saved_model.pb`, though."""
+    import tensorflow as tf
+
+    folder = shutil.copytree(SERVED, tmp_path / "served")
+    path, wanted = folder / "variables" / name, weights_in(SERVED)
+    noticed = 0
+    for what, content in damages_of(path.read_bytes(), 97, random.Random(5)):
+        path.write_bytes(content)
+        try:
+            assert weights_in(folder) == wanted, what
+        except (tf.errors.OpError, IndexError):
+            noticed += 1
+    assert noticed > 80
+    record_property("damaged files tried", 97)
+
+
+def test_damage_to_the_records_of_a_warm_up_is_noticed(
+    tmp_path, record_property
+):
+    """By TensorFlow: what a server reads are whole records, up to the harm."""
+    import tensorflow as tf
+
+    from keras_attention.export import warm_up
+
+    path = tmp_path / "tf_serving_warmup_requests"
+    logs = [
+        warm_up.prediction_log("tokens", {"ids": tf.constant([[4, n, 2]])})
+        for n in range(5)
+    ]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for log in logs:
+            writer.write(log)
+    noticed = 0
+    for what, content in damages_of(path.read_bytes(), 97, random.Random(5)):
+        path.write_bytes(content)
+        read = []
+        try:
+            for record in tf.data.TFRecordDataset(str(path)):
+                read.append(record.numpy())
+        except tf.errors.DataLossError:
+            noticed += 1
+        assert read == logs[: len(read)], what
+    assert noticed > 80
+    record_property("damaged files tried", 97)
 
 
 SOAKED = [

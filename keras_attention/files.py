@@ -66,7 +66,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary / NEW, path)
-    _sync_folder(path.parent)
+        _sync_folder(path.parent)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -99,14 +99,16 @@ def replace_folder(
     """
     folder = resolved(folder)
     check_free(folder, overwrite, marker_files)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with _temporary_folder(folder) as temporary:
         new = temporary / NEW
         new.mkdir()
         yield new
         _sync_tree(new)
         _put(new, folder, temporary / OLD)
-    _sync_folder(folder.parent)
+        # Before the old content is deleted: else a loss of power might leave
+        # it in its place without its files.
+        _sync_folder(folder.parent)
 
 
 def check_free(
@@ -151,6 +153,19 @@ def resolved(path: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(os.path.realpath(path))
 
 
+def make_folder(folder: str | os.PathLike) -> None:
+    """Makes a folder, and its parents, if they are not there yet.
+
+    What is written into it later is lost with it: so it is flushed to the
+    disk, too.
+    """
+    folder = pathlib.Path(folder)
+    missing = [p for p in (folder, *folder.parents) if not p.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _sync_folder(path.parent)
+
+
 def remove_folder(folder: str | os.PathLike) -> None:
     """Deletes a folder; a crash leaves all of it at `folder` or nothing."""
     folder = pathlib.Path(folder)
@@ -181,9 +196,18 @@ def recover(path: str | os.PathLike) -> None:
             continue
         with held:
             if held.is_locked:
-                if (temporary / OLD).exists() and not path.exists():
-                    (temporary / OLD).rename(path)
+                _put_back(temporary, path)
                 shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_back(temporary, path):
+    """Puts the old folder back, or sees to it that nobody will later."""
+    old = temporary / OLD
+    if old.exists() and path.exists():
+        _give_up(old)
+    elif old.exists():
+        old.rename(path)
+        _sync_folder(path.parent)
 
 
 class Lock:
@@ -292,6 +316,13 @@ def _put(new, folder, old):
         except OSError:
             old.rename(folder)
             raise
+        _give_up(old)
+
+
+def _give_up(old):
+    """Says on the disk that an old folder, soon deleted, is not put back."""
+    old.rename(old.with_name(DELETED))
+    _sync_folder(old.parent)
 
 
 def _exchange(path, other):

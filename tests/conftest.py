@@ -58,6 +58,8 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     """Leave out what another backend cannot run, and what `--cover` spares."""
     kept = items
+    if "soak" not in config.getoption("markexpr"):
+        kept = [i for i in kept if not i.get_closest_marker("soak")]
     if os.environ["KERAS_BACKEND"] != "tensorflow":
         kept = [i for i in kept if not i.get_closest_marker("tensorflow_only")]
     if strength := config.getoption("cover"):
@@ -66,6 +68,16 @@ def pytest_collection_modifyitems(config, items):
     if left_out := [item for item in items if item not in chosen]:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tell what tests have counted by `record_property`."""
+    counts = collections.Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            counts[name] += value
+    for name in sorted(counts):
+        terminalreporter.write_line(f"{name}: {counts[name]:,}")
 
 
 def pytest_collection_finish(session):

@@ -80,6 +80,19 @@ def assign_arrays(
         variable.assign(array if dtype.kind != "V" else array.view(dtype))
 
 
+def add_arrays(variables: Sequence, arrays: list) -> None:
+    """Adds arrays to Keras variables of these shapes; to others nothing.
+
+    Args:
+        variables: list of Keras variables.
+        arrays: list of NumPy arrays.
+    """
+    if [tuple(v.shape) for v in variables] == [a.shape for a in arrays]:
+        for variable, array in zip(variables, arrays, strict=True):
+            # Not `assign_add`: the replicas of a metric would each add it.
+            variable.assign(variable + array)
+
+
 def _plain(array):
     # bfloat16 and its like are unknown to the file format: keep their bits.
     if array.dtype.kind == "V":

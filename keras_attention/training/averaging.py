@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_attention import files
 from keras_attention import validation
 from keras_attention.models import folders
 from keras_attention.models.finite import non_finite_weight
@@ -115,7 +116,7 @@ class KeepLast(keras.callbacks.Callback):
 
     def paths(self) -> list[pathlib.Path]:
         """Returns the files of the last epochs, in order."""
-        return sorted(self.folder.glob(f"epoch-*{NPZ}"))
+        return self._all()[-self.count :]
 
     def epochs(self) -> list[int]:
         """Returns the numbers of the last epochs, from 1."""
@@ -126,12 +127,16 @@ class KeepLast(keras.callbacks.Callback):
     ) -> None:
         if non_finite_weight(self.model) is not None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.folder)
         arrays = archives.variable_arrays(self.model.weights)
         path = self.folder / f"epoch-{epoch + 1:06}{NPZ}"
         archives.write_archive(path, arrays, {"epoch": epoch + 1})
-        for old in self.paths()[: -self.count]:
+        for old in self._all()[: -self.count]:
             old.unlink()
+
+    def _all(self):
+        # One that was removed is there again after a loss of power.
+        return sorted(self.folder.glob(f"epoch-*{NPZ}"))
 
 
 def _as_list(sources):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import keras
 
+from keras_attention import files
 from keras_attention import validation
 from keras_attention.models.finite import non_finite_weight
 from keras_attention.models.first_step import build_optimizer
@@ -30,11 +31,12 @@ class Checkpoints(keras.callbacks.Callback):
     """Saves everything every N steps, and goes on from there.
 
     A checkpoint holds the variables of the model (weights, state of the
-    random seeds) and of its optimizer, what other callbacks remember, and the
-    position in the data. Its file is whole or absent, and the last two are
-    kept. Weights that are NaN or infinite are not saved. Where the order of
-    the data follows from the epoch, as with `make_dataset`, a training that
-    is killed at any moment ends with the weights of one that was not:
+    random seeds) and of its optimizer, what other callbacks remember, what the
+    training metrics have summed up, and the position in the data. Its file is
+    whole or absent, and the last two are kept. Weights that are NaN or
+    infinite are not saved. Where the order of the data follows from the epoch,
+    as with `make_dataset`, a training that is killed at any moment ends with
+    the weights of one that was not:
 
         checkpoints = Checkpoints(folder, callbacks=[stopping])
         start = checkpoints.restore(model)
@@ -49,8 +51,7 @@ class Checkpoints(keras.callbacks.Callback):
             callbacks=[checkpoints, stopping],
         )
 
-    It must be the first of the callbacks. After a restart the training
-    metrics of the first epoch cover its remaining steps only.
+    It must be the first of the callbacks.
 
     Args:
         folder: path of a folder for checkpoints, made if need be.
@@ -65,6 +66,8 @@ class Checkpoints(keras.callbacks.Callback):
             as a digest of the data.
         may_grow: names of the numbers in `facts` that may be greater when the
             training goes on, with a warning.
+        defaults: dict of what facts were before they had a name, for
+            checkpoints of older versions that do not hold them.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -88,6 +91,7 @@ class Checkpoints(keras.callbacks.Callback):
         callbacks: Sequence = (),
         facts: dict | None = None,
         may_grow: Sequence[str] = (),
+        defaults: dict | None = None,
     ):
         super().__init__()
         self.folder = pathlib.Path(folder)
@@ -95,8 +99,10 @@ class Checkpoints(keras.callbacks.Callback):
         self._callbacks = list(callbacks)
         self._facts = facts or {}
         self._may_grow = tuple(may_grow)
+        self._defaults = defaults or {}
         self._position = Position()
         self._remembered = None  # of the callbacks, from a checkpoint
+        self._metrics = []  # what they were there
         self._ends_epoch = False
         self._is_whole = False  # whether the last epoch ran all its steps
         self._skipped = 0  # steps of the epoch, before this run
@@ -121,8 +127,10 @@ class Checkpoints(keras.callbacks.Callback):
         self._check_facts(state["facts"], path)
         variables = _variables(model)
         count = len(variables)
+        end = count + state.get("metrics", 0)  # those of before had none
         archives.assign_arrays(variables, arrays[:count], path)
-        self._remembered = state["callbacks"], arrays[count:], path
+        self._metrics = arrays[count:end]
+        self._remembered = state["callbacks"], arrays[end:], path
         self._position = Position(*state["position"])
         return self._position
 
@@ -145,7 +153,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._resumed = self._position
         self._has_begun = False
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.folder)
 
     def on_epoch_begin(
         self, epoch: int, logs: dict[str, Any] | None = None
@@ -163,6 +171,9 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
+        # Keras makes most metrics in the first step, and not before.
+        archives.add_arrays(self.model.metrics_variables, self._metrics)
+        self._metrics = []
         before = self._position
         step = self._skipped + batch + 1
         self._position = before._replace(step=step)
@@ -195,14 +206,16 @@ class Checkpoints(keras.callbacks.Callback):
             return  # what was saved before is better to go on from
         position = self._position
         arrays = archives.variable_arrays(_variables(self.model))
+        metrics = self.model.metrics_variables if position.step else []
         states, arrays_of_callbacks = callback_state.capture(self._callbacks)
         name = f"checkpoint-{position.epoch:06}-{position.step:09}.npz"
         state = {
             "position": position,
+            "metrics": len(metrics),
             "callbacks": states,
             "facts": self._facts,
         }
-        arrays += arrays_of_callbacks
+        arrays += archives.variable_arrays(metrics) + arrays_of_callbacks
         archives.write_archive(self.folder / name, arrays, state)
         for path in self._paths()[:-KEPT]:
             path.unlink()
@@ -235,7 +248,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _check_facts(self, facts, path):
         for name in {**self._facts, **facts}:  # in this order
-            was, now = facts.get(name), self._facts.get(name)
+            was = facts.get(name, self._defaults.get(name))
+            now = self._facts.get(name)
             is_number = isinstance(was, int) and isinstance(now, int)
             if name in self._may_grow and is_number and now > was:
                 warnings.warn(
@@ -268,6 +282,8 @@ def _check_state(state, path):
         and isinstance(position, list)
         and list(map(type, position)) == [int, int, bool]
         and min(position) >= 0
+        and type(state.get("metrics", 0)) is int
+        and state.get("metrics", 0) >= 0
         and callback_state.is_valid(state.get("callbacks"))
     )
     if not is_whole:

@@ -22,6 +22,7 @@ from keras_attention.training.distribution import LogsOfChief
 from keras_attention.training.generation_metrics import GenerationMetrics
 from keras_attention.training.history import HistoryFile
 from keras_attention.training.history import finite_or_none
+from keras_attention.training.identity import DEFAULTS
 from keras_attention.training.identity import MAY_GROW
 from keras_attention.training.identity import facts_of
 from keras_attention.training.losses import MaskedCrossentropy
@@ -114,6 +115,7 @@ class Fitting:
             callbacks=chosen,
             facts=facts_of(settings, self.data),
             may_grow=MAY_GROW,
+            defaults=DEFAULTS,
         )
         with self.distribution.scope():
             start = checkpoints.restore(self.model)

@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from keras_attention import files
+from keras_attention.models import strict_json
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -53,17 +54,18 @@ class HistoryFile(keras.callbacks.Callback):
         """Returns a dict for each epoch so far.
 
         Raises:
-            ValueError: if the file was changed and is not JSON any more.
+            ValueError: if the file was changed and holds no rows any more.
         """
         if not self.path.is_file():
             return []
-        lines = self.path.read_text(encoding="utf-8").splitlines()
         try:
-            return [dict(json.loads(line)) for line in lines]
-        except (TypeError, ValueError) as error:
+            lines = self.path.read_bytes().splitlines()
+            return [_row_of(line) for line in lines]
+        except ValueError as error:
             raise ValueError(
-                f"The file {str(self.path)!r} must hold a JSON object a line. "
-                f"Received: {error}. Remove it to go on without it."
+                f"The file {str(self.path)!r} must hold a JSON object a line, "
+                f"each with its epoch. Received: {error}. Remove it to go on "
+                "without it."
             ) from error
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -90,10 +92,17 @@ class HistoryFile(keras.callbacks.Callback):
             "learning_rate": float(rate),
             **finite_or_none(logs or {}),
         }
-        before = [r for r in self.rows() if r.get("epoch", 0) <= epoch]
+        before = [r for r in self.rows() if r["epoch"] <= epoch]
         lines = [json.dumps(r, allow_nan=False) for r in [*before, row]]
         files.write_text(self.path, "".join(f"{line}\n" for line in lines))
         self.seconds = 0.0
+
+
+def _row_of(line):
+    row = strict_json.parse_object(line)
+    if type(row.get("epoch")) is not int:
+        raise ValueError(f"a line whose epoch is {row.get('epoch')!r:.40}")
+    return row
 
 
 def finite_or_none(logs: dict) -> dict:

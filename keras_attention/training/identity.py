@@ -4,6 +4,7 @@ A training that is resumed ends at the weights of one that never stopped, but
 only with the same data, in the same order, and the same settings.
 """
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -46,6 +47,12 @@ SETTINGS = (
     "seed",
 )
 MAY_GROW = ("epochs",)
+# What a training had that knew nothing of a setting yet.
+DEFAULTS = {
+    field.name: field.default
+    for field in dataclasses.fields(TrainingSettings)
+    if field.name in (*SETTINGS, "optimizer")
+}
 SHOWN_DIGITS = 16
 
 

@@ -44,8 +44,14 @@ class Workspace:
         Raises:
             ValueError: if something else is there.
         """
-        folders = (self.path, self.model_folder, self.checkpoints, self.epochs)
-        for path in folders:
+        for path in (
+            self.path,
+            self.model_folder,
+            self.checkpoints,
+            self.epochs,
+            self.best,
+            self.history,
+        ):
             files.recover(path)
         if not self.path.exists() or self.has_begun():
             return
@@ -71,7 +77,7 @@ class Workspace:
                 written there.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            files.make_folder(self.path)
             held = files.Lock(self.path / LOCK)
         except BlockingIOError:
             raise validation.invalid(
@@ -99,7 +105,7 @@ class Workspace:
 
     def copy_of(self, other: "Workspace") -> None:
         """Takes over where the training of another workspace stands."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.path)
         for name in ("checkpoints", "best", "epochs", "history"):
             source, target = getattr(other, name), getattr(self, name)
             if source.is_dir():

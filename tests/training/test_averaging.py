@@ -124,6 +124,9 @@ def test_last_epochs_are_kept_and_averaged(tmp_path):
     model.layers[-1].bias.assign([np.nan])
     keep.on_epoch_end(3)
     assert keep.paths()[-1].name == "epoch-000003.npz"
+    # One that was removed is back after a loss of power, and left out.
+    (tmp_path / "epochs" / "epoch-000001.npz").write_bytes(b"")
+    assert keep.epochs() == [2, 3]
 
 
 def test_what_does_not_fit_is_named(tmp_path):

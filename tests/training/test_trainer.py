@@ -215,6 +215,17 @@ def test_a_foreign_folder_beside_is_never_removed(tmp_path):
     assert (beside / "mine.txt").exists()
 
 
+@pytest.mark.parametrize("name", ["best.npz", "history.jsonl"])
+def test_leftovers_of_two_crashes_are_nothing_foreign(tmp_path, name):
+    # Killed while it wrote the file, and again after `overwrite` had removed
+    # the checkpoints.
+    beside = tmp_path / "model-training"
+    (beside / f".{name}.tmp-abc").mkdir(parents=True)
+    (beside / "lock").touch()
+    Workspace(tmp_path / "model").check()
+    assert [path.name for path in beside.iterdir()] == ["lock"]
+
+
 def test_columns_of_files_are_chosen(tmp_path):
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"{t}\tno\t{s}\n" for s, t in PAIRS))

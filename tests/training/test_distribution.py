@@ -124,11 +124,7 @@ def test_lost_worker_and_all_go_on(one, tmp_path, steps):
     assert pathlib.Path(f"{folder}-training").is_dir()
     for process in start_workers(folder, outputs, {"resume": True}):
         end(process)
-    # The training loss of an epoch that was cut short is of its rest.
-    (metrics, weights), (wanted, wanted_weights) = read(outputs[0]), one
-    names = [name for name in wanted if name.startswith("val_")]
-    wanted = {name: wanted[name] for name in names}
-    assert_same((metrics, weights), (wanted, wanted_weights))
+    assert_same(read(outputs[0]), one)
 
 
 PLAIN = {"optimizer": "sgd", "learning_rate": 0.5}

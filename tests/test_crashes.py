@@ -77,18 +77,24 @@ def can_exchange(request, monkeypatch):
 
 
 def check_crashes(trace, folder, old, tmp_path, is_moved=False):
-    """Recovers each state, where the old or the new folder is, or none.
+    """Recovers each state; the new folder is the one that is there now.
 
     Returns:
-        Dict with an example of each of the trees that were found, by kind.
+        Dict with an example of each of the trees that were found, by kind,
+        and the number of states.
     """
-    new, found = tree_of(folder), {}
-    states = states_of(trace)
+    states, new = states_of(trace), tree_of(folder)
+    return check_states(states, folder.name, old, new, tmp_path, is_moved)
+
+
+def check_states(states, name, old, new, tmp_path, is_moved=False):
+    """Recovers each state, where the old or the new folder is, or none."""
+    found = {}
     for number, state in enumerate(states):
         parent = tmp_path / str(number)
-        parent.mkdir()
+        parent.mkdir(parents=True)
         state.write(parent)
-        again = parent / folder.name
+        again = parent / name
         if is_moved and again.exists():
             shutil.rmtree(again)
         files.recover(again)
@@ -129,6 +135,31 @@ def test_what_was_deleted_in_part_is_never_put_back(can_exchange, tmp_path):
     assert "nothing" in found
 
 
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.soak)])
+def test_a_crash_of_the_recovery_is_recovered_from(
+    every, can_exchange, tmp_path, record_property
+):
+    folder = tmp_path / "traced" / "model"
+    folder.parent.mkdir()
+    write_folder(folder, b"old")
+    old = tree_of(folder)
+    with Trace(folder.parent) as trace:
+        write_folder(folder, b"new")
+    new, tried = tree_of(folder), 0
+    for number, state in enumerate(states_of(trace)[::every]):
+        parent = tmp_path / str(number)
+        parent.mkdir()
+        state.write(parent)
+        with Trace(parent) as again:
+            files.recover(parent / "model")
+        states, there = states_of(again), tmp_path / f"{number} again"
+        found, count = check_states(states, "model", old, new, there)
+        assert len(found) == 1  # what was there before and is afterwards
+        tried += count
+    assert tried > 10
+    record_property("crashes of a writing survived", tried)
+
+
 def test_a_removed_folder_is_whole_or_gone(tmp_path, record_property):
     folder = tmp_path / "traced" / "model"
     folder.parent.mkdir()
@@ -159,6 +190,7 @@ def test_a_model_folder_is_old_or_new(tmp_path, record_property):
     record_property("crashes of a writing survived", count)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.tensorflow_only
 def test_an_exported_model_is_old_or_new(tmp_path, record_property):
     from keras_attention import export

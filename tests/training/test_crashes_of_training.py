@@ -1,6 +1,6 @@
 """A crash at any file-system event of a training costs no result.
 
-The gate goes on from a few of the states that a crash can leave, `make soak`
+The gate goes on from one of the states that a crash can leave, `make soak`
 from all of them.
 """
 
@@ -154,10 +154,10 @@ def test_a_checkpoint_is_safe_before_anything_else_is_done(first):
         assert on_disk >= there
 
 
-@pytest.mark.parametrize("part", range(2))
-def test_training_goes_on_after_a_crash(part, first, tmp_path, record_property):
-    state = random.Random(part).choice(first.states)
-    check_goes_on(first, state, tmp_path)
+def test_training_goes_on_after_a_crash(first, tmp_path, record_property):
+    inside = [s for s in first.states if newest_checkpoint(s.tree) == (1, 2)]
+    assert len(inside) > 10  # in the middle of the second epoch
+    check_goes_on(first, random.Random(5).choice(inside), tmp_path)
     record_property("crashes of a training survived", 1)
 
 

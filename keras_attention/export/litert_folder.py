@@ -15,7 +15,7 @@ from keras_attention.export import weights
 from keras_attention.export.whole_search import trace_search
 from keras_attention.models import Seq2Seq
 
-FILE = "model.tflite"
+FILE = runtime_folder.LITERT.file
 
 
 def export_litert(

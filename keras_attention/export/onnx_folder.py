@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,7 +17,7 @@ from keras_attention.export.records import TARGET_LENGTH
 from keras_attention.export.whole_search import trace_search
 from keras_attention.models import Seq2Seq
 
-FILE = "model.onnx"
+FILE = runtime_folder.ONNX.file
 # The highest that tf2onnx 1.17 knows.
 OPERATOR_SET = 18
 
@@ -94,13 +95,13 @@ def export_onnx(
     source_vocabulary.json
     target_vocabulary.json
     """
-    packages = _packages()
+    onnxruntime, tf2onnx = _packages()
     folder = pathlib.Path(folder)
     files.check_free(folder, overwrite, (FILE,))
     traced = trace_search(model, search, max_length, max_source_length)
     try:
-        data = _converted(packages, traced)
-        run = _runner(packages, data)
+        data = _converted(tf2onnx, traced)
+        run = _runner(onnxruntime, data)
     # Each of the packages has exceptions of its own.
     except Exception as error:
         raise ValueError(
@@ -116,7 +117,7 @@ def export_onnx(
 
 def _packages():
     try:
-        import onnx
+        import onnx  # noqa: F401 (tf2onnx and a handler import it later)
         import onnxruntime
         import tf2onnx.tf_loader
         import tf2onnx.tfonnx
@@ -125,17 +126,20 @@ def _packages():
             "An ONNX file is made by the `tf2onnx` and `onnx` packages, and "
             "checked by `onnxruntime`: pip install tf2onnx onnx onnxruntime"
         ) from error
-    return {"onnx": onnx, "onnxruntime": onnxruntime, "tf2onnx": tf2onnx}
+    return onnxruntime, tf2onnx
 
 
-def _converted(packages, traced):
+def _converted(tf2onnx, traced):
     """Returns the bytes of the ONNX file."""
-    tf2onnx, function = packages["tf2onnx"], traced.function
+    function = traced.function
     inputs = {
         tensor.name: record.name
         for tensor, record in zip(function.inputs, traced.inputs, strict=False)
     }
     outputs = {t.name: n for n, t in function.structured_outputs.items()}
+    # Those of the vocabularies, which the search does not look into, and of
+    # which TensorFlow warns that it cannot write them.
+    function.graph.clear_collection("table_initializer")
     with tf.device("CPU"):
         frozen = tf2onnx.tf_loader.from_function(
             function, list(inputs), list(outputs)
@@ -169,9 +173,9 @@ def _name_sizes(graph, inputs):
                 size.dim_param = str(name).replace(" ", "_")
 
 
-def _runner(packages: dict, data: bytes) -> Callable:
+def _runner(onnxruntime: Any, data: bytes) -> Callable:
     """Returns a function from arrays to answers, both by name."""
-    session = packages["onnxruntime"].InferenceSession(
+    session = onnxruntime.InferenceSession(
         data, providers=["CPUExecutionProvider"]
     )
     names = [output.name for output in session.get_outputs()]

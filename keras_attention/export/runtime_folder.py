@@ -70,10 +70,10 @@ search = Interpreter("model.tflite").get_signature_runner()
 GUIDE = string.Template("""\
 # This model in $title
 
-`$file` holds the encoder, the decoder and the search with its loop: ids go in,
-ids come out. It needs $title alone, in any language that has it.
+`$file` holds the encoder, the decoder and the search with its loop:
+ids go in, ids come out. It needs $title alone, in any language that has it.
 
-- Search: `$search`, with $count for each source.
+- Search: `$search`, which finds n = $count targets of each source.
 - Longest target: $max_length tokens, the end (id 2) counted.
 - Longest source: $max_source_length; what is longer is cut.
 - $batch
@@ -105,17 +105,20 @@ $example```
 """)
 
 OF_TOKENS = """\
-`$file` is UTF-8 JSON. In it `tokens` lists the tokens, each at its id;
-`unit`, here `$unit`, says how a text is cut, as `$function` below does it."""
+`$file` is JSON in UTF-8. In it `tokens` lists the tokens,
+each at its id, and `unit` says how they make a text: `$unit`, as
+`$function` below does it."""
 OF_PIECES = """\
-`$file` is UTF-8 JSON. Its `pieces` have the ids from 4 on, in their order. A
-text is cut into pieces, and pieces are joined, by the tokenizer that the
-vocabulary was read from, or by `read_vocabulary("$file")` of
+`$file` is JSON in UTF-8. Its `pieces` have the ids from 4
+on, in their order. Texts are cut into pieces, and pieces joined, by the
+tokenizer that the vocabulary was read from, or by `read_vocabulary` of
 `keras_attention.text`."""
 OF_OTHERS = """\
-Ids are made of text, and text of ids, by the tokenizer that the model was
-built with; it is not in this folder."""
-OF_NOBODY = "The model has no vocabulary: its ids are the caller's."
+There is no `$file`: the model was built with a tokenizer of
+the caller's own."""
+OF_NOBODY = """\
+There is no `$file`: the model was built without that
+vocabulary."""
 
 CUTS = {
     "characters": "    return list(text)\n",
@@ -191,7 +194,7 @@ def write(folder: pathlib.Path, traced: WholeSearch, runtime: Runtime) -> None:
         file=runtime.file,
         packages=runtime.packages,
         search=traced.search,
-        count=f"n = {traced.num_hypotheses}",
+        count=traced.num_hypotheses,
         max_length=traced.max_length,
         max_source_length=traced.max_source_length,
         batch=_of_batch(traced),
@@ -207,18 +210,19 @@ def _of_batch(traced):
     if traced.batch_size is None:
         return "Sources in one call: any number."
     return (
-        f"Sources in one call: {traced.batch_size}, no more and no fewer; a "
-        "row of one id 2 stands for no source."
+        f"Sources in one call: {traced.batch_size}, no more and no fewer; a\n"
+        "  row of one id 2 stands for no source."
     )
 
 
 def _rows_of_table(traced):
     rows = traced.batch_size or BATCH
-    axes = (rows, "n", traced.max_length)
+    several = (rows, traced.num_hypotheses)
+    axes = (*several, traced.max_length)
     outputs = {
         "tokens": TensorRecord("tokens", "int32", axes),
-        "scores": TensorRecord("scores", "float32", (rows, "n")),
-        "lengths": TensorRecord("lengths", "int32", (rows, "n")),
+        "scores": TensorRecord("scores", "float32", several),
+        "lengths": TensorRecord("lengths", "int32", several),
         "alignments": TensorRecord(
             "alignments", "float32", (*axes, SOURCE_LENGTH)
         ),
@@ -244,7 +248,7 @@ def _of_vocabularies(found):
                 file=f"{name}.json", unit=unit, function=function
             )
         )
-    return "\n\n".join(dict.fromkeys(told))
+    return "\n\n".join(told)
 
 
 def _example(traced, runtime, found, source, target):

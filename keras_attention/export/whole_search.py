@@ -73,13 +73,19 @@ class WholeSearch:
             runtime: who runs the file, for the message.
 
         Raises:
-            ValueError: tokens or lengths differ, or scores by more than
-                rounding.
+            ValueError: it does not run, tokens or lengths differ, or scores
+                by more than rounding.
         """
         for arrays in self.samples():
             tensors = {name: tf.constant(x) for name, x in arrays.items()}
             expected = self.function(**tensors)
-            found = run(arrays)
+            try:
+                found = run(arrays)
+            except Exception as error:  # each runtime has its own
+                raise ValueError(
+                    f"`model` must run in {runtime}. Received: "
+                    f"{type(error).__name__}: {str(error)[:500]}"
+                ) from error
             for name, tensor in expected.items():
                 _compare(name, found[name], tensor.numpy(), runtime)
 

@@ -38,7 +38,7 @@ def test_samples_are_ragged_known_and_of_several_shapes(traced):
 
 
 def test_the_right_answers_pass(traced):
-    traced.check(answers(traced), "a runtime")
+    assert traced.check(answers(traced), "a runtime") is None
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,14 @@ def test_a_shape_that_was_frozen_is_refused(traced):
         return found
 
     with pytest.raises(ValueError, match="other scores"):
+        traced.check(run, "a runtime")
+
+
+def test_a_file_that_does_not_run_is_refused(traced):
+    def run(arrays):
+        raise RuntimeError(f"no kernel for {list(arrays)}")
+
+    with pytest.raises(ValueError, match="must run in a runtime.*no kernel"):
         traced.check(run, "a runtime")
 
 

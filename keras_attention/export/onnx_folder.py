@@ -119,6 +119,7 @@ def _packages():
     try:
         import onnx  # noqa: F401 (tf2onnx and a handler import it later)
         import onnxruntime
+        import tf2onnx.optimizer.merge_duplicated_nodes_optimizer
         import tf2onnx.tf_loader
         import tf2onnx.tfonnx
     except ImportError as error:
@@ -146,8 +147,6 @@ def _converted(tf2onnx, traced):
         )
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(frozen, name="")
-        # Without the optimizers of tf2onnx, which take ten times as long as
-        # all else: onnxruntime has its own.
         converted = tf2onnx.tfonnx.process_tf_graph(
             graph,
             input_names=list(inputs),
@@ -156,6 +155,13 @@ def _converted(tf2onnx, traced):
             opset=OPERATOR_SET,
             custom_op_handlers=onnx_operations.handlers(),
         )
+    # Of the optimizers of tf2onnx, the one that stores no weight twice. All of
+    # them take ten times as long as the rest, and onnxruntime has its own.
+    merging = tf2onnx.optimizer.merge_duplicated_nodes_optimizer
+    converted = tf2onnx.optimizer.optimize_graph(
+        converted,
+        optimizers={"merge": merging.MergeDuplicatedNodesOptimizer},
+    )
     file = converted.make_model("keras_attention")
     _name_sizes(file.graph, traced.inputs)
     return file.SerializeToString()

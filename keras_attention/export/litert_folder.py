@@ -122,9 +122,10 @@ def _converted(traced):
         return converter.convert()
     # Its own class is private, and so are those of what it calls.
     except Exception as error:
+        fix = "" if traced.batch_size else ". With batch_size=1 it may do."
         raise ValueError(
             "`model` must be made of operations that LiteRT has. Received: "
-            f"{_reason(str(error))} With batch_size=None, give a number."
+            f"{_reason(str(error))}{fix}"
         ) from error
 
 

@@ -11,12 +11,12 @@ import string
 import tensorflow as tf
 
 from keras_attention.export import guide
+from keras_attention.export import runtime_texts as texts
 from keras_attention.export.records import BATCH
 from keras_attention.export.records import SOURCE_LENGTH
 from keras_attention.export.records import TensorRecord
 from keras_attention.export.whole_search import WholeSearch
 from keras_attention.models import vocabularies
-from keras_attention.text import units
 
 README = "README.md"
 
@@ -67,114 +67,6 @@ search = Interpreter("model.tflite").get_signature_runner()
 """,
 )
 
-GUIDE = string.Template("""\
-# This model in $title
-
-`$file` holds the encoder, the decoder and the search with its loop:
-ids go in, ids come out. It needs $title alone, in any language that has it.
-
-- Search: `$search`, which finds n = $count targets of each source.
-- Longest target: $max_length tokens, the end (id 2) counted.
-- Longest source: $max_source_length; what is longer is cut.
-- $batch
-- Written with TensorFlow $tensorflow.
-
-## Inputs and outputs
-
-| name | what |
-|---|---|
-$table
-
-Id 0 is padding, which stands at the end of a row and is ignored; 1 is the
-begin, which no text holds; 2 is the end of a text; 3 is whatever the
-vocabulary does not know. Hypotheses come best first; where fewer than n were
-found, the others are empty and score -infinity. A score is the sum of the log
-probabilities of the tokens, divided by the length penalty of the search if it
-has one.
-
-## Text
-
-$vocabularies
-
-## Example
-
-`pip install $packages`, then in this folder
-
-```python
-$example```
-""")
-
-OF_TOKENS = """\
-`$file` is JSON in UTF-8. In it `tokens` lists the tokens,
-each at its id, and `unit` says how they make a text: `$unit`, as
-`$function` below does it."""
-OF_PIECES = """\
-`$file` is JSON in UTF-8. Its `pieces` have the ids from 4
-on, in their order. Texts are cut into pieces, and pieces joined, by the
-tokenizer that the vocabulary was read from, or by `read_vocabulary` of
-`keras_attention.text`."""
-OF_OTHERS = """\
-There is no `$file`: the model was built with a tokenizer of
-the caller's own."""
-OF_NOBODY = """\
-There is no `$file`: the model was built without that
-vocabulary."""
-
-CUTS = {
-    "characters": "    return list(text)\n",
-    "symbols": '    return [token for token in text.split(" ") if token]\n',
-    "words": f'''\
-    import regex  # pip install regex
-
-    text = regex.sub(r"{units.SEPARATORS}", " ", text.lower())
-    return regex.findall(
-        r"{units.WORD}",
-        text,
-    )
-''',
-}
-JOINS = {
-    "characters": '    return "".join(tokens)\n',
-    "symbols": '    return " ".join(tokens)\n',
-    "words": f"""\
-    closing = "{units.CLOSING_PUNCTUATION}"
-    joined = "".join(t if t in closing else " " + t for t in tokens)
-    return joined.removeprefix(" ")
-""",
-}
-
-READS_TEXT = string.Template("""
-
-def cut(text):
-$cut
-
-with open("$file", encoding="utf-8") as file:
-    tokens = json.load(file)["tokens"]
-known = {token: id for id, token in enumerate(tokens) if id > 3}
-
-
-def ids_of(texts):
-    rows = [[known.get(token, 3) for token in cut(text)] for text in texts]
-    rows = [[*row[:$before_end], 2] for row in rows]
-    length = max(map(len, rows))
-    rows = [row + [0] * (length - len(row)) for row in rows]
-    return np.array(rows, "int32")
-""")
-WRITES_TEXT = string.Template("""
-
-def join(tokens):
-$join
-
-with open("$file", encoding="utf-8") as file:
-    said = json.load(file)["tokens"]
-
-
-def text_of(ids):
-    ids = list(ids)
-    ids = ids[: ids.index(2)] if 2 in ids else ids
-    return join([said[id] for id in ids if id > 1])
-""")
-
 
 def write(folder: pathlib.Path, traced: WholeSearch, runtime: Runtime) -> None:
     """Writes the vocabularies and `README.md` into `folder`.
@@ -189,14 +81,14 @@ def write(folder: pathlib.Path, traced: WholeSearch, runtime: Runtime) -> None:
         if vocabularies.has_file(vocabulary):
             vocabulary.save(folder / f"{name}.json")
     names = list(found)
-    text = GUIDE.substitute(
+    text = texts.GUIDE.substitute(
         title=runtime.title,
         file=runtime.file,
         packages=runtime.packages,
         search=traced.search,
         count=traced.num_hypotheses,
         max_length=traced.max_length,
-        max_source_length=traced.max_source_length,
+        length=_of_length(traced),
         batch=_of_batch(traced),
         tensorflow=tf.__version__,
         table="\n".join(_rows_of_table(traced)),
@@ -204,6 +96,15 @@ def write(folder: pathlib.Path, traced: WholeSearch, runtime: Runtime) -> None:
         example=_example(traced, runtime, found, names[0], names[-1]),
     )
     (folder / README).write_text(text, encoding="utf-8")
+
+
+def _of_length(traced):
+    if traced.inputs[0].axes[1] != SOURCE_LENGTH:
+        return "Sources are read whole."
+    return (
+        f"Longest source: {traced.max_source_length} positions; what is "
+        "longer is cut."
+    )
 
 
 def _of_batch(traced):
@@ -235,13 +136,16 @@ def _rows_of_table(traced):
 
 
 def _of_vocabularies(found):
-    kinds = {"pieces": OF_PIECES, **dict.fromkeys(CUTS, OF_TOKENS)}
+    kinds = {
+        "pieces": texts.OF_PIECES,
+        **dict.fromkeys(texts.CUTS, texts.OF_TOKENS),
+    }
     told = []
     for name, vocabulary in found.items():
         unit = getattr(vocabulary, "unit", None)
-        phrase = OF_NOBODY if vocabulary is None else OF_OTHERS
+        phrase = texts.OF_NOBODY if vocabulary is None else texts.OF_OTHERS
         if vocabulary is not None and vocabularies.has_file(vocabulary):
-            phrase = kinds.get(unit, OF_OTHERS)
+            phrase = kinds.get(unit, texts.OF_OTHERS)
         function = "join" if name == "target_vocabulary" else "cut"
         told.append(
             string.Template(phrase).substitute(
@@ -253,26 +157,30 @@ def _of_vocabularies(found):
 
 def _example(traced, runtime, found, source, target):
     """Returns a program from text to text, or from ids or arrays to ids."""
-    reads, writes = (
-        getattr(found[name], "unit", None) in CUTS for name in (source, target)
-    )
+    reads, writes = (_is_plain(found[name]) for name in (source, target))
     imports = "import json\n\n" if reads or writes else ""
     program = [f"{imports}import numpy as np\n{runtime.start}"]
     if reads:
-        end = traced.max_source_length - 1
-        unit = found[source].unit
-        program.append(
-            READS_TEXT.substitute(
-                file=f"{source}.json", cut=CUTS[unit], before_end=end
-            )
-        )
+        values = {
+            "file": f"{source}.json",
+            "cut": texts.CUTS[found[source].unit],
+            "before_end": traced.max_source_length - 1,
+        }
+        program.append(texts.READS_TEXT.substitute(values))
     if writes:
-        unit = found[target].unit
-        program.append(
-            WRITES_TEXT.substitute(file=f"{target}.json", join=JOINS[unit])
-        )
+        values = {
+            "file": f"{target}.json",
+            "join": texts.JOINS[found[target].unit],
+        }
+        program.append(texts.WRITES_TEXT.substitute(values))
     program.append(_call(traced, found[source] if reads else None, writes))
     return "".join(program)
+
+
+def _is_plain(vocabulary):
+    """Whether a few lines of Python cut and join its texts."""
+    has_file = vocabularies.has_file(vocabulary)
+    return has_file and getattr(vocabulary, "unit", None) in texts.CUTS
 
 
 def _call(traced, vocabulary, writes):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from keras_attention.export.runtime_folder import CUTS
-from keras_attention.export.runtime_folder import JOINS
+from keras_attention.export.runtime_texts import CUTS
+from keras_attention.export.runtime_texts import JOINS
 from keras_attention.text import Vocabulary
 from keras_attention.text import units
 

@@ -13,13 +13,14 @@ from keras_attention.decoding.search import Search
 from keras_attention.export import runtime_folder
 from keras_attention.export import weights
 from keras_attention.export.whole_search import trace_search
+from keras_attention.models import LanguageModel
 from keras_attention.models import Seq2Seq
 
 FILE = runtime_folder.LITERT.file
 
 
 def export_litert(
-    model: Seq2Seq,
+    model: Seq2Seq | LanguageModel,
     folder: str | pathlib.Path,
     search: Search = Beam(4),  # noqa: B008 (frozen)
     max_length: int | None = None,
@@ -41,7 +42,8 @@ def export_litert(
     call `ResizeInputTensor` and `AllocateTensors` before. The batch is fixed
     unless `batch_size` is None, which recurrent encoders refuse: they loop
     over lists of tensors, and the converter lowers these only where the shape
-    of an element, here (batch, units), is known (`TensorListReserve`).
+    of an element, here (batch, units), is known (`TensorListReserve`). A
+    `LanguageModel` takes any number alone.
 
     The file is asked for a few sources before it gets its place: where LiteRT
     answers otherwise than the model, nothing is written.
@@ -51,12 +53,14 @@ def export_litert(
     needs a LiteRT alone.
 
     Args:
-        model: a `Seq2Seq` that computes in float32, of less than 2 GB.
+        model: a `Seq2Seq` or a `LanguageModel` that computes in float32, of
+            less than 2 GB.
         folder: path of the new folder, replaced in one atomic step.
         search: `Greedy()`, `Sample(...)` or `Beam(...)`.
         max_length: longest target, EOS counted. Defaults to the model's.
         max_source_length: longest source in ids, EOS counted, or in
-            positions of an array.
+            positions of an array. Of a `LanguageModel` the most ids of a
+            prompt, of which the last are read.
         batch_size: how many sources each call has, or None for any number. A
             row of one EOS stands for no source.
         overwrite: whether to replace an earlier folder at this path.
@@ -88,6 +92,12 @@ def export_litert(
     """
     interpreter = _interpreter()
     validation.check_positive_integer("batch_size", batch_size, optional=True)
+    if isinstance(model, LanguageModel) and batch_size is not None:
+        raise validation.invalid(
+            "batch_size",
+            "None for a LanguageModel, whose file takes any number of prompts",
+            batch_size,
+        )
     folder = pathlib.Path(folder)
     files.check_free(folder, overwrite, (FILE,))
     traced = trace_search(
@@ -122,10 +132,9 @@ def _converted(traced):
         return converter.convert()
     # Its own class is private, and so are those of what it calls.
     except Exception as error:
-        fix = "" if traced.batch_size else ". With batch_size=1 it may do."
         raise ValueError(
             "`model` must be made of operations that LiteRT has. Received: "
-            f"{_reason(str(error))}{fix}"
+            f"{_reason(str(error))}. If batch_size was None, give a number."
         ) from error
 
 

@@ -15,6 +15,7 @@ from keras_attention.export.records import BATCH
 from keras_attention.export.records import SOURCE_LENGTH
 from keras_attention.export.records import TARGET_LENGTH
 from keras_attention.export.whole_search import trace_search
+from keras_attention.models import LanguageModel
 from keras_attention.models import Seq2Seq
 
 FILE = runtime_folder.ONNX.file
@@ -23,7 +24,7 @@ OPERATOR_SET = 18
 
 
 def export_onnx(
-    model: Seq2Seq,
+    model: Seq2Seq | LanguageModel,
     folder: str | pathlib.Path,
     search: Search = Beam(4),  # noqa: B008 (frozen)
     max_length: int | None = None,
@@ -38,7 +39,8 @@ def export_onnx(
 
     - `tokens` (batch, n, max_length) int32, EOS kept, padded with 0.
     - `scores` (batch, n) float32 and `lengths` (batch, n) int32.
-    - `alignments` (batch, n, max_length, source_length) float32.
+    - `alignments` (batch, n, max_length, source_length) float32, but for a
+      `LanguageModel`, whose `ids` are prompts.
 
     Batch and length may be any of at least 1 in each call; no source changes
     the answer to another. n is the `num_hypotheses` of a beam, the
@@ -49,9 +51,9 @@ def export_onnx(
     as in a SavedModel.
 
     Text stays outside. The vocabularies lie beside the file, as
-    `source_vocabulary.json` and `target_vocabulary.json`, and a `README.md`
-    with a whole program from text to text that needs neither TensorFlow nor
-    this package.
+    `source_vocabulary.json` and `target_vocabulary.json` (`vocabulary.json`
+    of a `LanguageModel`), and a `README.md` with a whole program from text to
+    text that needs neither TensorFlow nor this package.
 
     The file is asked for a few sources before it gets its place: where
     onnxruntime answers otherwise than the model, nothing is written.
@@ -62,12 +64,14 @@ def export_onnx(
     alone.
 
     Args:
-        model: a `Seq2Seq` that computes in float32, of less than 2 GB.
+        model: a `Seq2Seq` or a `LanguageModel` that computes in float32, of
+            less than 2 GB.
         folder: path of the new folder, replaced in one atomic step.
         search: `Greedy()`, `Sample(...)` or `Beam(...)`.
         max_length: longest target, EOS counted. Defaults to the model's.
         max_source_length: longest source in ids, EOS counted, or in
-            positions of an array.
+            positions of an array. Of a `LanguageModel` the most ids of a
+            prompt, of which the last are read.
         overwrite: whether to replace an earlier folder at this path.
 
     Returns:

@@ -131,7 +131,7 @@ def _rows_of_table(traced):
     for record in traced.inputs:
         fixed = dataclasses.replace(record, axes=(rows, *record.axes[1:]))
         yield f"| input | {fixed} |"
-    for name in traced.function.structured_outputs:
+    for name in traced.outputs:
         yield f"| output | {outputs[name]} |"
 
 
@@ -144,7 +144,7 @@ def _of_vocabularies(found):
     for name, vocabulary in found.items():
         unit = getattr(vocabulary, "unit", None)
         phrase = texts.OF_NOBODY if vocabulary is None else texts.OF_OTHERS
-        if vocabulary is not None and vocabularies.has_file(vocabulary):
+        if vocabularies.has_file(vocabulary):
             phrase = kinds.get(unit, texts.OF_OTHERS)
         function = "join" if name == "target_vocabulary" else "cut"
         told.append(
@@ -161,10 +161,11 @@ def _example(traced, runtime, found, source, target):
     imports = "import json\n\n" if reads or writes else ""
     program = [f"{imports}import numpy as np\n{runtime.start}"]
     if reads:
+        is_prompt = source == target  # of which the file reads the last ids
         values = {
             "file": f"{source}.json",
             "cut": texts.CUTS[found[source].unit],
-            "before_end": traced.max_source_length - 1,
+            "before_end": "" if is_prompt else traced.max_source_length - 1,
         }
         program.append(texts.READS_TEXT.substitute(values))
     if writes:

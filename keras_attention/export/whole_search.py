@@ -17,6 +17,7 @@ from keras_attention import validation
 from keras_attention.decoding.search import Search
 from keras_attention.export import ids
 from keras_attention.export.arguments import checked_max_length
+from keras_attention.export.language_signatures import LanguageSignatures
 from keras_attention.export.portability import check_portable
 from keras_attention.export.records import BATCH
 from keras_attention.export.records import SOURCE_LENGTH
@@ -42,13 +43,14 @@ class WholeSearch:
     """A traced search, and what its inputs are.
 
     Args:
-        model: a `Seq2Seq`.
+        model: a `Seq2Seq` or a `LanguageModel`.
         search: `Greedy()`, `Sample(...)` or `Beam(...)`.
         max_length: longest target, EOS counted.
         max_source_length: longest source.
         batch_size: the one number of rows it takes, or None for any.
         inputs: a `TensorRecord` of each input.
-        function: the concrete function, from inputs to a dict of `OUTPUTS`.
+        function: the concrete function, from inputs to a dict of `tokens`,
+            `scores`, `lengths` and, of a `Seq2Seq`, `alignments`.
     """
 
     model: Any
@@ -58,6 +60,11 @@ class WholeSearch:
     batch_size: int | None
     inputs: tuple[TensorRecord, ...]
     function: Any
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the outputs."""
+        return list(self.function.structured_outputs)
 
     @property
     def num_hypotheses(self) -> int:
@@ -123,7 +130,8 @@ class WholeSearch:
 
     def _count_of_ids(self):
         """Returns a number that all ids of the source are below."""
-        size = getattr(self.model.encoder, "vocabulary_size", None)
+        part = getattr(self.model, "encoder", self.model.decoder)
+        size = getattr(part, "vocabulary_size", None)
         if size is None:  # an encoder of Keras does not tell
             vocabulary = self.model.source_vocabulary
             size = 0 if vocabulary is None else len(vocabulary)
@@ -143,9 +151,7 @@ def trace_search(
     that the other runtimes lack.
 
     Args:
-        model: a `Seq2Seq`. The search of a `LanguageModel` carries alignments
-            of no position, and the `Reshape` of ONNX reads a size of 0 as
-            "what it was".
+        model: a `Seq2Seq` or a `LanguageModel`, whose sources are prompts.
         search: `Greedy()`, `Sample(...)` or `Beam(...)`.
         max_length: longest target, EOS counted; None for the model's.
         max_source_length: sources are cut to this many positions.
@@ -155,24 +161,26 @@ def trace_search(
         ValueError: an argument is out of range, the model does not compute in
             float32, or it holds an operation of XLA, of a GPU or of Python.
     """
-    if not isinstance(model, Seq2Seq):
-        raise validation.invalid("model", "a Seq2Seq", repr(model))
     max_length = checked_max_length(
         model, search, max_length, max_source_length
     )
     _check_float32(model)
-    signatures = Signatures(
+    of_seq2seq = isinstance(model, Seq2Seq)
+    kind = Signatures if of_seq2seq else LanguageSignatures
+    signatures = kind(
         model, search, max_length, max_source_length, contextlib.nullcontext
     )
     inputs = signatures.records["tokens"].inputs
+    outputs = OUTPUTS if of_seq2seq else OUTPUTS[:-1]
 
     def run(*tensors):
         sources = [record.name for record in inputs]
         arrays = signatures.read(dict(zip(sources, tensors, strict=True)))
-        arrays = {n: _of_rows(batch_size, x) for n, x in arrays.items()}
+        if of_seq2seq:  # what is made of prompts loses the number again
+            arrays = {n: _of_rows(batch_size, x) for n, x in arrays.items()}
         seeds = ids.row_seeds(arrays["source"])
         decoded = signatures.search_for(arrays, search, seeds)
-        return {name: getattr(decoded, name) for name in OUTPUTS}
+        return {name: getattr(decoded, name) for name in outputs}
 
     specs = [_with_rows(record.spec, batch_size) for record in inputs]
     function = tf.function(run, input_signature=specs, autograph=False)

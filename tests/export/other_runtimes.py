@@ -55,6 +55,17 @@ def monotonic():
     return randomize(model)
 
 
+def language_model():
+    """Two layers over letters."""
+    vocabulary = ka.Vocabulary.build(["abcdefgh"])
+    decoder = ka.DecoderOnlyTransformer(
+        len(vocabulary), 6, num_heads=2, num_layers=2
+    )
+    model = ka.LanguageModel(decoder, MAX_LENGTH, vocabulary=vocabulary)
+    model.build((None, None))
+    return randomize(model)
+
+
 def randomize(model):
     random = np.random.default_rng(20231)
     model.set_weights([random.normal(0, 0.7, w.shape) for w in model.weights])
@@ -122,6 +133,9 @@ def with_operation(operation):
     return model
 
 
+SEARCHES = [ka.Greedy(), ka.Beam(2, num_hypotheses=2)]
+
+
 def check_answers(model, search, answer):
     """Compares what a file answers with what `generate` does.
 
@@ -148,6 +162,23 @@ def check_answers(model, search, answer):
                 found[name], expected[name], rtol=1e-5, atol=1e-5
             )
         assert expected["lengths"].max() > 1
+
+
+def check_prompts(model, search, answer, folder):
+    """The same of a `LanguageModel`; the program in the guide, too."""
+    for texts in (["cab", "a", "", "hgfe"], ["abcdefghabc", "hh"]):
+        ids = model.vocabulary.encode(texts).numpy()
+        expected = model.generate(ids, search)
+        found = answer(ids)
+        np.testing.assert_array_equal(found["tokens"], expected.tokens)
+        np.testing.assert_allclose(found["scores"], expected.scores, rtol=1e-5)
+        assert "alignments" not in found
+    text, score = told_by_guide(folder)
+    guide = (folder / "README.md").read_text(encoding="utf-8")
+    (sample,) = re.findall(r"ids_of\(\['(\w+)'\]\)", guide)
+    expected = model.generate([sample], search)
+    assert text == expected.texts[0][0]
+    assert abs(score - expected.scores[0, 0]) < 1e-4
 
 
 def check_wild_ids(model, answer):

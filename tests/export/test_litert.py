@@ -67,9 +67,19 @@ def test_any_number_of_rows_without_a_recurrent_encoder(kind, tmp_path):
 @pytest.mark.exhaustive
 def test_a_recurrent_encoder_refuses_any_number_of_rows(tmp_path):
     model = other_runtimes.build("luong")
-    with pytest.raises(ValueError, match="TensorListReserve.*batch_size=1"):
+    with pytest.raises(ValueError, match="TensorListReserve.*give a number"):
         export_litert(model, tmp_path / "1", ka.Greedy(), batch_size=None)
     assert not (tmp_path / "1").exists()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "search", other_runtimes.SEARCHES, ids=["greedy", "beam"]
+)
+def test_prompts_of_a_language_model(search, tmp_path):
+    model = other_runtimes.language_model()
+    folder = export_litert(model, tmp_path / "1", search, batch_size=None)
+    other_runtimes.check_prompts(model, search, asked(folder), folder)
 
 
 @pytest.mark.exhaustive
@@ -89,3 +99,6 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
 def test_a_number_of_rows_is_checked(tmp_path):
     with pytest.raises(ValueError, match="`batch_size` must be a positive"):
         export_litert(None, tmp_path / "1", batch_size=0)
+    model = ka.LanguageModel(ka.DecoderOnlyTransformer(11, 4, num_heads=2))
+    with pytest.raises(ValueError, match="`batch_size` must be None for a La"):
+        export_litert(model, tmp_path / "1")

@@ -123,6 +123,7 @@ def _packages():
     try:
         import onnx  # noqa: F401 (tf2onnx and a handler import it later)
         import onnxruntime
+        import tf2onnx.handler
         import tf2onnx.optimizer.merge_duplicated_nodes_optimizer
         import tf2onnx.tf_loader
         import tf2onnx.tfonnx
@@ -149,6 +150,7 @@ def _converted(tf2onnx, traced):
         frozen = tf2onnx.tf_loader.from_function(
             function, list(inputs), list(outputs)
         )
+    _check_known(tf2onnx.handler.tf_op, frozen)
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(frozen, name="")
         converted = tf2onnx.tfonnx.process_tf_graph(
@@ -169,6 +171,20 @@ def _converted(tf2onnx, traced):
     file = converted.make_model("keras_attention")
     _name_sizes(file.graph, traced.inputs)
     return file.SerializeToString()
+
+
+def _check_known(handlers, graph_def):
+    """Raises a ValueError with the operations that have no handler, if any.
+
+    tf2onnx trips over some of them before it says which they are.
+    """
+    nodes = list(graph_def.node)
+    for function in graph_def.library.function:
+        nodes.extend(function.node_def)
+    known = handlers.create_mapping(OPERATOR_SET, [])
+    unknown = {node.op for node in nodes} - set(known)
+    if unknown:
+        raise ValueError(f"not known are {', '.join(sorted(unknown))}")
 
 
 def _name_sizes(graph, inputs):

@@ -113,7 +113,7 @@ def test_other_numbers_of_tf2onnx_are_refused(
 @pytest.mark.exhaustive
 def test_operations_that_onnx_lacks_are_refused(tmp_path):
     model = other_runtimes.with_operation(tf.math.bessel_i0e)
-    with pytest.raises(ValueError, match="must be made of operations that ON"):
+    with pytest.raises(ValueError, match="operations that ONNX has.*BesselI0e"):
         export_onnx(model, tmp_path / "1", ka.Greedy())
     assert not (tmp_path / "1").exists()
 

@@ -177,7 +177,7 @@ def test_an_answer_that_was_never_trained_on_is_wrong():
         (
             image_files.read_idx,
             "a.gz",
-            gzip.compress(b""),
+            gzip.compress(b"", mtime=0),
             "a.gz' must hold arrays in the format of MNIST",
         ),
         (

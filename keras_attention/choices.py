@@ -37,6 +37,7 @@ METRICS = (
 MONITORS = (*METRICS, "loss")
 STRATEGIES = ("mirrored", "multi_worker")
 BLEU_TOKENIZERS = ("13a", "intl", "zh", "char", "none")
+EXPORT_FORMATS = ("saved_model", "onnx", "litert")
 WEIGHT_FORMATS = ("float16", "bfloat16", "int8")
 # Ends of the names of pictures.
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")

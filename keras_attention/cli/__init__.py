@@ -3,7 +3,7 @@
     keras-attention train pairs.tsv --model transformer --out DIR
     echo "hello" | keras-attention generate DIR
     keras-attention evaluate DIR pairs.tsv
-    keras-attention export DIR SAVED_MODEL
+    keras-attention export DIR EXPORTED
     keras-attention plot DIR "hello" --out picture.png
 
 Keras and TensorFlow take seconds to import, so nothing here imports them at

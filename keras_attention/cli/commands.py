@@ -79,26 +79,34 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Writes a SavedModel."""
+    """Writes a SavedModel, or a search for another runtime."""
     model = load(options.folder)
     from keras_attention import export as exporting
 
-    warm_up = None
-    if options.warm_up is not None:
-        warm_up = exporting.WarmUp(_bytes(options.warm_up).splitlines())
-    folder = exporting.export_saved_model(
-        model,
-        options.saved_model,
-        search=search_of(options),
-        max_length=options.max_length,
-        overwrite=bool(options.overwrite),
-        weights=options.weights,
-        warm_up=warm_up,
+    shared = {
+        "search": search_of(options),
+        "max_length": options.max_length,
+        "overwrite": bool(options.overwrite),
         **given(options, ["max_source_length"]),
-    )
+    }
+    if options.format == "onnx":
+        folder = exporting.export_onnx(model, options.exported, **shared)
+    elif options.format == "litert":
+        folder = exporting.export_litert(model, options.exported, **shared)
+    else:
+        warm_up = None
+        if options.warm_up is not None:
+            warm_up = exporting.WarmUp(_bytes(options.warm_up).splitlines())
+        folder = exporting.export_saved_model(
+            model,
+            options.exported,
+            weights=options.weights,
+            warm_up=warm_up,
+            **shared,
+        )
     if not options.quiet:
         guide = shown(str(folder / "README.md"))
-        print(f"Wrote {shown(str(folder))}; {guide} says how to serve it.")
+        print(f"Wrote {shown(str(folder))}; {guide} says how to use it.")
 
 
 def plot(options: argparse.Namespace) -> None:

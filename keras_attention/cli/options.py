@@ -154,17 +154,26 @@ def _add_export(commands):
         commands,
         "export",
         "commands",
-        "write a SavedModel for TensorFlow Serving",
+        "write a model for TensorFlow Serving, onnxruntime or LiteRT",
+        check=_check_export,
     )
     add_folder(parser)
     parser.add_argument(
-        "saved_model",
+        "exported",
         type=values.output_folder,
-        metavar="SAVED_MODEL",
+        metavar="EXPORTED",
         help="folder to write",
     )
     parser.add_option(
-        "--overwrite", action="store_true", help="replace the SavedModel there"
+        "--format",
+        type=values.choice(choices.EXPORT_FORMATS),
+        metavar="FORMAT",
+        default=choices.EXPORT_FORMATS[0],
+        help="saved_model: text to text, for TensorFlow Serving; onnx or "
+        "litert: ids to ids, for these runtimes",
+    )
+    parser.add_option(
+        "--overwrite", action="store_true", help="replace what was there"
     )
     parser.add_option(
         "--max-source-length",
@@ -179,13 +188,13 @@ def _add_export(commands):
         type=values.choice(formats),
         metavar="FORMAT",
         default="unchanged",
-        help=f"how to store the weights: {', '.join(formats)}",
+        help=f"how to store the weights of a SavedModel: {', '.join(formats)}",
     )
     parser.add_option(
         "--warm-up",
         type=values.input_file,
         metavar="FILE",
-        help="lines that a server answers while it loads the model",
+        help="lines that a server answers while it loads the SavedModel",
     )
     add_search(parser)
 
@@ -207,6 +216,15 @@ def _add_plot(commands):
         help=f"picture to write: {', '.join(choices.PICTURE_SUFFIXES)}",
     )
     add_search(parser)
+
+
+def _check_export(options):
+    if options.format in (None, choices.EXPORT_FORMATS[0]):
+        return
+    for name in ("weights", "warm_up"):
+        if getattr(options, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} is for --format saved_model alone")
 
 
 def _check_train(options):

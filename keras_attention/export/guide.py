@@ -109,7 +109,7 @@ def _values_of(facts: Facts) -> dict[str, Any]:
     if facts.reads_text:
         unit = getattr(signatures.source_vocabulary, "unit", None)
         length = signatures.max_source_length
-        values["sample"] = _sample(signatures.source_vocabulary)
+        values["sample"] = sample_text(signatures.source_vocabulary)
         values["source_bytes"] = bytes_read(unit, length)
         values["bytes_per_token"] = bytes_read(unit, 1)
     return values
@@ -139,7 +139,7 @@ def _arrays(facts: Facts) -> dict[str, str]:
     reading = texts.ARRAY_READING
     if facts.signatures.needs_source_mask:
         reading = texts.MASK_READING + reading
-    arrays = {tensor.name: _example_of(tensor) for tensor in inputs}
+    arrays = {tensor.name: example_of(tensor) for tensor in inputs}
     return {
         "opening": texts.ARRAY_OPENING,
         "longest_source": texts.ARRAY_LENGTH if is_cut else texts.FIXED_LENGTH,
@@ -166,9 +166,9 @@ def _arrays(facts: Facts) -> dict[str, str]:
     }
 
 
-def _example_of(tensor: TensorRecord) -> str:
-    """Python for one source, with a place for the name of NumPy."""
-    free = {BATCH: 1}
+def example_of(tensor: TensorRecord, rows: int = 1) -> str:
+    """Python for a few sources, with a place for the name of NumPy."""
+    free = {BATCH: rows}
     sizes = [
         axis if isinstance(axis, int) else free.get(axis, SAMPLE_SIZE)
         for axis in tensor.axes
@@ -178,7 +178,7 @@ def _example_of(tensor: TensorRecord) -> str:
     return f'{{0}}.{make}(({shape}), "{tensor.dtype}")'
 
 
-def _sample(vocabulary: Any) -> str:
+def sample_text(vocabulary: Any) -> str:
     """A short text of known tokens that shell and JSON take as it is."""
     ids = [range(UNKNOWN_ID + 1, min(len(vocabulary), UNKNOWN_ID + 8))]
     text = vocabulary.decode(ids).numpy()[0].decode()

@@ -9,11 +9,11 @@ from keras_attention import files
 from keras_attention import validation
 from keras_attention.decoding import Beam
 from keras_attention.decoding.search import Search
-from keras_attention.decoding.search import check_search
 from keras_attention.export import guide
 from keras_attention.export import language_signatures as language
 from keras_attention.export import warm_up as warming
 from keras_attention.export import weights as formats
+from keras_attention.export.arguments import checked_max_length
 from keras_attention.export.check import SAVED_MODEL
 from keras_attention.export.portability import check_portable
 from keras_attention.export.records import COMPILED
@@ -23,8 +23,6 @@ from keras_attention.functional.compiling import forward_only
 from keras_attention.models import LanguageModel
 from keras_attention.models import Seq2Seq
 from keras_attention.models import vocabularies
-from keras_attention.models.finite import check_finite
-from keras_attention.models.parts import check_positions
 
 # Only a folder that holds it is ever replaced.
 MARKER_FILES = (SAVED_MODEL,)
@@ -130,14 +128,10 @@ def export_saved_model(
     ...     sorted(path.name for path in folder.iterdir())[0]
     'README.md'
     """
-    if not isinstance(model, (Seq2Seq, LanguageModel)):
-        expected = "a Seq2Seq or a LanguageModel"
-        raise validation.invalid("model", expected, repr(model))
-    check_finite(model, "exported")
-    if max_length is None:
-        max_length = model.max_length
-    _check_options(search, max_length, max_source_length, signatures)
-    _check_positions(model, max_length, max_source_length)
+    max_length = checked_max_length(
+        model, search, max_length, max_source_length
+    )
+    _check_names(signatures)
     signatures = _offered_by(model, signatures)
     _check_warm_up(vocabularies.of(model), warm_up)
     folder = pathlib.Path(folder)
@@ -169,30 +163,13 @@ def _served(model, held):
     return served
 
 
-def _check_options(search, max_length, max_source_length, signatures):
-    check_search(search)
-    validation.check_positive_integer("max_length", max_length)
-    validation.check_positive_integer("max_source_length", max_source_length)
+def _check_names(signatures):
     if isinstance(signatures, str) or not signatures:
         raise validation.invalid(
             "signatures", "a list of names", repr(signatures)
         )
     for name in signatures:
         validation.check_choice("signatures", name, NAMES)
-
-
-def _check_positions(model, max_length, max_source_length):
-    reason = f"max_length={max_length}"
-    if isinstance(model, LanguageModel):
-        reason = f"max_source_length={max_source_length} and {reason}"
-        count = language.room(max_source_length, max_length)
-        check_positions("decoder", model.decoder, count, f"BOS, {reason}")
-        return
-    check_positions("decoder", model.decoder, max_length, reason)
-    if model.encoder_facts.keeps_length:
-        count = model.source_signature.shape[0] or max_source_length
-        reason = f"max_source_length={max_source_length}"
-        check_positions("encoder", model.encoder, count, reason)
 
 
 def _offered_by(model, signatures):

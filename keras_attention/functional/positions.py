@@ -76,7 +76,7 @@ def angles(position: Any, rates: Any) -> Any:
     """
     # Rates in float64 until here: an error in them grows with the position.
     rates = np.asarray(rates).astype("float32")
-    return ops.cast(position, "float32")[..., None] * rates
+    return ops.expand_dims(ops.cast(position, "float32"), -1) * rates
 
 
 def rotate(

@@ -123,7 +123,7 @@ class OwnKeys:
     def weighted_values(self, weights: Any, value: Any) -> Any:
         """Returns (B, Q, N, V)."""
         weights = ops.transpose(weights, (3, 0, 2, 1))  # (T, B, Q, N)
-        weights, value = _side_by_side(weights[..., None], value)
+        weights, value = _side_by_side(ops.expand_dims(weights, -1), value)
         output = _sum_of_products(weights, value, axis=0)
         if len(output.shape) == 5:  # (B, Q, K, G, V)
             heads = output.shape[2] * output.shape[3]
@@ -133,7 +133,8 @@ class OwnKeys:
 
     def keep(self, tensor: Any, live: Any) -> Any:
         """Returns `tensor` with zeros where `live` (B, 1, 1, T) is False."""
-        live = ops.transpose(live, (3, 0, 1, 2))[..., None]  # (T, B, 1, 1, 1)
+        live = ops.transpose(live, (3, 0, 1, 2))  # (T, B, 1, 1)
+        live = ops.expand_dims(live, -1)  # (T, B, 1, 1, 1)
         return ops.where(live, tensor, ops.zeros((), tensor.dtype))
 
 
@@ -206,7 +207,7 @@ def _side_by_side(heads, key):
     if groups == 1:
         return heads, key
     shape = (*ops.shape(heads)[:-2], kv_heads, groups, heads.shape[-1])
-    return ops.reshape(heads, shape), key[..., None, :]
+    return ops.reshape(heads, shape), ops.expand_dims(key, -2)
 
 
 def _vector_of(score, heads, dtype):

@@ -281,7 +281,7 @@ class KeyValueCache:
         new = taken(new, ops.clip(source, 0, length - 1))  # (B, T, K, H)
         new = ops.cast(ops.swapaxes(new, 0, 1)[:, :, None], buffer.dtype)
         is_new = ops.reshape(is_new, (-1, kept))  # (1 or B, T)
-        is_new = ops.transpose(is_new)[..., None, None, None]
+        is_new = ops.expand_dims(ops.transpose(is_new), axis=(2, 3, 4))
         return ops.where(is_new, new, buffer)
 
     def _ancestors_as_kept(self, ancestors, cache, index):

@@ -102,7 +102,7 @@ class Padding(Mask):
         visible = ranges.window(
             key_mask, (None, key_start), (None, key_length)
         )  # (B, S)
-        return visible[:, None, None, :]
+        return ops.expand_dims(visible, axis=(1, 2))
 
     def row(self, index: Integer) -> "Padding":
         return Padding(ranges.row(self.key_mask, index))
@@ -153,7 +153,7 @@ class QueryPadding(Mask):
         real = ranges.window(
             query_mask, (None, query_start), (None, query_length)
         )  # (B, T)
-        return real[:, None, :, None]
+        return ops.expand_dims(real, axis=(1, 3))
 
     def key_range(
         self, query_start: Integer, query_end: Integer, key_length: Integer

@@ -88,7 +88,7 @@ class CNNEncoder(Encoder):
             self.dropouts.append(self._dropout_layer(f"dropout_{number}"))
 
     def call(self, source: Any, training: bool | None = None) -> Any:
-        real = self.compute_mask(source)[..., None]  # (B, S, 1)
+        real = ops.expand_dims(self.compute_mask(source), -1)  # (B, S, 1)
         x = self.positions(self.embedding(source))
         x = self.embedding_dropout(x, training=training)
         layers = zip(self.convolutions, self.dropouts, strict=True)

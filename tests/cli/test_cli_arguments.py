@@ -131,12 +131,13 @@ def test_defaults_that_are_shown_are_those_of_the_functions():
                 literal[option.name] = option.default
     assert literal == {name: known[name] for name in literal}
     assert len(literal) > 20
-    given = defaults(export.export_saved_model)
     parser = make_parser()
     text = parser.parse_args(["export", ".", "x"]).parser.format_help()
     text = " ".join(text.split())
-    assert f"(default: {given['max_source_length']})" in text
-    assert given["search"] == keras_attention.Beam(BEAM)
+    for name in choices.EXPORT_FORMATS:
+        given = defaults(getattr(export, f"export_{name}"))
+        assert f"(default: {given['max_source_length']})" in text
+        assert given["search"] == keras_attention.Beam(BEAM)
     assert f"width; 1 is greedy (default: {BEAM})" in text
 
 
@@ -197,6 +198,7 @@ def test_misspelt_words_get_a_suggestion(arguments, message, capsys):
         ("evaluate", "--columns", "en,2", "two numbers from 1, such as 1,3"),
         ("export", "--max-source-length", "x", "must be an integer from 1"),
         ("export", "--weights", "float15", "Did you mean float16?"),
+        ("export", "--format", "onxx", "Did you mean onnx?"),
         ("train", "--dropout", "2", "at least 0 and below 1, not '2'"),
         ("train", "--learning-rate", "inf", "must be a number above 0"),
         ("train", "--epochs", "0", "must be an integer from 1"),

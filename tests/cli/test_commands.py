@@ -3,12 +3,15 @@
 import io
 import json
 import os
+import pathlib
 import sys
 import warnings
 
 import pytest
 
+import keras_attention
 from keras_attention import cli
+from keras_attention import export
 from keras_attention import training
 from keras_attention.training import KeepMemory
 from keras_attention.training import read_pairs
@@ -183,6 +186,30 @@ def test_export_writes_a_saved_model_once(model_folder, tmp_path, capsys):
     texts.write_bytes(b"")
     run(*arguments, "--overwrite", "--warm-up", texts, status=2)
     assert "`texts` must be a list of at least one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_export_writes_for_another_runtime(
+    name, model_folder, tmp_path, capsys, monkeypatch
+):
+    """The files themselves are tested where they are made."""
+    asked = []
+
+    def stand_in(model, folder, **options):
+        asked.append((type(model), options))
+        return pathlib.Path(folder)
+
+    monkeypatch.setattr(export, f"export_{name}", stand_in)
+    arguments = ["export", model_folder, tmp_path / "1", "--format", name]
+    run(*arguments, "--beam", 1, "--max-length", 5)
+    assert str(tmp_path / "1" / "README.md") in capsys.readouterr().out
+    options = {"max_length": 5, "overwrite": False}
+    options["search"] = keras_attention.Greedy()
+    assert asked == [(keras_attention.Seq2Seq, options)]
+    with pytest.raises(SystemExit, match="2"):
+        run(*arguments, "--weights", "int8")
+    expected = "--weights is for --format saved_model alone"
+    assert expected in capsys.readouterr().err
 
 
 def test_plot_writes_a_picture(model_folder, tmp_path, capsys):

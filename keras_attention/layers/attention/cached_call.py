@@ -283,7 +283,7 @@ def step_source(
         key=state["cross_key"],
         value=state["cross_value"],
         layout=SharedKeys(),
-        mask=source_mask[:, None, None],
+        mask=ops.expand_dims(source_mask, axis=(1, 2)),
         **attention.score_options(),
     )
     return attention.output_of(output, inputs), weights

@@ -213,7 +213,7 @@ def ends_of(encoded: typing.Any, mask: typing.Any) -> typing.Any:
     """
     position = ops.arange(ops.shape(encoded)[1], dtype="int32")
     last = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - 1
-    is_last = ops.equal(position, last)[..., None]  # (B, S, 1)
+    is_last = ops.expand_dims(ops.equal(position, last), -1)  # (B, S, 1)
     last = ops.sum(ops.where(is_last, encoded, ops.zeros_like(encoded)), axis=1)
     return ops.concatenate([encoded[:, 0], last], axis=-1)
 

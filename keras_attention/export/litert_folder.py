@@ -1,0 +1,155 @@
+"""Writes the search of a model as a LiteRT file, checked by its runtime."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from keras_attention import files
+from keras_attention import validation
+from keras_attention.decoding import Beam
+from keras_attention.decoding.search import Search
+from keras_attention.export import runtime_folder
+from keras_attention.export import weights
+from keras_attention.export.whole_search import trace_search
+from keras_attention.models import LanguageModel
+from keras_attention.models import Seq2Seq
+
+FILE = runtime_folder.LITERT.file
+
+
+def export_litert(
+    model: Seq2Seq | LanguageModel,
+    folder: str | pathlib.Path,
+    search: Search = Beam(4),  # noqa: B008 (frozen)
+    max_length: int | None = None,
+    max_source_length: int = 512,
+    batch_size: int | None = 1,
+    overwrite: bool = False,
+) -> pathlib.Path:
+    """Exports the search of a model for LiteRT, once called TensorFlow Lite.
+
+    `model.tflite` holds the encoder, the decoder and the search with its
+    loop, in operations that every LiteRT has: none of TensorFlow's ("Flex")
+    is needed. Its one signature, `serving_default`, maps `ids` (batch,
+    source_length) int32, padded with 0, or arrays `source`, and
+    `source_mask` where the encoder needs it, to `tokens`, `scores`,
+    `lengths` and `alignments`, as `export_onnx` says, which holds for text,
+    searches and limits too.
+
+    The source length may be any in each call: runtimes in other languages
+    call `ResizeInputTensor` and `AllocateTensors` before. The batch is fixed
+    unless `batch_size` is None, which recurrent encoders refuse: they loop
+    over lists of tensors, and the converter lowers these only where the shape
+    of an element, here (batch, units), is known (`TensorListReserve`). A
+    `LanguageModel` takes any number alone.
+
+    The file is asked for a few sources before it gets its place: where LiteRT
+    answers otherwise than the model, nothing is written.
+
+    Needs `ai-edge-litert`, the extra `litert`. Known to work together:
+    ai-edge-litert 2.3.0 with TensorFlow 2.21 and NumPy 2.4. The file itself
+    needs a LiteRT alone.
+
+    Args:
+        model: a `Seq2Seq` or a `LanguageModel` that computes in float32, of
+            less than 2 GB.
+        folder: path of the new folder, replaced in one atomic step.
+        search: `Greedy()`, `Sample(...)` or `Beam(...)`.
+        max_length: longest target, EOS counted. Defaults to the model's.
+        max_source_length: longest source in ids, EOS counted, or in
+            positions of an array. Of a `LanguageModel` the most ids of a
+            prompt, of which the last are read.
+        batch_size: how many sources each call has, or None for any number. A
+            row of one EOS stands for no source.
+        overwrite: whether to replace an earlier folder at this path.
+
+    Returns:
+        The folder, a `pathlib.Path`.
+
+    Raises:
+        ValueError: if an argument is out of range; if the model holds an
+            operation that LiteRT lacks, which the message names; or if the
+            file would not answer as the model does.
+        ImportError: if `ai-edge-litert` is not installed.
+
+    Example:
+
+    >>> import tempfile
+    >>> import keras_attention as ka
+    >>> from keras_attention.export import export_litert
+    >>> letters = ka.Vocabulary.build(["abc"])
+    >>> model = ka.build_seq2seq("transformer", letters, letters, units=4)
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     folder = export_litert(model, f"{parent}/1", ka.Greedy())
+    ...     for path in sorted(folder.iterdir()):
+    ...         print(path.name)
+    README.md
+    model.tflite
+    source_vocabulary.json
+    target_vocabulary.json
+    """
+    interpreter = _interpreter()
+    validation.check_positive_integer("batch_size", batch_size, optional=True)
+    if isinstance(model, LanguageModel) and batch_size is not None:
+        raise validation.invalid(
+            "batch_size",
+            "None for a LanguageModel, whose file takes any number of prompts",
+            batch_size,
+        )
+    folder = pathlib.Path(folder)
+    files.check_free(folder, overwrite, (FILE,))
+    traced = trace_search(
+        model, search, max_length, max_source_length, batch_size
+    )
+    data = _converted(traced)
+    traced.check(_runner(interpreter, data), "LiteRT")
+    with files.replace_folder(folder, (FILE,), overwrite) as new:
+        (new / FILE).write_bytes(data)
+        runtime_folder.write(new, traced, runtime_folder.LITERT)
+    return folder
+
+
+def _interpreter():
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise ImportError(
+            "A LiteRT file is checked by the `ai-edge-litert` package: "
+            "pip install ai-edge-litert"
+        ) from error
+    return Interpreter
+
+
+def _converted(traced):
+    """Returns the bytes of the LiteRT file."""
+    held, _ = weights.unchanged(traced.model)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [traced.function], held
+    )
+    try:
+        return converter.convert()
+    # Its own class is private, and so are those of what it calls.
+    except Exception as error:
+        raise ValueError(
+            "`model` must be made of operations that LiteRT has. Received: "
+            f"{_reason(str(error))}. If batch_size was None, give a number."
+        ) from error
+
+
+def _runner(interpreter: Any, data: bytes) -> Callable:
+    """Returns a function from arrays to answers, both by name."""
+    answer = interpreter(model_content=data).get_signature_runner()
+
+    def run(arrays):
+        return answer(**arrays)
+
+    return run
+
+
+def _reason(message):
+    """Returns what the converter says is wrong, of its pages of context."""
+    lines = [line for line in message.splitlines() if "error: " in line]
+    reasons = [line.partition("error: ")[2] for line in lines]
+    return "; ".join(dict.fromkeys(reasons))[:500] or message[:500]

@@ -30,7 +30,7 @@ BENCHMARKS := $(filter-out %/measure.py %/sequence_models.py \
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-versions lint format bench clean
+.PHONY: help demo test test-all test-versions soak lint format bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / \
@@ -45,11 +45,13 @@ test: SELECTED := -m "not exhaustive" --cover 1
 # pass and its steps, and one test of each part of a model. It leaves out those
 # that Keras ships.
 test: LEFT_OUT := --ignore tests/layers/test_keras_multi_head_attention.py \
-	-k "functional or checks or good or step or sampling or scoring or masks"
+	-k "functional or checks or good or step or sampling or scoring or masks \
+	or layouts"
 test: BACKEND_TESTS := $(filter-out tests/models,$(BACKEND_TESTS)) \
 	tests/models/test_encoders.py::test_encoder_is_a_good_layer \
 	tests/models/test_decoders.py::test_decoder_is_a_good_layer \
-	tests/models/test_decoders.py::test_step_by_step_is_teacher_forcing
+	tests/models/test_decoders.py::test_step_by_step_is_teacher_forcing \
+	tests/models/test_layouts.py
 # XLA compiles without optimizing: on JAX a quarter less, on TensorFlow 5%.
 test: XLA_FLAGS := XLA_FLAGS="--xla_backend_optimization_level=0 \
 	--xla_llvm_disable_expensive_passes=true"
@@ -64,6 +66,9 @@ test-all: lint  ## The same with every notebook, page and combination
 
 test-versions: $(VENV)/test.stamp  ## Core tests, other Pythons and versions
 	$(BIN)/python .ci/versions.py $(ONLY)
+
+soak: $(VENV)/test.stamp  ## Every crash, damage and kind of text: half an hour
+	KERAS_BACKEND=tensorflow $(PYTEST) -m soak -o faulthandler_timeout=0
 
 lint: $(VENV)/test.stamp  ## Check style and format
 	$(BIN)/ruff check .

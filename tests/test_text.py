@@ -78,6 +78,7 @@ class Speller(tf.Module):
         ("words", "a_1 (b)", ["a_1", "(", "b", ")"]),
         ("words", "no\u00a0break\u3000中国。", ["no", "break", "中国", "。"]),
         ("words", "<eos>", ["<", "eos", ">"]),
+        ("words", "A\x00 b\x00C", ["a", "b", "c"]),
         ("symbols", "HH AH0", ["HH", "AH0"]),
         ("symbols", "  a  b ", ["a", "b"]),
         ("symbols", "a\tb\u00a0c\nd é", ["a\tb\u00a0c\nd", "é"]),

@@ -40,9 +40,10 @@ class Reading:
     Bytes that are not UTF-8 are read as U+FFFD. Then, in this order:
 
     Args:
-        lower_case: whether text is lower-cased.
         any_space: whether each run of white space or control characters is
             read as one space (U+0020).
+        lower_case: whether text is lower-cased; without `any_space` it ends
+            at the first U+0000 then.
         folds_spaces: whether spaces at both ends are dropped, and several
             read as one.
         prefix: whether a space is put before a text that is not empty:
@@ -92,10 +93,10 @@ class Reading:
         has_any = texts != ""
         if charsmap is not None:
             texts = charsmap(texts)
+        if self.any_space:  # before `lower`, which ends a text at U+0000
+            texts = tf.strings.regex_replace(texts, SEPARATORS, " ")
         if self.lower_case:
             texts = tf.strings.lower(texts, encoding="utf-8")
-        if self.any_space:
-            texts = tf.strings.regex_replace(texts, SEPARATORS, " ")
         if self.folds_spaces:
             texts = tf.strings.regex_replace(texts, "^ +", "")
             texts = tf.strings.regex_replace(texts, " +", " ")

@@ -37,8 +37,9 @@ def split(texts: tf.Tensor, unit: str) -> tf.RaggedTensor:
         texts, "UTF-8", "UTF-8", errors="replace"
     )
     if unit == "words":
-        texts = tf.strings.lower(texts, encoding="utf-8")
+        # In this order: `lower` ends a text at its first U+0000.
         texts = tf.strings.regex_replace(texts, SEPARATORS, " ")
+        texts = tf.strings.lower(texts, encoding="utf-8")
         texts = tf.strings.regex_replace(texts, WORD, r" \1 ")
     pieces = tf.strings.split(texts, " ")
     return tf.ragged.boolean_mask(pieces, pieces != "")

@@ -51,8 +51,19 @@ def read_archive(path: str | os.PathLike) -> tuple[list, dict]:
 
 
 def variable_arrays(variables: Sequence) -> list[np.ndarray]:
-    """Returns the values of Keras variables."""
-    return [np.asarray(variable.value) for variable in variables]
+    """Returns the values of Keras variables, of a metric that of all replicas.
+
+    Where several workers train together, all of them must call it.
+    """
+    values = [variable.value for variable in variables]
+    return [
+        np.asarray(
+            tf.convert_to_tensor(value)
+            if isinstance(value, tf.distribute.DistributedValues)
+            else value
+        )
+        for value in values
+    ]
 
 
 def assign_arrays(

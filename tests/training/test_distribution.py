@@ -61,9 +61,16 @@ def start_workers(folder, outputs, arguments):
     ]
 
 
-def end(process):
-    text, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, text[-3000:]
+def end(*processes):
+    """Waits for all; where one fails, the others would wait for ever."""
+    try:
+        for process in processes:
+            text, _ = process.communicate(timeout=SECONDS)
+            assert process.returncode == 0, text[-3000:]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
 
 
 def read(output):
@@ -97,8 +104,7 @@ def test_two_devices_train_as_one(one, tmp_path):
 def test_two_workers_train_as_one_and_the_chief_alone_writes(one, tmp_path):
     outputs = [tmp_path / "chief.npz", tmp_path / "other.npz"]
     folder = tmp_path / "model"
-    for process in start_workers(folder, outputs, {}):
-        end(process)
+    end(*start_workers(folder, outputs, {}))
     for output in outputs:
         assert_same(read(output), one)
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -122,8 +128,7 @@ def test_lost_worker_and_all_go_on(one, tmp_path, steps):
         chief.communicate()
     assert not folder.exists()
     assert pathlib.Path(f"{folder}-training").is_dir()
-    for process in start_workers(folder, outputs, {"resume": True}):
-        end(process)
+    end(*start_workers(folder, outputs, {"resume": True}))
     assert_same(read(outputs[0]), one)
 
 

@@ -26,7 +26,7 @@ def num_replicas() -> int:
 
 
 def num_workers(strategy: Any) -> int:
-    """Returns how many processes train together under a `tf.distribute` one.
+    """Returns how many processes train together under a strategy.
 
     Args:
         strategy: a `tf.distribute.Strategy`.
@@ -35,7 +35,9 @@ def num_workers(strategy: Any) -> int:
     if resolver is None or resolver.task_type is None:
         return 1
     cluster = resolver.cluster_spec()
-    return sum(cluster.num_tasks(job) for job in cluster.jobs)
+    # Others, such as an evaluator, have no part in it.
+    jobs = {"chief", "worker"} & set(cluster.jobs)
+    return sum(cluster.num_tasks(job) for job in jobs)
 
 
 def sum_over_replicas(tensors: Any) -> Any:
@@ -76,6 +78,25 @@ def share_of_replica(weights: Any) -> Any:
         return 1.0
     here = ops.sum(weights)
     return num_replicas() * ops.divide_no_nan(here, sum_over_replicas(here))
+
+
+def rows_of_replica(batch: Any) -> Any:
+    """Returns the numbers that the rows here have in the batch of all.
+
+    As `make_dataset(num_parts=)` deals them out: every n-th of n replicas.
+
+    Args:
+        batch: the number of rows here.
+
+    Returns:
+        int32 tensor (batch,).
+    """
+    rows = ops.arange(batch, dtype="int32")
+    context = _context()
+    if context is None:
+        return rows
+    first = ops.cast(context.replica_id_in_sync_group, "int32")
+    return rows * num_replicas() + first
 
 
 def seed_of_replica(seed: Any) -> Any:

@@ -110,6 +110,9 @@ def attend_in_ring(
     ring = _Ring(axis_name, count, score, mask, logit_soft_cap, dropout)
     # What has a gradient is an argument; what has none here is empty.
     extras = {"vector": score.vector, "sink": sink}
+    scale = getattr(score, "scale", None)
+    if not validation.is_number(scale):
+        extras["scale"] = scale
     extras = {name: x for name, x in extras.items() if x is not None}
     cut = jax.sharding.PartitionSpec(None, axis_name)
     whole = jax.sharding.PartitionSpec()
@@ -233,9 +236,12 @@ class _Ring:
         lax = jax.lax
         number = lax.axis_index(self.axis_name)
         queries, keys = query.shape[1], key.shape[1]
-        block = min(BLOCK_SIZE, keys)
-        while keys % block:
-            block -= 1
+        num_blocks = -(-keys // BLOCK_SIZE)
+        block = -(-keys // num_blocks)
+        key, value, travelling = jax.tree.map(
+            lambda tensor: _padded(tensor, num_blocks * block - keys),
+            (key, value, travelling),
+        )
         forward = [
             (one, (one + 1) % self.num_devices)
             for one in range(self.num_devices)
@@ -245,7 +251,8 @@ class _Ring:
             def cut(tensor):
                 return lax.dynamic_slice_in_dim(tensor, start, block, axis=1)
 
-            place = (number * queries, queries, first + start, block)
+            real = ops.arange(block) < keys - start
+            place = _Place(number * queries, queries, first + start, real)
             share, at_home = visit(
                 place,
                 cut(key),
@@ -276,7 +283,7 @@ class _Ring:
                 )
 
             carry = travelling, at_home
-            carry = lax.fori_loop(0, keys // block, visit_one, carry)
+            carry = lax.fori_loop(0, num_blocks, visit_one, carry)
             travelling, at_home = carry
             moved = lax.ppermute(
                 (key, value, travelling), self.axis_name, forward
@@ -285,38 +292,49 @@ class _Ring:
 
         carry = (key, value, travelling, at_home)
         carry = lax.fori_loop(0, self.num_devices, visit_device, carry)
-        return carry[2], carry[3]
+        _, _, travelling, at_home = carry
+        return jax.tree.map(lambda x: x[:, :keys], travelling), at_home
 
     def _sees(self, query_start, queries, key_start, key_end, keys):
         """Whether the mask may let any of the queries see any of the keys."""
         if self.mask is None:
             return True
-        first, last = self.mask.key_range(
+        ranges = self.mask.key_ranges(
             query_start, query_start + queries, keys * self.num_devices
         )
-        return ops.logical_and(key_start < last, key_end > first)
+        return functools.reduce(
+            ops.logical_or,
+            (
+                ops.logical_and(key_start < last, key_end > first)
+                for first, last in ranges
+            ),
+        )
 
     def _scores(self, query, keys, extras):
         """Returns float32 scores (B, N, T, J), nothing hidden yet."""
         score = self.score
         if "vector" in extras:
             score = AdditiveScore(extras["vector"])
+        elif "scale" in extras:
+            score = DotProductScore(extras["scale"])
         query, keys = at_least_float32(query), at_least_float32(keys)
         scores = score.scores(query, keys)
         return biases.soft_cap(scores, self.logit_soft_cap)
 
     def _hidden(self, scores, place):
         """Returns the scores, minus infinity where a mask hides a key."""
-        if self.mask is None:
-            return scores
-        visible = self.mask.block(*place)
+        visible = place.is_real
+        if self.mask is not None:
+            keys = visible.shape[0]
+            place = (place.query_start, place.queries, place.key_start, keys)
+            visible = ops.logical_and(visible, self.mask.block(*place))
         return ops.where(visible, scores, ops.cast(-np.inf, scores.dtype))
 
     def _dropped(self, tensor, place):
         if self.dropout is None or not self.dropout.rate:
             return tensor
-        query_start, _, key_start, _ = place
-        keep = self.dropout.keep(tensor.shape, (0, 0, query_start, key_start))
+        starts = (0, 0, place.query_start, place.key_start)
+        keep = self.dropout.keep(tensor.shape, starts)
         kept = tensor / (1.0 - self.dropout.rate)
         return ops.where(keep, kept, ops.zeros_like(kept))
 
@@ -335,6 +353,21 @@ class _Ring:
     def _sink(self, extras, like):
         sink = ops.cast(extras["sink"], like.dtype)
         return ops.reshape(sink, (1, -1, 1, 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where in the matrix of scores a block stands."""
+
+    query_start: Any
+    queries: int
+    key_start: Any
+    is_real: Any  # (J,): the last block of a share may be longer than it
+
+
+def _padded(tensor, keys):
+    """Returns (B, S + keys, ...), zeros at the end."""
+    return ops.pad(tensor, ((0, 0), (0, keys), *((0, 0),) * (tensor.ndim - 2)))
 
 
 def _num_devices(mesh, axis_name, query, key):

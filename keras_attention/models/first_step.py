@@ -1,5 +1,6 @@
 """What makes the first step of `fit` quicker."""
 
+import contextlib
 from typing import Any
 
 
@@ -13,5 +14,10 @@ def build_optimizer(model: Any) -> None:
         model: a compiled `keras.Model` that is built.
     """
     optimizer = model.optimizer
-    if optimizer is not None and not optimizer.built:
+    if optimizer is None or optimizer.built:
+        return
+    # On TensorFlow a model belongs to the strategy it was made under.
+    strategy = getattr(model, "distribute_strategy", None)
+    is_shared = strategy is not None and strategy.num_replicas_in_sync > 1
+    with strategy.scope() if is_shared else contextlib.nullcontext():
         optimizer.build(model.trainable_variables)

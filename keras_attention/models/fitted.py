@@ -24,7 +24,7 @@ class FittedModel(keras.Model):
 
     def compile(self, *args, **kwargs) -> None:
         super().compile(*args, **kwargs)
-        if num_replicas() > 1:
+        if self.optimizer is not None and num_replicas() > 1:
             _sum_gradients_before_clipping(self.optimizer)
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -44,7 +44,7 @@ class FittedModel(keras.Model):
         """
         if not _has_workers(self):
             return results
-        return {name: ops.reshape(x, (1,)) for name, x in results.items()}
+        return {name: ops.expand_dims(x, 0) for name, x in results.items()}
 
     def _maybe_symbolic_build(
         self, iterator: Any = None, data_batch: Any = None

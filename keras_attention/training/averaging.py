@@ -132,7 +132,7 @@ class KeepLast(keras.callbacks.Callback):
         path = self.folder / f"epoch-{epoch + 1:06}{NPZ}"
         archives.write_archive(path, arrays, {"epoch": epoch + 1})
         for old in self._all()[: -self.count]:
-            old.unlink()
+            old.unlink(missing_ok=True)
 
     def _all(self):
         # One that was removed is there again after a loss of power.

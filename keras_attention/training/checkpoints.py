@@ -172,8 +172,9 @@ class Checkpoints(keras.callbacks.Callback):
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         # Keras makes most metrics in the first step, and not before.
-        archives.add_arrays(self.model.metrics_variables, self._metrics)
-        self._metrics = []
+        if self._metrics:
+            archives.add_arrays(self.model.metrics_variables, self._metrics)
+            self._metrics = []
         before = self._position
         step = self._skipped + batch + 1
         self._position = before._replace(step=step)

@@ -8,6 +8,8 @@ others are. One of them is the chief, which alone writes.
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import math
 import os
 from collections.abc import Callable
@@ -21,7 +23,9 @@ import tensorflow as tf
 from keras_attention import validation
 from keras_attention.choices import STRATEGIES
 from keras_attention.functional.replicas import num_workers
+from keras_attention.training.callbacks import TimeBudget
 from keras_attention.training.pipeline import shapes_of_part
+from keras_attention.training.timed_rate import TimedRate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Distribution:
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Within it, variables are made for all replicas."""
-        if self.num_replicas == 1 and self.num_workers == 1:
+        if self.strategy is tf.distribute.get_strategy():
             return contextlib.nullcontext()
         return self.strategy.scope()
 
@@ -100,8 +104,35 @@ class Distribution:
         values = [float(value) for value in values]
         if self.num_workers == 1:
             return values
-        counted = values if self.is_chief else [0.0] * len(values)
-        shares = tf.constant(counted, tf.float64) / self._num_local
+        return self._sum(values if self.is_chief else [0.0] * len(values))
+
+    def check_alike(self, facts: dict) -> None:
+        """Checks that every process has the same facts; it waits for all.
+
+        Args:
+            facts: dict for JSON.
+
+        Raises:
+            ValueError: in every process, if one differs from the chief.
+        """
+        if self.num_workers == 1:
+            return
+        text = json.dumps(facts, sort_keys=True, default=repr)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        number = float(int(digest[:12], 16))  # 48 bits, which float64 holds
+        (of_chief,) = self.of_chief([number])
+        (differing,) = self._sum([float(number != of_chief)])
+        if differing:
+            raise ValueError(
+                "Every worker must have the same pairs, in the same order, and "
+                "the same settings as the chief. Received: other ones on "
+                f"{differing:.0f} of {self.num_workers} workers, this one "
+                f"{'not ' * (number == of_chief)}among them."
+            )
+
+    def _sum(self, values):
+        """Returns the sums of numbers of all processes."""
+        shares = tf.constant(values, tf.float64) / self._num_local
         per_replica = self.strategy.run(tf.identity, args=(shares,))
         return self.strategy.reduce("SUM", per_replica, None).numpy().tolist()
 
@@ -131,6 +162,15 @@ class Distribution:
                 "None with several workers, whose clocks differ",
                 settings.max_minutes,
                 "Give `epochs` or `patience`.",
+            )
+        by_clock = (TimeBudget, TimedRate)
+        clocks = [c for c in settings.callbacks if isinstance(c, by_clock)]
+        if clocks and self.num_workers > 1:
+            raise validation.invalid(
+                "callbacks",
+                "without one that looks at the clock with several workers, "
+                "whose clocks differ",
+                type(clocks[0]).__name__,
             )
         size, given = settings.batch_size, settings.batch_tokens
         if given is None and size % self.num_replicas:

@@ -58,6 +58,9 @@ class MaskedCrossentropy(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         weight = real_tokens(y_true, sample_weight)
+        mask = getattr(y_pred, "_keras_mask", None)
+        if mask is not None:
+            weight = weight * ops.cast(mask, weight.dtype)
         loss = super().__call__(y_true, y_pred, sample_weight=weight)
         return loss * share_of_replica(weight)
 

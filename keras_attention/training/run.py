@@ -17,6 +17,7 @@ from keras_attention.training.distribution import telling_the_others
 from keras_attention.training.distribution import told_by_the_chief
 from keras_attention.training.fitting import Fitting
 from keras_attention.training.fitting import compile_model
+from keras_attention.training.identity import facts_of
 from keras_attention.training.preparation import build_model
 from keras_attention.training.preparation import prepare
 from keras_attention.training.settings import TrainingSettings
@@ -58,7 +59,7 @@ def run(settings: TrainingSettings) -> Trained:
 
 
 def _run_beside_the_chief(settings, distribution):
-    """Trains as the chief does, and leaves nothing on disk."""
+    """Trains as the chief does, in a temporary folder."""
     of_chief = Workspace(settings.folder)
     if told_by_the_chief(distribution).is_finished:
         return _finished(dataclasses.replace(settings, verbose=0))
@@ -79,6 +80,7 @@ def _train(settings, workspace, distribution, of_chief=None):
         keras.utils.set_random_seed(settings.seed)
         model = build_model(settings, data)
         compile_model(settings, data, model)
+    distribution.check_alike(facts_of(settings, data))
     if not settings.resume:
         workspace.begin_anew()
     distribution.wait_for_all()

@@ -14,6 +14,7 @@ from keras_attention.decoding.sampling import draw
 from keras_attention.decoding.sampling import most_probable
 from keras_attention.functional import random_bits
 from keras_attention.functional import random_uniform
+from keras_attention.functional.replicas import rows_of_replica
 from keras_attention.functional.scan import scan
 from keras_attention.special_ids import BOS_ID
 from keras_attention.special_ids import EOS_ID
@@ -160,7 +161,7 @@ class ScheduledSampling:
     ) -> Any:
         target = ops.cast(target, "int32")
         batch, length = ops.shape(target)
-        rows = ops.arange(batch, dtype="int32")
+        rows = rows_of_replica(batch)
         # One number for a row at a step, as `draw` takes it.
         seeds = ops.cast(random_bits(self._seed, step, rows), "int32")  # (B,)
         positions = ops.arange(length, dtype="int32")

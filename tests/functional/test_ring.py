@@ -13,20 +13,22 @@ from keras_attention.functional import ring
 IS_JAX = os.environ["KERAS_BACKEND"] == "jax"
 jax_only = pytest.mark.skipif(not IS_JAX, reason="devices are those of JAX")
 
-B, T, S, N, K, H, V = 2, 9, 18, 4, 2, 5, 3
+B, T, S, N, K, H, V = 2, 9, 21, 4, 2, 5, 3
 DEVICES = 3
 
-LENGTHS = np.array([16, 0])
+LENGTHS = np.array([17, 0])
 CASES = {
     "nothing": {},
     "causal": {"mask": masks.Causal(offset=5)},
     "window": {"mask": masks.SlidingWindow(2, 3)},
     "lengths": {"mask": masks.Lengths(LENGTHS)},
+    "gaps": {"mask": masks.Causal() | masks.SlidingWindow(1, 0)},
     "both": {"mask": masks.Causal(3) & masks.Lengths(LENGTHS)},
     "boolean": {"mask": np.random.default_rng(2).random((B, 1, T, S)) < 0.3},
     "cap": {"logit_soft_cap": 1.5},
     "sink": {"sink": np.array([0.5, -1.0, 2.0, 0.0], "float32")},
     "dropout": {"dropout": functional.Dropout(0.3, seed=11)},
+    "scale": {"score": "scale"},
     "additive": {"score": "additive", "mask": masks.Causal(offset=5)},
 }
 
@@ -65,20 +67,24 @@ def output_and_gradients(attend, upstream, *learned):
 @jax_only
 @pytest.mark.parametrize("name", CASES)
 def test_ring_is_attend(name, mesh, monkeypatch):
-    # Each device has six keys: blocks of three, the largest that divide them.
+    # Each device has seven keys: two blocks of four, the last one too long.
     monkeypatch.setattr(ring, "BLOCK_SIZE", 4)
     options = dict(CASES[name])
-    is_additive = options.pop("score", None) == "additive"
+    score = options.pop("score", None)
     *learned, upstream = tensors()
-    if is_additive:
+    if score == "additive":
         learned.append(vector())
+    elif score == "scale":
+        learned.append(ops.convert_to_tensor(0.7))
     elif "sink" in options:
         learned.append(ops.convert_to_tensor(options.pop("sink")))
 
     def asked(query, key, value, extra=None):
         extras = {"query": query, "key": key, "value": value, **options}
-        if is_additive:
+        if score == "additive":
             extras["score"] = functional.AdditiveScore(extra)
+        elif score == "scale":
+            extras["score"] = functional.DotProductScore(extra)
         elif extra is not None:
             extras["sink"] = extra
         return extras
@@ -143,8 +149,8 @@ def test_no_device_sees_all_keys_or_a_matrix_of_scores(mesh, monkeypatch):
 @jax_only
 def test_nan_in_padding_reaches_nothing(mesh):
     query, key, value, _ = tensors()
-    mask = masks.Lengths(np.array([16, 5]))
-    broken = ops.where(ops.arange(S)[None, :, None, None] < 16, key, np.nan)
+    mask = masks.Lengths(np.array([17, 5]))
+    broken = ops.where(ops.arange(S)[None, :, None, None] < 17, key, np.nan)
     given = {"query": query, "value": value, "mask": mask}
     options = {"mesh": mesh, "axis_name": "sequence"}
     found = functional.attend_in_ring(key=broken, **given, **options)

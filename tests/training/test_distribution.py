@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from keras_attention.training import train
+from keras_attention.training.callbacks import TimeBudget
 from keras_attention.training.distribution import Distribution
 from keras_attention.training.distribution import distribution_of
 from keras_attention.training.distribution import telling_the_others
@@ -143,9 +144,16 @@ PLAIN = {"optimizer": "sgd", "learning_rate": 0.5}
         # Adam would make steps of the rounding of gradients that are zero.
         {"kind": "transformer", "num_heads": 1, "cell": None, **PLAIN},
         {"kind": "luong", "batch_size": 64, "batch_tokens": 48},
-        {"label_smoothing": 0.1, "optimizer": "adamw", "scheduled_sampling": 0},
+        {"label_smoothing": 0.1, "optimizer": "adamw"},
+        {"scheduled_sampling": 0.3, **PLAIN},
     ],
-    ids=["alignment_loss", "transformer", "batch_tokens", "optimizer"],
+    ids=[
+        "alignment_loss",
+        "transformer",
+        "batch_tokens",
+        "optimizer",
+        "sampling",
+    ],
 )
 def test_two_devices_train_other_models_as_one(tmp_path, arguments):
     arguments = {**arguments, "average": None}
@@ -197,6 +205,7 @@ class Team(Distribution):
         ({"jit_compile": True}, "`jit_compile` must be 'auto' or False"),
         ({"max_minutes": 3.0}, "`max_minutes` must be None with several"),
         ({"batch_size": 3}, "`batch_size` must be a multiple of the 2"),
+        ({"callbacks": [TimeBudget(3)]}, "`callbacks` must be without one"),
     ],
 )
 def test_what_replicas_cannot_do_together_is_refused(arguments, message):
@@ -207,6 +216,30 @@ def test_what_replicas_cannot_do_together_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Team(None).check(settings)
     Distribution(tf.distribute.get_strategy()).check(settings)
+
+
+def test_workers_that_read_other_pairs_are_refused(monkeypatch):
+    chief = {}
+
+    def sums(team, values):
+        """Of two workers of which the other differs from the chief."""
+        return chief["sums"](values)
+
+    monkeypatch.setattr(Team, "_sum", sums)
+    # First the digest of the chief, this one; then how many differ: 1.
+    chief["sums"] = lambda values: [1.0] if values == [0.0] else values
+    with pytest.raises(ValueError, match="1 of 2 workers, this one not among"):
+        Team(None).check_alike({"pairs": 3})
+    # Of a worker that hears another digest.
+    monkeypatch.setattr(Team, "is_chief", False)
+    answers = [[7.0], [1.0]]
+    chief["sums"] = lambda values: answers.pop(0)
+    with pytest.raises(ValueError, match="1 of 2 workers, this one among"):
+        Team(None).check_alike({"pairs": 3})
+    # All alike.
+    monkeypatch.setattr(Team, "is_chief", True)
+    chief["sums"] = lambda values: values
+    Team(None).check_alike({"pairs": 3})
 
 
 def test_others_hear_that_the_chief_refuses(monkeypatch):

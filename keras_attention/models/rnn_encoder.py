@@ -6,6 +6,7 @@ import keras
 
 from keras_attention import validation
 from keras_attention.layers.recurrent.recurrence import CELLS
+from keras_attention.models.both_ways import Bidirectional
 from keras_attention.models.encoder import Encoder
 
 
@@ -86,23 +87,28 @@ class RNNEncoder(Encoder):
             width = self.output_width
 
     def _recurrent_layer(self, name):
-        common = {"return_sequences": True, "dtype": self.dtype_policy}
-        if self.cell == "simple":
-            layer = keras.layers.SimpleRNN(self.units, name=name, **common)
-        else:
-            # cuDNN kernels cannot be compiled or exported (no CPU kernel).
-            kinds = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
-            layer = kinds[self.cell](
-                self.units, use_cudnn=False, name=name, **common
-            )
         if not self.bidirectional:
-            return _masked(layer)
-        layer = keras.layers.Bidirectional(
-            layer, name=f"both_{name}", dtype=self.dtype_policy
+            return _masked(self._one_way(name))
+        forward = self._one_way(f"forward_{name}", zero_output_for_mask=True)
+        backward = self._one_way(
+            f"backward_{name}", zero_output_for_mask=True, go_backwards=True
         )
-        _masked(layer.forward_layer)
-        _masked(layer.backward_layer)
-        return _masked(layer)
+        return Bidirectional(
+            _masked(forward),
+            _masked(backward),
+            name=f"both_{name}",
+            dtype=self.dtype_policy,
+        )
+
+    def _one_way(self, name, **options):
+        options |= {"return_sequences": True, "dtype": self.dtype_policy}
+        if self.cell == "simple":
+            return keras.layers.SimpleRNN(self.units, name=name, **options)
+        # cuDNN kernels cannot be compiled or exported (no CPU kernel).
+        kinds = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
+        return kinds[self.cell](
+            self.units, use_cudnn=False, name=name, **options
+        )
 
     def call(self, source: Any, training: bool | None = None) -> Any:
         mask = self.compute_mask(source)

@@ -1,5 +1,7 @@
 """Encoders: what they compute, and that padding never tells."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from keras_attention import RNNEncoder
 from keras_attention import RotaryEmbedding
 from keras_attention import TransformerEncoder
 from keras_attention.layers import AttentionOptions
+from keras_attention.models import build_seq2seq
 
 # JAX compiles each shape anew when it runs eagerly: there, a few of them.
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -290,3 +293,24 @@ def test_weight_files_have_the_blocks_where_they_were():
     encoder = built_encoder("transformer")
     assert encoder.blocks == encoder.stack.blocks
     assert encoder.normalization is encoder.stack.normalization
+
+
+@pytest.mark.exhaustive
+def test_layers_are_not_mixed_up_where_memory_is_used_again(
+    tmp_path, monkeypatch
+):
+    """While it loads a model, Keras tells objects by their addresses."""
+    build_layer = RNNEncoder._recurrent_layer
+
+    def after_collecting(encoder, name):
+        gc.collect()
+        return build_layer(encoder, name)
+
+    monkeypatch.setattr(RNNEncoder, "_recurrent_layer", after_collecting)
+    options = {"num_layers": 12, "num_decoder_layers": 1, "cell": "simple"}
+    model = build_seq2seq("bahdanau", 7, 7, units=2, **options)
+    ids = np.array([[3, 5, 4, 0]])
+    model.save(tmp_path / "model.keras")
+    for _ in range(6):
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        assert_close(loaded.encoder(ids), model.encoder(ids))

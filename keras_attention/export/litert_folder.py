@@ -105,9 +105,7 @@ def export_litert(
     )
     data = _converted(traced)
     traced.check(_runner(interpreter, data), "LiteRT")
-    with files.replace_folder(folder, (FILE,), overwrite) as new:
-        (new / FILE).write_bytes(data)
-        runtime_folder.write(new, traced, runtime_folder.LITERT)
+    runtime_folder.write(folder, data, traced, runtime_folder.LITERT, overwrite)
     return folder
 
 
@@ -132,9 +130,14 @@ def _converted(traced):
         return converter.convert()
     # Its own class is private, and so are those of what it calls.
     except Exception as error:
+        fix = ""
+        if traced.batch_size is None and not isinstance(
+            traced.model, LanguageModel
+        ):
+            fix = " A number as batch_size may help."
         raise ValueError(
             "`model` must be made of operations that LiteRT has. Received: "
-            f"{_reason(str(error))}. If batch_size was None, give a number."
+            f"{_reason(str(error))}.{fix}"
         ) from error
 
 

@@ -113,9 +113,7 @@ def export_onnx(
             f"converts. Received: {type(error).__name__}: {str(error)[:500]}"
         ) from error
     traced.check(run, "onnxruntime")
-    with files.replace_folder(folder, (FILE,), overwrite) as new:
-        (new / FILE).write_bytes(data)
-        runtime_folder.write(new, traced, runtime_folder.ONNX)
+    runtime_folder.write(folder, data, traced, runtime_folder.ONNX, overwrite)
     return folder
 
 

@@ -10,6 +10,7 @@ import string
 
 import tensorflow as tf
 
+from keras_attention import files
 from keras_attention.export import guide
 from keras_attention.export import runtime_texts as texts
 from keras_attention.export.records import BATCH
@@ -68,14 +69,29 @@ search = Interpreter("model.tflite").get_signature_runner()
 )
 
 
-def write(folder: pathlib.Path, traced: WholeSearch, runtime: Runtime) -> None:
-    """Writes the vocabularies and `README.md` into `folder`.
+def write(
+    folder: pathlib.Path,
+    data: bytes,
+    traced: WholeSearch,
+    runtime: Runtime,
+    overwrite: bool,
+) -> None:
+    """Writes the folder of a file, whole or not at all.
 
     Args:
-        folder: path of a folder that holds the file.
+        folder: path of the new folder.
+        data: the bytes of the file.
         traced: what the file was made of.
         runtime: what runs it.
+        overwrite: whether to replace an earlier folder at this path.
     """
+    with files.replace_folder(folder, (runtime.file,), overwrite) as new:
+        (new / runtime.file).write_bytes(data)
+        _describe(new, traced, runtime)
+
+
+def _describe(folder, traced, runtime):
+    """Writes the vocabularies and `README.md` beside the file."""
     found = vocabularies.of(traced.model)
     for name, vocabulary in found.items():
         if vocabularies.has_file(vocabulary):

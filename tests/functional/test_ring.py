@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_attention import functional
 from keras_attention import masks
-from keras_attention.functional import ring
+from keras_attention.functional.ring import trip
 
 IS_JAX = os.environ["KERAS_BACKEND"] == "jax"
 jax_only = pytest.mark.skipif(not IS_JAX, reason="devices are those of JAX")
@@ -68,7 +68,7 @@ def output_and_gradients(attend, upstream, *learned):
 @pytest.mark.parametrize("name", CASES)
 def test_ring_is_attend(name, mesh, monkeypatch):
     # Each device has seven keys: two blocks of four, the last one too long.
-    monkeypatch.setattr(ring, "BLOCK_SIZE", 4)
+    monkeypatch.setattr(trip, "BLOCK_SIZE", 4)
     options = dict(CASES[name])
     score = options.pop("score", None)
     *learned, upstream = tensors()
@@ -126,7 +126,7 @@ def test_no_device_sees_all_keys_or_a_matrix_of_scores(mesh, monkeypatch):
 
     import jax
 
-    monkeypatch.setattr(ring, "BLOCK_SIZE", 4)
+    monkeypatch.setattr(trip, "BLOCK_SIZE", 4)
     length, heads, width = 96, 1, 2
     ones = ops.ones((1, length, heads, width))
 

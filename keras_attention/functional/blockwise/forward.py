@@ -38,7 +38,7 @@ def forward(inputs: Inputs, grid: Grid) -> tuple[Any, Any]:
             keys = grid.take_keys(key, place)  # (P, K, J, H)
             values = grid.take_keys(value, place)  # (P, K, J, V)
             scores, _ = block_scores(grid, inputs, queries, keys, place)
-            powers, maximum, total, shrink = _add_to_sum(scores, maximum, total)
+            powers, maximum, total, shrink = add_to_sum(scores, maximum, total)
             dropped = drop(grid, powers, place)  # (P, K, R, J)
             output = output * shrink + grid.products.multiply(dropped, values)
             return maximum, total, output
@@ -73,7 +73,7 @@ def _start(grid, inputs, queries, value_dim):
 
 # Outside XLA the exponential and the two reductions are three slow passes.
 @compiling.separately_compiled
-def _add_to_sum(scores, maximum, total):
+def add_to_sum(scores, maximum, total):
     """Adds a block of scores to the running sum, all relative to its maximum.
 
     Returns:

@@ -36,10 +36,10 @@ NETWORKS = {
     "25 Gb/s Ethernet": (25e9, 25e-6),
     "400 Gb/s InfiniBand": (400e9, 5e-6),
 }
-WAYS = {  # bytes of a gradient that are summed each step
-    "float32": 4.0,
-    "float32, 8 steps accumulated": 4.0 / 8,
-    "bfloat16, if it were summed so": 2.0,
+WAYS = {  # bytes of a gradient, and in how many steps it is summed once
+    "float32": (4, 1),
+    "float32, 8 steps accumulated": (4, 8),
+    "bfloat16, if it were summed so": (2, 1),
 }
 
 
@@ -111,12 +111,12 @@ def on_paper(step, weights):
     """
     rows = []
     for network, (bandwidth, latency) in NETWORKS.items():
-        for way, width in WAYS.items():
+        for way, (width, every) in WAYS.items():
             row = [network, way]
             for count in WORKERS:
                 bits = 8 * width * weights / count
                 one_turn = bits / bandwidth + latency
-                added = 1000 * 2 * (count - 1) * one_turn
+                added = 1000 * 2 * (count - 1) * one_turn / every
                 row += [f"{step + added:,.0f}", f"{step / (step + added):.0%}"]
             rows.append(row)
     columns = ["network", "gradients"]

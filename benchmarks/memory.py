@@ -166,7 +166,8 @@ def plot(peaks, path=HERE / "memory.png"):
         if not points:
             continue
         style = "o-" if name.startswith("ours") else "s-"
-        (line,) = axis.loglog(*zip(*points, strict=True), style, label=name)
+        label = name.replace("ours", "keras_attention")
+        (line,) = axis.loglog(*zip(*points, strict=True), style, label=label)
         last, peak = points[-1]
         beyond = [(n, peak * (n / last) ** 2) for n in lengths if n >= last]
         if builds_matrix and len(beyond) > 1:

@@ -253,7 +253,7 @@ def draw_beam(searched):
         corner = (length - 1 + 0.36, row_of(slot) - 0.2)
         end = (length - 1 + 0.45 + 0.15 * (WIDTH - slot), y + 0.05)
         draw_arrow(axes, corner, end, colour, linestyle="dotted")
-        axes.text(end[0] - 0.35, y, sum_of, ha="right", color=colour)
+        axes.text(length - 0.72, y, sum_of, ha="right", color=colour)
     return figure
 
 

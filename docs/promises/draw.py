@@ -1,4 +1,4 @@
-"""Draws the card of what is promised: `python docs/figures/promises.py`.
+"""Draws the card of what is promised: `python docs/promises/draw.py`.
 
 It writes promises.svg and promises.zh.svg beside this file. Each promise names
 the test that holds it; `tests/test_readme.py` checks that the tests exist.

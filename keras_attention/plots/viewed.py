@@ -94,12 +94,12 @@ def _layer_of_batch(name, values):
     return array
 
 
-def _array(name, values):
+def _array(name, values, fix=""):
     try:
         array = np.asarray(values).astype("float32")
     except (TypeError, ValueError) as error:
         raise validation.invalid(
-            name, "an array of numbers", f"a {type(values).__name__}"
+            name, "an array of numbers", f"a {type(values).__name__}", fix
         ) from error
     if not np.isfinite(array).all():
         raise validation.invalid(name, "finite", "NaN or infinity in it")
@@ -108,7 +108,7 @@ def _array(name, values):
 
 def _half(name, values):
     largest = float(np.abs(values).max())
-    if largest > np.finfo("float16").max:
+    if largest > float(np.finfo("float16").max):
         raise validation.invalid(
             "weights",
             "within -65504 and 65504, as float16 holds them",
@@ -214,14 +214,17 @@ def masks_of(layers: dict, mask: Any) -> dict[str, np.ndarray | None]:
 
 
 def _mask_array(mask):
-    array = _array("mask", mask)
+    fix = (
+        "A mask of `keras_attention.masks` gives its array by "
+        "`dense(target_length, source_length)`."
+    )
+    array = _array("mask", mask, fix)
     if not np.isin(array, (0, 1)).all():
         raise validation.invalid(
             "mask",
             "True and False, or 1 and 0",
             f"values from {array.min():g} to {array.max():g}",
-            "Are these scores? A `masks` object gives an array by "
-            "`dense(target_length, source_length)`.",
+            "Are these scores?",
         )
     return array.astype(bool)
 

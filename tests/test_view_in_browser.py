@@ -237,6 +237,21 @@ def test_layers_and_heads_are_chosen_by_keys_and_menus(page):
     assert status(page) == before
 
 
+def test_a_layer_of_one_head_keeps_the_choice_for_the_others(open_page):
+    weights = {"one": WEIGHTS[0, 0], "three": WEIGHTS[1], "two": WEIGHTS[1, 1:]}
+    page = open_page(plots.view(weights))
+    head = page.locator("#head")
+    assert head.is_hidden()
+    press(page, "Shift+ArrowDown")
+    assert head.input_value() == "mean"
+    press(page, *["Shift+ArrowRight"] * 3, "Shift+ArrowUp", "Shift+ArrowDown")
+    assert head.input_value() == "2"
+    press(page, "Shift+ArrowDown")  # has no head 2
+    assert head.input_value() == "mean"
+    labels = [str(number) for number in range(SOURCE)]
+    check_partners(page, "row", WEIGHTS[1, 1:].mean(axis=0)[0], labels)
+
+
 def test_stronger_weights_are_darker(page):
     press(page, "m")
     point_at(page, 4, place_of(page, 0, 0)[1])  # marks in one row alone
@@ -424,7 +439,9 @@ def test_the_picture_is_downloaded_as_png(page, tmp_path):
     path = tmp_path / "attention.png"
     download.value.save_as(path)
     picture = matplotlib.image.imread(path)
-    assert picture.shape[:2] == (2 * (size[0] + 30), 2 * size[1])
+    header = 48  # the title; the layer and the head
+    assert picture.shape[:2] == (2 * (size[0] + header), 2 * size[1])
+    assert picture[: 2 * header].std() > 0.05  # there is text in it
     assert picture[..., :3].std() > 0.05
 
 

@@ -32,7 +32,7 @@ class AlignmentImages(keras.callbacks.Callback):
     Raises:
         ValueError: if an argument is out of range, or, when the training
             begins, if the model cannot draw alignments.
-        ImportError: matplotlib is not installed.
+        ImportError: tensorboard or matplotlib is not installed.
 
     Example:
 
@@ -50,6 +50,7 @@ class AlignmentImages(keras.callbacks.Callback):
         max_length: int | None = None,
     ):
         super().__init__()
+        _check_tensorboard()
         self.log_dir = os.fspath(log_dir)
         self.sources = _checked_sources(sources)
         self.every = validation.check_positive_integer("every", every)
@@ -96,6 +97,15 @@ class AlignmentImages(keras.callbacks.Callback):
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=DOTS_PER_INCH)
         return tf.io.decode_png(file.getvalue(), channels=3)
+
+
+def _check_tensorboard():
+    """Raises an ImportError without tensorboard, which makes `tf.summary`."""
+    if not hasattr(tf.summary, "image"):
+        raise ImportError(
+            "Pictures in TensorBoard need tensorboard, which is not "
+            "installed. Install it with `pip install tensorboard`."
+        )
 
 
 def _checked_sources(sources):

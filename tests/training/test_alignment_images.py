@@ -97,3 +97,9 @@ def test_bad_arguments_of_the_callback_are_named(options, message):
     options = {"sources": SOURCES, **options}
     with pytest.raises(ValueError, match=message):
         ka.training.AlignmentImages("logs", **options)
+
+
+def test_missing_tensorboard_is_explained(monkeypatch):
+    monkeypatch.delattr(tf.summary, "image")
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        ka.training.AlignmentImages("logs", SOURCES)

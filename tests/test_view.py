@@ -241,11 +241,13 @@ TOO_MANY = np.broadcast_to(np.float32(0), (2, 4097, 2048))
             r"`weights\['a'\]` must be.*\(2, 3, 5, 7\).*w\[0\] for name, w",
         ),
         ({"weights": {"a": [["b"]]}}, r"`weights\['a'\]` must be an array of"),
-        ({"names": ["a", "b"]}, "`names` must be a list of 1 different names"),
+        ({"names": ["a", "b"]}, "`names` must be a list of.*layers, 1. Rec"),
         (
             {"weights": np.zeros((2, 1, 1, 1)), "names": ["a", "a"]},
-            "`names` must be a list of 2 different names.*'a', 'a'",
+            "`names` must be a list of.*layers, 2. Received: .*'a', 'a'",
         ),
+        ({"names": "a"}, "`names` must be a list of.*names='a'"),
+        ({"names": 1}, "`names` must be a list of.*names=1"),
         (
             {"weights": {"a": [[1.0]]}, "names": ["b"]},
             "`names` must be left out where `weights` is a dict",
@@ -284,7 +286,7 @@ TOO_MANY = np.broadcast_to(np.float32(0), (2, 4097, 2048))
             "`steps` must be.*the score nan at step 0",
         ),
     ],
-    ids=range(25),
+    ids=range(27),
 )
 def test_bad_arguments_of_a_view_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):

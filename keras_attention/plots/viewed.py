@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,21 +59,28 @@ def _layers_of_array(array, names):
             "Of a batch, take one example.",
         )
     if array.ndim < 4:
-        if names is not None and len(names) != 1:
-            raise _wrong_names(1, names)
-        name = "attention" if names is None else visible_text(names[0])
-        return {name: array.reshape((-1, *array.shape[-2:]))}
-    if names is None:
-        names = [f"layer {number}" for number in range(len(array))]
-    named = {visible_text(name): x for name, x in zip(names, array)}  # noqa: B905
-    if isinstance(names, str) or not len(array) == len(names) == len(named):
+        array = array.reshape((1, -1, *array.shape[-2:]))
+        default = ["attention"]
+    else:
+        default = [f"layer {number}" for number in range(len(array))]
+    names = default if names is None else names
+    is_list = isinstance(names, (Sequence, np.ndarray))
+    if isinstance(names, str) or not is_list or len(names) != len(array):
         raise _wrong_names(len(array), names)
-    return named
+    layers = {
+        visible_text(name): values
+        for name, values in zip(names, array, strict=True)
+    }
+    if len(layers) != len(names):
+        raise _wrong_names(len(array), names)
+    return layers
 
 
 def _wrong_names(count, names):
     return validation.invalid(
-        "names", f"a list of {count} different names, one a layer", repr(names)
+        "names",
+        f"a list of as many different names as layers, {count}",
+        repr(names),
     )
 
 

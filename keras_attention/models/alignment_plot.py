@@ -17,13 +17,12 @@ def plot_alignment(
     said = model.target_vocabulary.decode(best).numpy().decode("utf-8")
     return plots.plot_alignment(
         result.alignments[0, 0],
-        source_tokens=token_names(model.source_vocabulary, ids[0]),
-        target_tokens=token_names(model.target_vocabulary, best),
+        source_tokens=_names(model.source_vocabulary, ids[0]),
+        target_tokens=_names(model.target_vocabulary, best),
         title=f"{text} \N{RIGHTWARDS ARROW} {said}",
     )
 
 
-def token_names(vocabulary: Any, ids: Any) -> list[str]:
-    """Returns what each id stands for."""
+def _names(vocabulary, ids):
     tokens = vocabulary.token_strings(ids).numpy()
     return [token.decode("utf-8") for token in tokens]

@@ -144,14 +144,9 @@ def _can_be_asked(layer):
     return ASKED in inspect.signature(layer.call).parameters
 
 
-def readable_layers(model: keras.layers.Layer) -> list[tuple]:
-    """Returns the (layer, path) that `read_attention` can read of a model."""
-    return [pair for pair in _paths_of(model) if _can_be_asked(pair[0])]
-
-
 def _chosen(model, layers):
     """Returns the (layer, path) that are to be read."""
-    able = readable_layers(model)
+    able = [pair for pair in _paths_of(model) if _can_be_asked(pair[0])]
     if not able:
         raise validation.invalid(
             "model",

@@ -178,8 +178,11 @@ def generate_tokens(
         A `decoding.Decoded`.
     """
     encoded = model.encode(source, source_mask, initial_state, training=False)
+    decoder = model.decoder
+    if encoded.initial_state is not None:
+        decoder = _Started(decoder, encoded.for_decoder())
     return decode(
-        started_decoder(model.decoder, encoded),
+        decoder,
         encoded.values,
         encoded.mask_or_ones(),
         without_specials(search),
@@ -192,13 +195,6 @@ def without_specials(search: Search) -> Search:
     """Returns a search that never says PAD or BOS."""
     constraints = (*search.constraints, Suppress((PAD_ID, BOS_ID)))
     return dataclasses.replace(search, constraints=constraints)
-
-
-def started_decoder(decoder: Any, encoded: Any) -> Any:
-    """Returns a decoder that begins with the state that the encoder gave."""
-    if encoded.initial_state is None:
-        return decoder
-    return _Started(decoder, encoded.for_decoder())
 
 
 class _Started:

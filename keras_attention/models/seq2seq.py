@@ -4,13 +4,10 @@ from typing import Any
 
 import keras
 
-from keras_attention import plots
 from keras_attention import validation
-from keras_attention.decoding import Beam
 from keras_attention.decoding import Greedy
 from keras_attention.decoding.search import Search
 from keras_attention.functional.replicas import num_replicas
-from keras_attention.models import alignment_page
 from keras_attention.models import alignment_plot
 from keras_attention.models import encoding
 from keras_attention.models import folders
@@ -386,35 +383,6 @@ class Seq2Seq(FittedModel):
         """
         self._generator.check_vocabularies()
         return alignment_plot.plot_alignment(self, text, search, max_length)
-
-    def view_alignment(
-        self,
-        text: str,
-        search: Search = Beam(),  # noqa: B008 (frozen)
-        max_length: int | None = None,
-    ) -> plots.AttentionView:
-        """Makes a page of all that was attended to for one text.
-
-        It has the alignment of the best target, the weights of each attention
-        layer as the model writes this target, and the steps of the search.
-
-        Args:
-            text: one source string.
-            search: `Greedy()`, `Sample(...)` or `Beam(...)`.
-            max_length: longest target, EOS counted. Defaults to the model's.
-
-        Returns:
-            A `plots.AttentionView`, which a notebook shows; its `save` writes
-            it.
-
-        Raises:
-            ValueError: if the model has no vocabularies.
-        """
-        self._generator.check_vocabularies()
-        if max_length is None:
-            max_length = self.max_length
-        validation.check_positive_integer("max_length", max_length)
-        return alignment_page.view_alignment(self, text, search, max_length)
 
     def save_folder(
         self, folder: Any, card: dict | None = None, overwrite: bool = False

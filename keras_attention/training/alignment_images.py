@@ -32,7 +32,8 @@ class AlignmentImages(keras.callbacks.Callback):
     Raises:
         ValueError: if an argument is out of range, or, when the training
             begins, if the model cannot draw alignments.
-        ImportError: tensorboard or matplotlib is not installed.
+        ImportError: when the training begins, if tensorboard is not
+            installed; or matplotlib, which draws.
 
     Example:
 
@@ -50,7 +51,6 @@ class AlignmentImages(keras.callbacks.Callback):
         max_length: int | None = None,
     ):
         super().__init__()
-        _check_tensorboard()
         self.log_dir = os.fspath(log_dir)
         self.sources = _checked_sources(sources)
         self.every = validation.check_positive_integer("every", every)
@@ -60,6 +60,7 @@ class AlignmentImages(keras.callbacks.Callback):
         )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        _check_tensorboard()
         vocabularies = ("source_vocabulary", "target_vocabulary")
         missing = any(
             getattr(self.model, x, None) is None for x in vocabularies

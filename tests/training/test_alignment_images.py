@@ -101,5 +101,6 @@ def test_bad_arguments_of_the_callback_are_named(options, message):
 
 def test_missing_tensorboard_is_explained(monkeypatch):
     monkeypatch.delattr(tf.summary, "image")
+    callback = ka.training.AlignmentImages("logs", SOURCES)
     with pytest.raises(ImportError, match="pip install tensorboard"):
-        ka.training.AlignmentImages("logs", SOURCES)
+        callback.on_train_begin()

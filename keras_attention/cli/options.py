@@ -6,6 +6,7 @@ from keras_attention.cli import train_options
 from keras_attention.cli import values
 from keras_attention.cli.generate_options import add_generate
 from keras_attention.cli.parser import Parser
+from keras_attention.cli.score_options import add_score
 from keras_attention.cli.shared_options import add_columns
 from keras_attention.cli.shared_options import add_command
 from keras_attention.cli.shared_options import add_folder
@@ -36,6 +37,7 @@ def make_parser() -> Parser:
     _add_train(commands)
     add_generate(commands)
     _add_evaluate(commands)
+    add_score(commands)
     _add_export(commands)
     _add_plot(commands)
     return parser

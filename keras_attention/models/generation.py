@@ -22,6 +22,7 @@ from keras_attention.models.generated import decoded_texts
 from keras_attention.models.generated import no_tokens
 from keras_attention.models.parts import check_positions
 from keras_attention.models.row_seeds import checked_row_seeds
+from keras_attention.models.source_rows import SourceRows
 from keras_attention.models.source_rows import source_rows
 from keras_attention.models.tracing import TracedFunctions
 from keras_attention.special_ids import BOS_ID
@@ -57,16 +58,9 @@ class BatchGenerator:
         if max_length is None:
             max_length = self.model.max_length
         validation.check_positive_integer("max_length", max_length)
-        signature = self.model.source_signature
-        texts = self._texts(source) if signature.is_ids else None
-        if texts is not None:
-            source = self._encode(texts)
-        if signature.is_ids:
-            source = sources.ids_of(source, "source", self._count_of_ids())
-        rows = source_rows(
-            self.model.encoder_facts, source, source_mask, initial_state
-        )
-        self._check_positions(rows, max_length)
+        rows, is_text = self.rows_of(source, source_mask, initial_state)
+        reason = f"max_length={max_length}"
+        check_positions("decoder", self.model.decoder, max_length, reason)
         run = self._function(search, max_length, rows, jit_compile)
         result = run_batches(
             run,
@@ -78,10 +72,27 @@ class BatchGenerator:
         )
         if result is None:
             result = no_tokens(search, max_length)
-        if texts is None and (signature.is_ids or not self._writes_text()):
+        is_ids = self.model.source_signature.is_ids and not is_text
+        if is_ids or not self._writes_text():
             return result
         texts = decoded_texts(self.model.target_vocabulary, result.tokens)
         return GeneratedTexts(texts, *result[1:])
+
+    def rows_of(
+        self, source: Any, source_mask: Any = None, initial_state: Any = None
+    ) -> tuple[SourceRows, bool]:
+        """Returns the rows of sources, and whether these are strings."""
+        signature = self.model.source_signature
+        texts = self._texts(source) if signature.is_ids else None
+        if texts is not None:
+            source = self._encode(texts)
+        if signature.is_ids:
+            source = sources.ids_of(source, "source", self._count_of_ids())
+        rows = source_rows(
+            self.model.encoder_facts, source, source_mask, initial_state
+        )
+        self._check_source_positions(rows)
+        return rows, texts is not None
 
     def _texts(self, source):
         texts = sources.texts_of(source)
@@ -94,7 +105,7 @@ class BatchGenerator:
     def _writes_text(self):
         return self.model.target_vocabulary is not None
 
-    def _check_positions(self, rows, max_length):
+    def _check_source_positions(self, rows):
         source = rows.arrays["source"]
         if len(rows) and source.ndim > 1:
             longest = source.shape[1]
@@ -102,8 +113,6 @@ class BatchGenerator:
                 longest = rows.lengths.max()
             reason = f"a source of {longest} positions"
             check_positions("encoder", self.model.encoder, longest, reason)
-        reason = f"max_length={max_length}"
-        check_positions("decoder", self.model.decoder, max_length, reason)
 
     def _count_of_ids(self):
         size = getattr(self.model.encoder, "vocabulary_size", None)

@@ -14,6 +14,8 @@ from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
 from keras_attention.models.fitted import FittedModel
+from keras_attention.models.forced_decoding import ScoredSequences
+from keras_attention.models.forced_decoding import score_targets
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generation import BatchGenerator
@@ -361,6 +363,42 @@ class Seq2Seq(FittedModel):
             source_mask,
             initial_state,
         )
+
+    def score(
+        self,
+        source: Any,
+        target: Any,
+        batch_size: int = 64,
+        source_mask: Any = None,
+        initial_state: Any = None,
+    ) -> ScoredSequences:
+        """Returns the log probability of given targets (forced decoding).
+
+        It is the score that a search without length penalty gives them.
+
+        Args:
+            source: as in `generate`.
+            target: a target for each source: a list of strings, or an integer
+                array (batch, target_length) padded with 0 at the end, without
+                BOS. The EOS of a row is scored as its other ids are.
+            batch_size: how many pairs run at once.
+            source_mask: as in `call`.
+            initial_state: as in `call`.
+
+        Returns:
+            A `ScoredSequences` (log_probabilities, lengths,
+            token_log_probabilities) of NumPy arrays. The perplexity of all is
+            `exp(-sum(log_probabilities) / sum(lengths))`.
+
+        Raises:
+            ValueError: if there are not as many targets as sources, strings
+                come without vocabularies, or sources or targets need more
+                positions than encoder or decoder have.
+        """
+        forking.check_tensorflow()
+        rows, _ = self._generator.rows_of(source, source_mask, initial_state)
+        functions = self._generator.functions
+        return score_targets(self, functions, rows, target, batch_size)
 
     def plot_alignment(
         self,

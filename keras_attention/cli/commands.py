@@ -5,6 +5,7 @@ import json
 import sys
 
 from keras_attention.cli import train_options
+from keras_attention.cli.configuration import configuration_of
 from keras_attention.cli.input_files import bytes_of
 from keras_attention.cli.input_files import stored_files
 from keras_attention.cli.models import answers
@@ -19,6 +20,7 @@ from keras_attention.cli.terminal import shown
 
 def train(options: argparse.Namespace) -> None:
     """Trains a model."""
+    configuration = configuration_of(options)  # before all the work
     with (
         stored_files(options.pairs) as pairs,
         stored_files(options.validation_pairs) as validation_pairs,
@@ -34,6 +36,7 @@ def train(options: argparse.Namespace) -> None:
             initial_folder=options.initial_folder,
             resume=bool(options.resume),
             overwrite=bool(options.overwrite),
+            configuration=configuration,
             callbacks=[training.KeepMemory()],
             verbose=_verbosity(options),
             **given(options, [*train_options.NAMES, "columns"]),

@@ -1,9 +1,12 @@
 """What may be said on the command line."""
 
+import argparse
+
 import keras_attention
 from keras_attention import choices
 from keras_attention.cli import train_options
 from keras_attention.cli import values
+from keras_attention.cli.configuration import read_configuration
 from keras_attention.cli.generate_options import add_generate
 from keras_attention.cli.parser import Parser
 from keras_attention.cli.score_options import add_score
@@ -58,14 +61,20 @@ def _add_train(commands):
     )
     parser.add_argument(
         "pairs",
-        nargs="+",
+        nargs="*",  # the file of --config may name them
         type=values.input_file,
         metavar="PAIRS",
         help="files of pairs",
     )
     parser.add_option(
+        "--config",
+        type=values.input_file,
+        metavar="FILE",
+        help="TOML with options, as batch-size = 128; those given here go "
+        "before. A model's training.toml trains it again",
+    )
+    parser.add_option(
         "--out",
-        required=True,
         type=values.output_folder,
         metavar="DIR",
         help="folder of the model to make",
@@ -74,7 +83,7 @@ def _add_train(commands):
         "--model",
         type=values.choice(choices.KINDS),
         metavar="KIND",
-        default="transformer",
+        default=train_options.DEFAULT_KIND,
         help=f"kind of model: {', '.join(choices.SHORT_NAMES)} or "
         f"ENCODER-DECODER of {', '.join(choices.ENCODERS)} and "
         f"{', '.join(choices.DECODERS)}",
@@ -85,12 +94,16 @@ def _add_train(commands):
         metavar="DIR",
         help="go on from this model (fine-tuning)",
     )
-    parser.add_option(
-        "--resume", action="store_true", help="go on after an interruption"
-    )
-    parser.add_option(
-        "--overwrite", action="store_true", help="replace the model at --out"
-    )
+    for name, text in (
+        ("--resume", "go on after an interruption"),
+        ("--overwrite", "replace the model at --out"),
+    ):
+        parser.add_option(
+            name,
+            action=argparse.BooleanOptionalAction,
+            default=False,
+            help=text,
+        )
     groups = {
         title: parser.add_argument_group(title)
         for title in train_options.GROUPS
@@ -230,6 +243,14 @@ def _check_export(options):
 
 
 def _check_train(options):
+    read_configuration(options)
+    missing = [] if options.pairs else ["PAIRS"]
+    missing += [] if options.out else ["--out"]
+    if missing:
+        raise ValueError(
+            "the following arguments are required: " + ", ".join(missing)
+        )
     sources = [*options.pairs, *(options.validation_pairs or [])]
+    sources += [options.config]
     if sources.count(values.STANDARD_INPUT) > 1:
         raise ValueError("- can stand for one file only")

@@ -17,9 +17,13 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         **options: those of `argparse.ArgumentParser`.
+
+    Attributes:
+        arguments: dict of what may be said, `argparse.Action` by name.
     """
 
     def __init__(self, **options: Any):
+        self.arguments = {}
         super().__init__(
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -53,7 +57,13 @@ class Parser(argparse.ArgumentParser):
         if default is not None:
             help = f"{help} (default: {default})"  # noqa: A001
         options.setdefault("default", None)
-        (group or self).add_argument(name, help=help, **options)
+        action = (group or self).add_argument(name, help=help, **options)
+        self.arguments[action.dest] = action
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        action = super().add_argument(*names, **options)
+        self.arguments[action.dest] = action
+        return action
 
     def add_commands(self) -> Any:
         """Returns where to add the parsers of commands."""

@@ -85,7 +85,7 @@ def test_version_is_that_of_the_package(capsys):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_explained_with_its_default(command, capsys):
     without = {"--out", "--initial-folder", "--hypotheses", "--warm-up"}
-    without |= {"--prefix"}
+    without |= {"--prefix", "--config"}
     text = " ".join(help_of(command, capsys).split())
     actions = make_parser()._commands[command]._actions
     assert len(actions) > 5

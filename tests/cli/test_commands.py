@@ -60,6 +60,7 @@ def test_train_hands_on_what_is_given(
     assert folder == str(out)
     (callback,) = options.pop("callbacks")
     assert isinstance(callback, KeepMemory)
+    assert "epochs = 10\n" in options.pop("configuration")
     assert options == {
         "validation_pairs": None,
         "kind": None,
@@ -77,6 +78,7 @@ def test_train_hands_on_what_is_given(
     run("train", pairs_file, "--out", out, *arguments)
     options = train_calls.pop()[2]
     assert len(options.pop("callbacks")) == 1
+    assert "dropout = 0.25\n" in options.pop("configuration")
     assert options == {
         "validation_pairs": [str(pairs_file)],
         "kind": "rnn-luong",

@@ -41,3 +41,5 @@ EXPORT_FORMATS = ("saved_model", "onnx", "litert")
 WEIGHT_FORMATS = ("float16", "bfloat16", "int8")
 # Ends of the names of pictures.
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
+# Shells whose completion is written.
+SHELLS = ("bash", "zsh", "tcsh")

@@ -179,6 +179,7 @@ def _is_value(option):
 
 
 def _as_toml(name, value):
-    if name != "columns":
-        return value
-    return [item + 1 if isinstance(item, int) else item for item in value]
+    if name == "columns":
+        return [n + 1 if isinstance(n, int) else n for n in value]
+    is_single = isinstance(value, list) and len(value) == 1
+    return value[0] if is_single else value

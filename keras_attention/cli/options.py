@@ -22,6 +22,11 @@ A file of pairs has one pair a line: source, tab, target, in UTF-8. Names in
 .csv are read as CSV, in .jsonl and .ndjson as JSON lines, and .gz after it is
 unpacked; - is standard input."""
 
+COMPLETION_HELP = f"""\
+bash  add to ~/.bashrc:  eval "$({PROGRAM} completion bash)"
+zsh   add to ~/.zshrc, after compinit:  eval "$({PROGRAM} completion zsh)"
+tcsh  write it to a file once, and source that in ~/.tcshrc"""
+
 
 def make_parser() -> Parser:
     """Returns the parser of the whole command line."""
@@ -43,6 +48,7 @@ def make_parser() -> Parser:
     add_score(commands)
     _add_export(commands)
     _add_plot(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -231,6 +237,22 @@ def _add_plot(commands):
         help=f"picture to write: {', '.join(choices.PICTURE_SUFFIXES)}",
     )
     add_search(parser)
+
+
+def _add_completion(commands):
+    parser = add_command(
+        commands,
+        "completion",
+        "completion",
+        "print what lets a shell complete commands, options and files",
+        epilog=COMPLETION_HELP,
+    )
+    parser.add_argument(
+        "shell",
+        type=values.choice(choices.SHELLS),
+        metavar="SHELL",
+        help=", ".join(choices.SHELLS),
+    )
 
 
 def _check_export(options):

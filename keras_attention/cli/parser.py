@@ -20,6 +20,7 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         arguments: dict of what may be said, `argparse.Action` by name.
+        commands: dict of the parsers of its commands, by name.
     """
 
     def __init__(self, **options: Any):
@@ -30,7 +31,7 @@ class Parser(argparse.ArgumentParser):
             **options,
         )
         self._option_names = ["-h", "--help"]
-        self._commands = {}
+        self.commands = {}
 
     def add_option(
         self,
@@ -67,11 +68,11 @@ class Parser(argparse.ArgumentParser):
 
     def add_commands(self) -> Any:
         """Returns where to add the parsers of commands."""
-        commands = self.add_subparsers(
+        added = self.add_subparsers(
             required=True, metavar="COMMAND", title="commands"
         )
-        self._commands = commands.choices
-        return commands
+        self.commands = added.choices
+        return added
 
     def parse_known_args(
         self, args: Sequence[str] | None = None, namespace: Any = None
@@ -98,9 +99,9 @@ class Parser(argparse.ArgumentParser):
                 if name not in self._option_names:
                     names = self._option_names
                     self.error(f"there is no option {with_hint(name, names)}")
-            elif self._commands:
-                if word not in self._commands:
-                    word = with_hint(word, self._commands)
+            elif self.commands:
+                if word not in self.commands:
+                    word = with_hint(word, self.commands)
                     self.error(f"there is no command {word}")
                 return
 

@@ -70,7 +70,7 @@ def number(
 
 
 def choice(names: Collection[str]) -> Callable[[str], str]:
-    """Returns the reader of one of some names."""
+    """Returns the reader of one of some names, its attribute `names`."""
 
     def read(text):
         if text not in names:
@@ -80,6 +80,7 @@ def choice(names: Collection[str]) -> Callable[[str], str]:
             )
         return text
 
+    read.names = tuple(names)
     return read
 
 

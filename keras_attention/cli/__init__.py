@@ -1,4 +1,4 @@
-"""The command line: train, generate, evaluate, score, export, plot.
+"""The command line: train, generate, evaluate, score, export, plot, view.
 
     keras-attention train pairs.tsv --model transformer --out DIR
     echo "hello" | keras-attention generate DIR
@@ -6,6 +6,7 @@
     keras-attention score DIR pairs.tsv
     keras-attention export DIR EXPORTED
     keras-attention plot DIR "hello" --out picture.png
+    keras-attention view DIR "hello" --out page.html
 
 Keras and TensorFlow take seconds to import, so nothing here imports them at
 the top: help, version and wrong arguments are answered at once. What goes

@@ -120,6 +120,18 @@ def plot(options: argparse.Namespace) -> None:
         print(shown(str(path)))
 
 
+def view(options: argparse.Namespace) -> None:
+    """Writes a page of all attention."""
+    model = load(options.folder)
+    texts = list(dict.fromkeys(options.texts))
+    page = model.view_attention(
+        texts, search=search_of(options), max_length=options.max_length
+    )
+    path = page.save(options.out)
+    if not options.quiet:
+        print(shown(str(path)))
+
+
 def _verbosity(options):
     """0 nothing, 1 a bar that redraws its line, 2 a line for each epoch."""
     if options.quiet:

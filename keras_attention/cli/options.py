@@ -48,6 +48,7 @@ def make_parser() -> Parser:
     add_score(commands)
     _add_export(commands)
     _add_plot(commands)
+    _add_view(commands)
     _add_completion(commands)
     return parser
 
@@ -232,9 +233,35 @@ def _add_plot(commands):
     parser.add_option(
         "--out",
         required=True,
-        type=values.picture_file,
+        type=values.output_file_in(choices.PICTURE_SUFFIXES),
         metavar="FILE",
         help=f"picture to write: {', '.join(choices.PICTURE_SUFFIXES)}",
+    )
+    add_search(parser)
+
+
+def _add_view(commands):
+    parser = add_command(
+        commands,
+        "view",
+        "commands",
+        "write a page to look into all attention of the model",
+        epilog="A browser opens the page; it needs no network.",
+    )
+    add_folder(parser)
+    parser.add_argument(
+        "texts",
+        nargs="+",
+        metavar="TEXT",
+        help="source texts; of one text the page has the steps of the beam, "
+        "too",
+    )
+    parser.add_option(
+        "--out",
+        required=True,
+        type=values.output_file_in(choices.PAGE_SUFFIXES),
+        metavar="FILE",
+        help=f"page to write: {', '.join(choices.PAGE_SUFFIXES)}",
     )
     add_search(parser)
 

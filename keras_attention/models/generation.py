@@ -16,6 +16,7 @@ from keras_attention.decoding.search import check_search
 from keras_attention.models import sources
 from keras_attention.models.batches import graph_function
 from keras_attention.models.batches import run_batches
+from keras_attention.models.encoding import Encoded
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generated import decoded_texts
@@ -186,10 +187,9 @@ def generate_tokens(
     Returns:
         A `decoding.Decoded`.
     """
-    encoded = model.encode(source, source_mask, initial_state, training=False)
-    decoder = model.decoder
-    if encoded.initial_state is not None:
-        decoder = _Started(decoder, encoded.for_decoder())
+    encoded, decoder = encoded_sources(
+        model, source, source_mask, initial_state
+    )
     return decode(
         decoder,
         encoded.values,
@@ -198,6 +198,24 @@ def generate_tokens(
         max_length,
         row_seeds=row_seeds,
     )
+
+
+def encoded_sources(
+    model: Any, source: Any, source_mask: Any = None, initial_state: Any = None
+) -> tuple[Encoded, Any]:
+    """Returns what `Seq2Seq.encode` does, and what a search steps through.
+
+    Args:
+        model: a `Seq2Seq`.
+        source: as in `generate_tokens`, like the others.
+        source_mask: the same.
+        initial_state: the same.
+    """
+    encoded = model.encode(source, source_mask, initial_state, training=False)
+    decoder = model.decoder
+    if encoded.initial_state is not None:
+        decoder = _Started(decoder, encoded.for_decoder())
+    return encoded, decoder
 
 
 def without_specials(search: Search) -> Search:

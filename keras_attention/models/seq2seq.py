@@ -1,5 +1,6 @@
 """A sequence-to-sequence model: any encoder, any decoder."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from keras_attention.decoding import Greedy
 from keras_attention.decoding.search import Search
 from keras_attention.functional.replicas import num_replicas
 from keras_attention.models import alignment_plot
+from keras_attention.models import attention_view
 from keras_attention.models import encoding
 from keras_attention.models import folders
 from keras_attention.models import forking
@@ -421,6 +423,34 @@ class Seq2Seq(FittedModel):
         """
         self._generator.check_vocabularies()
         return alignment_plot.plot_alignment(self, text, search, max_length)
+
+    def view_attention(
+        self,
+        texts: str | Sequence[str],
+        search: Search = Greedy(),  # noqa: B008 (frozen)
+        max_length: int | None = None,
+    ) -> Any:
+        """Makes an interactive page of all that the best targets attended to.
+
+        Its layers are the alignment of the search, and every attention layer
+        of the model as it reads a text and its target. For one text and a
+        `Beam` it has the steps of the search, too.
+
+        Args:
+            texts: a source string, or a list of them.
+            search: `Greedy()`, `Sample(...)` or `Beam(...)`.
+            max_length: longest target, EOS counted.
+
+        Returns:
+            A `plots.AttentionView`, which a notebook shows; its `save` writes
+            the file.
+
+        Raises:
+            ValueError: if the model has no vocabularies or no attention.
+        """
+        forking.check_tensorflow()
+        self._generator.check_vocabularies()
+        return attention_view.view_attention(self, texts, search, max_length)
 
     def save_folder(
         self, folder: Any, card: dict | None = None, overwrite: bool = False

@@ -16,7 +16,7 @@ from keras_attention.cli.options import make_parser
 from keras_attention.cli.shared_options import BEAM
 
 COMMANDS = ("train", "generate", "evaluate", "score", "export", "plot")
-COMMANDS += ("completion",)
+COMMANDS += ("view", "completion")
 
 
 def refusal(arguments, capsys):
@@ -156,10 +156,12 @@ def test_options_are_arguments_of_the_functions():
 @pytest.mark.tensorflow_only
 def test_choices_are_those_of_the_code():
     from keras_attention.layers.recurrent.recurrence import CELLS
+    from keras_attention.plots.viewed import PAGE_SUFFIXES
     from keras_attention.training.fitting import MODES
 
     assert choices.CELLS == tuple(CELLS)
     assert choices.MONITORS == tuple(MODES)
+    assert choices.PAGE_SUFFIXES == PAGE_SUFFIXES
 
 
 @pytest.mark.parametrize(
@@ -268,6 +270,7 @@ def test_paths_are_checked_before_the_work(tmp_path, capsys):
         (["score", tmp_path, none], "none': No such file or directory"),
         (["plot", tmp_path, "x", "--out", none / "x.png"], "no folder"),
         (["plot", tmp_path, "x", "--out", "x.bmp"], ".png, .pdf, .svg, not"),
+        (["view", tmp_path, "x", "--out", "x.png"], ".html, .htm, not"),
     ):
         assert message in refusal(arguments, capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -221,6 +221,15 @@ def test_plot_writes_a_picture(model_folder, tmp_path, capsys):
     assert capsys.readouterr().out == f"{picture}\n"
 
 
+def test_view_writes_a_page(model_folder, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    run("view", model_folder, "abba", "ba", "ba", "--out", page)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "1. abba" in text and "2. ba" in text and "3. " not in text
+    assert capsys.readouterr().out == f"{page}\n"
+
+
 def test_words_of_bleu_without_bleu_are_refused(tmp_path, capsys):
     (tmp_path / "pairs.tsv").write_text("a\tA\n")
     words = ("evaluate", tmp_path, tmp_path / "pairs.tsv")

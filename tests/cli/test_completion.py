@@ -69,6 +69,7 @@ def completed(bash_script, tmp_path):
         (("evaluate", "model", "pairs.tsv", "--metrics", "rouge"), ["rouge_1"]),
         (("score", "model", "pairs.tsv", "ru"), ["run.toml"]),
         (("export", "model", "x", "--format", "on"), ["onnx"]),
+        (("view", "model", "text", "--out", "r"), ["run.toml"]),
         (("completion", ""), [*choices.SHELLS]),
     ],
 )

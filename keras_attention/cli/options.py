@@ -77,8 +77,8 @@ def _add_train(commands):
         "--config",
         type=values.input_file,
         metavar="FILE",
-        help="TOML with options, as batch-size = 128; those given here go "
-        "before. A model's training.toml trains it again",
+        help="TOML file of options, such as batch-size = 128; the command "
+        "line wins. The training.toml of a model trains it again",
     )
     parser.add_option(
         "--out",

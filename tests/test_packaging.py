@@ -100,6 +100,15 @@ def test_wheel_holds_every_kernel(wheel):
     assert found == expected != set()
 
 
+def test_wheel_holds_the_parts_of_the_viewer(wheel):
+    folder = ROOT / "keras_attention" / "plots" / "viewer"
+    expected = {str(path.relative_to(ROOT)) for path in folder.iterdir()}
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    found = {name for name in names if "/plots/viewer/" in name}
+    assert found == expected != set()
+
+
 def test_wheel_holds_type_marker_and_licence(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

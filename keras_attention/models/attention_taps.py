@@ -106,8 +106,7 @@ def tap_attention(
     >>> weights["additive"].shape
     (1, 2, 7)
     """
-    paths = _paths_of(model)
-    chosen = _chosen(model, paths, layers)
+    chosen = _chosen(model, layers)
     found, traced = {}, set()
     undo = []
     try:
@@ -145,9 +144,9 @@ def _can_be_asked(layer):
     return ASKED in inspect.signature(layer.call).parameters
 
 
-def _chosen(model, paths, layers):
+def _chosen(model, layers):
     """Returns the (layer, path) that are to be read."""
-    able = [(layer, path) for layer, path in paths if _can_be_asked(layer)]
+    able = [pair for pair in _paths_of(model) if _can_be_asked(pair[0])]
     if not able:
         raise validation.invalid(
             "model",

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,21 +59,28 @@ def _layers_of_array(array, names):
             "Of a batch, take one example.",
         )
     if array.ndim < 4:
-        if names is not None and len(names) != 1:
-            raise _wrong_names(1, names)
-        name = "attention" if names is None else visible_text(names[0])
-        return {name: array.reshape((-1, *array.shape[-2:]))}
-    if names is None:
-        names = [f"layer {number}" for number in range(len(array))]
-    named = {visible_text(name): x for name, x in zip(names, array)}  # noqa: B905
-    if isinstance(names, str) or not len(array) == len(names) == len(named):
+        array = array.reshape((1, -1, *array.shape[-2:]))
+        default = ["attention"]
+    else:
+        default = [f"layer {number}" for number in range(len(array))]
+    names = default if names is None else names
+    is_list = isinstance(names, (Sequence, np.ndarray))
+    if isinstance(names, str) or not is_list or len(names) != len(array):
         raise _wrong_names(len(array), names)
-    return named
+    layers = {
+        visible_text(name): values
+        for name, values in zip(names, array, strict=True)
+    }
+    if len(layers) != len(names):
+        raise _wrong_names(len(array), names)
+    return layers
 
 
 def _wrong_names(count, names):
     return validation.invalid(
-        "names", f"a list of {count} different names, one a layer", repr(names)
+        "names",
+        f"a list of as many different names as layers, {count}",
+        repr(names),
     )
 
 
@@ -94,12 +102,12 @@ def _layer_of_batch(name, values):
     return array
 
 
-def _array(name, values):
+def _array(name, values, fix=""):
     try:
         array = np.asarray(values).astype("float32")
     except (TypeError, ValueError) as error:
         raise validation.invalid(
-            name, "an array of numbers", f"a {type(values).__name__}"
+            name, "an array of numbers", f"a {type(values).__name__}", fix
         ) from error
     if not np.isfinite(array).all():
         raise validation.invalid(name, "finite", "NaN or infinity in it")
@@ -108,7 +116,7 @@ def _array(name, values):
 
 def _half(name, values):
     largest = float(np.abs(values).max())
-    if largest > np.finfo("float16").max:
+    if largest > float(np.finfo("float16").max):
         raise validation.invalid(
             "weights",
             "within -65504 and 65504, as float16 holds them",
@@ -214,14 +222,17 @@ def masks_of(layers: dict, mask: Any) -> dict[str, np.ndarray | None]:
 
 
 def _mask_array(mask):
-    array = _array("mask", mask)
+    fix = (
+        "A mask of `keras_attention.masks` gives its array by "
+        "`dense(target_length, source_length)`."
+    )
+    array = _array("mask", mask, fix)
     if not np.isin(array, (0, 1)).all():
         raise validation.invalid(
             "mask",
             "True and False, or 1 and 0",
             f"values from {array.min():g} to {array.max():g}",
-            "Are these scores? A `masks` object gives an array by "
-            "`dense(target_length, source_length)`.",
+            "Are these scores?",
         )
     return array.astype(bool)
 

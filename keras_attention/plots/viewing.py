@@ -111,8 +111,8 @@ def view(
             may attend, for all layers of this shape, or a dict of them. What
             is hidden is hatched.
         names: names of the layers of an array with four axes.
-        steps: what a search held after each step, best first: `(tokens,
-            score)` of each hypothesis. A str is shown as it is.
+        steps: what a search held after each step: for each step a list of
+            `(tokens, score)`, shown in this order. A str is shown as it is.
 
     Returns:
         An `AttentionView`.

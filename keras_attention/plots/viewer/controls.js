@@ -95,7 +95,8 @@ function fillHeads() {
     const option = new Option(headName(head), String(head));
     return option;
   }));
-  if (!choices.includes(state.head)) state.head = choices[0];
+  // A layer of one head does not change the choice for the others.
+  if (heads > 1 && !choices.includes(state.head)) state.head = MEAN;
   part("head").value = String(headNow());
   part("head-control").hidden = heads === 1;
 }

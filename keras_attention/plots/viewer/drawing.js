@@ -1,5 +1,7 @@
 // One frame: what has changed is made again, then everything is put together.
 
+const CAPTION_LINE = 20; // pixels, of a downloaded picture
+const WIDEST_CAPTION = 640;
 const canvas = document.getElementById("heat-map");
 const context = canvas.getContext("2d");
 const picture = document.getElementById("picture");
@@ -119,24 +121,29 @@ function cellAt(x, y) {
 
 // The picture without marks, under what it is of, as a PNG to download.
 function downloadPicture() {
-  const scale = Math.max(2, window.devicePixelRatio || 1);
-  const width = canvas.width / (window.devicePixelRatio || 1);
-  const height = canvas.height / (window.devicePixelRatio || 1);
-  const header = 30;
+  const ratio = window.devicePixelRatio || 1;
+  const scale = Math.max(2, ratio);
+  const lines = captionNow();
+  const header = 8 + CAPTION_LINE * lines.length;
+  const height = canvas.height / ratio;
+  context.font = LABEL_FONT;
+  const width = Math.max(canvas.width / ratio, ...lines.map((line) =>
+    Math.min(16 + context.measureText(line).width, WIDEST_CAPTION)));
+  const cells = newCanvas(
+    Math.round((canvas.width / ratio) * scale), Math.round(height * scale));
+  drawOn(cells.getContext("2d"), scale, { row: null, column: null });
   const whole = newCanvas(
     Math.round(width * scale), Math.round((height + header) * scale));
   const target = whole.getContext("2d");
-  const part = newCanvas(
-    Math.round(width * scale), Math.round(height * scale));
-  drawOn(part.getContext("2d"), scale, { row: null, column: null });
   target.fillStyle = colours.paper;
   target.fillRect(0, 0, whole.width, whole.height);
-  target.drawImage(part, 0, Math.round(header * scale));
+  target.drawImage(cells, 0, Math.round(header * scale));
   target.setTransform(scale, 0, 0, scale, 0, 0);
   target.font = LABEL_FONT;
   target.fillStyle = colours.ink;
   target.textBaseline = "middle";
-  target.fillText(shortened(target, captionNow(), width - 16), 8, header / 2);
+  lines.forEach((line, number) => target.fillText(
+    shortened(target, line, width - 16), 8, 4 + CAPTION_LINE * (number + 0.5)));
   whole.toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
@@ -146,10 +153,10 @@ function downloadPicture() {
   });
 }
 
+// The lines above a downloaded picture: the title, the layer and the head.
 function captionNow() {
   const layer = layerNow();
-  const parts = [DATA.title];
-  if (DATA.layers.length > 1) parts.push(layer.name);
+  const parts = DATA.layers.length > 1 ? [layer.name] : [];
   if (layer.heads > 1) parts.push(headName(headNow()));
-  return parts.filter((part) => part).join(" \u00b7 ");
+  return [DATA.title, parts.join(" \u00b7 ")].filter((line) => line);
 }

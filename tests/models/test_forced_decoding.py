@@ -142,7 +142,10 @@ def test_targets_of_arrays_are_scored():
     )
 
 
-@pytest.mark.parametrize("kind", ["learned", "window"])
+@pytest.mark.parametrize(
+    "kind",
+    ["learned", pytest.param("window", marks=pytest.mark.exhaustive)],
+)
 def test_a_language_model_scores_texts(kind):
     model = language_model(kind)
     labels = TARGET[:, :6]

@@ -41,3 +41,7 @@ EXPORT_FORMATS = ("saved_model", "onnx", "litert")
 WEIGHT_FORMATS = ("float16", "bfloat16", "int8")
 # Ends of the names of pictures.
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
+# Ends of the names of pages to look into attention.
+PAGE_SUFFIXES = (".html", ".htm")
+# Shells whose completion is written.
+SHELLS = ("bash", "zsh", "tcsh")

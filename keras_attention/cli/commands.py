@@ -1,15 +1,13 @@
-"""What the commands do, but for `generate`: see `generation`."""
+"""What the commands do that have no module of their own."""
 
 import argparse
-import contextlib
 import json
-import pathlib
-import shutil
-import stat
 import sys
-import tempfile
 
 from keras_attention.cli import train_options
+from keras_attention.cli.configuration import configuration_of
+from keras_attention.cli.input_files import bytes_of
+from keras_attention.cli.input_files import stored_files
 from keras_attention.cli.models import answers
 from keras_attention.cli.models import given
 from keras_attention.cli.models import load
@@ -18,15 +16,14 @@ from keras_attention.cli.startup import import_tensorflow
 from keras_attention.cli.terminal import NOT_IN_A_LINE
 from keras_attention.cli.terminal import escaped
 from keras_attention.cli.terminal import shown
-from keras_attention.cli.terminal import standard_input
-from keras_attention.cli.values import STANDARD_INPUT
 
 
 def train(options: argparse.Namespace) -> None:
     """Trains a model."""
+    configuration = configuration_of(options)  # before all the work
     with (
-        _files(options.pairs) as pairs,
-        _files(options.validation_pairs) as validation_pairs,
+        stored_files(options.pairs) as pairs,
+        stored_files(options.validation_pairs) as validation_pairs,
     ):
         import_tensorflow()
         from keras_attention import training
@@ -39,6 +36,7 @@ def train(options: argparse.Namespace) -> None:
             initial_folder=options.initial_folder,
             resume=bool(options.resume),
             overwrite=bool(options.overwrite),
+            configuration=configuration,
             callbacks=[training.KeepMemory()],
             verbose=_verbosity(options),
             **given(options, [*train_options.NAMES, "columns"]),
@@ -59,7 +57,7 @@ def evaluate(options: argparse.Namespace) -> None:
     if "metrics" in chosen:
         check_metrics(chosen["metrics"])  # before all is generated
     references = {}
-    with _files(options.pairs) as pairs:
+    with stored_files(options.pairs) as pairs:
         for source, target in training.read_pairs(pairs, options.columns):
             references.setdefault(source, []).append(target)
     found = answers(model, list(references), search_of(options), options)
@@ -96,7 +94,7 @@ def export(options: argparse.Namespace) -> None:
     else:
         warm_up = None
         if options.warm_up is not None:
-            warm_up = exporting.WarmUp(_bytes(options.warm_up).splitlines())
+            warm_up = exporting.WarmUp(bytes_of(options.warm_up).splitlines())
         folder = exporting.export_saved_model(
             model,
             options.exported,
@@ -122,52 +120,20 @@ def plot(options: argparse.Namespace) -> None:
         print(shown(str(path)))
 
 
+def view(options: argparse.Namespace) -> None:
+    """Writes a page of all attention."""
+    model = load(options.folder)
+    texts = list(dict.fromkeys(options.texts))
+    page = model.view_attention(
+        texts, search=search_of(options), max_length=options.max_length
+    )
+    path = page.save(options.out)
+    if not options.quiet:
+        print(shown(str(path)))
+
+
 def _verbosity(options):
     """0 nothing, 1 a bar that redraws its line, 2 a line for each epoch."""
     if options.quiet:
         return 0
     return 1 if sys.stdout.isatty() else 2
-
-
-def _bytes(name):
-    if name == STANDARD_INPUT:
-        return standard_input().read()
-    return pathlib.Path(name).read_bytes()
-
-
-@contextlib.contextmanager
-def _files(names):
-    """Yields the names as files that can be read again and again.
-
-    Standard input and pipes are copied to files in a temporary folder.
-    """
-    if names is None or all(map(_is_stored, names)):
-        yield names
-        return
-    with tempfile.TemporaryDirectory(prefix="keras-attention-") as folder:
-        paths = []
-        for number, name in enumerate(names, start=1):
-            if _is_stored(name):
-                paths.append(name)
-                continue
-            is_input = name == STANDARD_INPUT
-            label = "standard-input" if is_input else pathlib.Path(name).name
-            path = pathlib.Path(folder) / str(number) / label
-            path.parent.mkdir()
-            with open(path, "wb") as copy:
-                with _opened(name) as file:
-                    shutil.copyfileobj(file, copy)
-            paths.append(path)
-        yield paths
-
-
-def _is_stored(name):
-    if name == STANDARD_INPUT:
-        return False
-    return stat.S_ISREG(pathlib.Path(name).stat().st_mode)
-
-
-def _opened(name):
-    if name == STANDARD_INPUT:
-        return contextlib.nullcontext(standard_input())
-    return open(name, "rb")

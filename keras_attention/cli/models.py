@@ -14,13 +14,29 @@ SEEDS = 2**31  # 32 bits with a sign
 
 
 def load(folder: str) -> Any:
-    """Loads the model of a folder.
+    """Loads the `Seq2Seq` of a folder.
+
+    Raises:
+        ValueError: whatever goes wrong; the message names the folder.
+    """
+    model = load_any(folder)
+    if not hasattr(model, "source_vocabulary"):
+        raise ValueError(
+            f"the model in {folder!r} is a language model, which has no "
+            "sources to answer: score alone takes it"
+        )
+    return model
+
+
+def load_any(folder: str) -> Any:
+    """Loads the `Seq2Seq` or the `LanguageModel` of a folder.
 
     Raises:
         ValueError: whatever goes wrong; the message names the folder.
     """
     import_tensorflow()
     import keras_attention as ka
+    from keras_attention.models import vocabularies
 
     try:
         model = ka.load(folder)
@@ -33,7 +49,7 @@ def load(folder: str) -> Any:
         raise ValueError(
             f"the model in {folder!r} cannot be loaded: {kind}{error}"
         ) from error
-    if None in (model.source_vocabulary, model.target_vocabulary):
+    if None in vocabularies.of(model).values():
         raise ValueError(
             f"the model in {folder!r} has no vocabularies: it takes ids alone"
         )

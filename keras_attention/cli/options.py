@@ -1,11 +1,15 @@
 """What may be said on the command line."""
 
+import argparse
+
 import keras_attention
 from keras_attention import choices
 from keras_attention.cli import train_options
 from keras_attention.cli import values
+from keras_attention.cli.configuration import read_configuration
 from keras_attention.cli.generate_options import add_generate
 from keras_attention.cli.parser import Parser
+from keras_attention.cli.score_options import add_score
 from keras_attention.cli.shared_options import add_columns
 from keras_attention.cli.shared_options import add_command
 from keras_attention.cli.shared_options import add_folder
@@ -17,6 +21,11 @@ FILES_HELP = """\
 A file of pairs has one pair a line: source, tab, target, in UTF-8. Names in
 .csv are read as CSV, in .jsonl and .ndjson as JSON lines, and .gz after it is
 unpacked; - is standard input."""
+
+COMPLETION_HELP = f"""\
+bash  add to ~/.bashrc:  eval "$({PROGRAM} completion bash)"
+zsh   add to ~/.zshrc, after compinit:  eval "$({PROGRAM} completion zsh)"
+tcsh  write it to a file once, and source that in ~/.tcshrc"""
 
 
 def make_parser() -> Parser:
@@ -36,8 +45,11 @@ def make_parser() -> Parser:
     _add_train(commands)
     add_generate(commands)
     _add_evaluate(commands)
+    add_score(commands)
     _add_export(commands)
     _add_plot(commands)
+    _add_view(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -56,14 +68,20 @@ def _add_train(commands):
     )
     parser.add_argument(
         "pairs",
-        nargs="+",
+        nargs="*",  # the file of --config may name them
         type=values.input_file,
         metavar="PAIRS",
         help="files of pairs",
     )
     parser.add_option(
+        "--config",
+        type=values.input_file,
+        metavar="FILE",
+        help="TOML file of options, such as batch-size = 128; the command "
+        "line wins. The training.toml of a model trains it again",
+    )
+    parser.add_option(
         "--out",
-        required=True,
         type=values.output_folder,
         metavar="DIR",
         help="folder of the model to make",
@@ -72,7 +90,7 @@ def _add_train(commands):
         "--model",
         type=values.choice(choices.KINDS),
         metavar="KIND",
-        default="transformer",
+        default=train_options.DEFAULT_KIND,
         help=f"kind of model: {', '.join(choices.SHORT_NAMES)} or "
         f"ENCODER-DECODER of {', '.join(choices.ENCODERS)} and "
         f"{', '.join(choices.DECODERS)}",
@@ -83,12 +101,16 @@ def _add_train(commands):
         metavar="DIR",
         help="go on from this model (fine-tuning)",
     )
-    parser.add_option(
-        "--resume", action="store_true", help="go on after an interruption"
-    )
-    parser.add_option(
-        "--overwrite", action="store_true", help="replace the model at --out"
-    )
+    for name, text in (
+        ("--resume", "go on after an interruption"),
+        ("--overwrite", "replace the model at --out"),
+    ):
+        parser.add_option(
+            name,
+            action=argparse.BooleanOptionalAction,
+            default=False,
+            help=text,
+        )
     groups = {
         title: parser.add_argument_group(title)
         for title in train_options.GROUPS
@@ -211,11 +233,53 @@ def _add_plot(commands):
     parser.add_option(
         "--out",
         required=True,
-        type=values.picture_file,
+        type=values.output_file_in(choices.PICTURE_SUFFIXES),
         metavar="FILE",
         help=f"picture to write: {', '.join(choices.PICTURE_SUFFIXES)}",
     )
     add_search(parser)
+
+
+def _add_view(commands):
+    parser = add_command(
+        commands,
+        "view",
+        "commands",
+        "write a page to look into all attention of the model",
+        epilog="A browser opens the page; it needs no network.",
+    )
+    add_folder(parser)
+    parser.add_argument(
+        "texts",
+        nargs="+",
+        metavar="TEXT",
+        help="source texts; of one text the page has the steps of the beam, "
+        "too",
+    )
+    parser.add_option(
+        "--out",
+        required=True,
+        type=values.output_file_in(choices.PAGE_SUFFIXES),
+        metavar="FILE",
+        help=f"page to write: {', '.join(choices.PAGE_SUFFIXES)}",
+    )
+    add_search(parser)
+
+
+def _add_completion(commands):
+    parser = add_command(
+        commands,
+        "completion",
+        "completion",
+        "print what lets a shell complete commands, options and files",
+        epilog=COMPLETION_HELP,
+    )
+    parser.add_argument(
+        "shell",
+        type=values.choice(choices.SHELLS),
+        metavar="SHELL",
+        help=", ".join(choices.SHELLS),
+    )
 
 
 def _check_export(options):
@@ -228,6 +292,14 @@ def _check_export(options):
 
 
 def _check_train(options):
+    read_configuration(options)
+    missing = [] if options.pairs else ["PAIRS"]
+    missing += [] if options.out else ["--out"]
+    if missing:
+        raise ValueError(
+            "the following arguments are required: " + ", ".join(missing)
+        )
     sources = [*options.pairs, *(options.validation_pairs or [])]
+    sources += [options.config]
     if sources.count(values.STANDARD_INPUT) > 1:
         raise ValueError("- can stand for one file only")

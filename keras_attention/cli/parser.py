@@ -17,16 +17,21 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         **options: those of `argparse.ArgumentParser`.
+
+    Attributes:
+        arguments: dict of what may be said, `argparse.Action` by name.
+        commands: dict of the parsers of its commands, by name.
     """
 
     def __init__(self, **options: Any):
+        self.arguments = {}
         super().__init__(
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             **options,
         )
         self._option_names = ["-h", "--help"]
-        self._commands = {}
+        self.commands = {}
 
     def add_option(
         self,
@@ -53,15 +58,21 @@ class Parser(argparse.ArgumentParser):
         if default is not None:
             help = f"{help} (default: {default})"  # noqa: A001
         options.setdefault("default", None)
-        (group or self).add_argument(name, help=help, **options)
+        action = (group or self).add_argument(name, help=help, **options)
+        self.arguments[action.dest] = action
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        action = super().add_argument(*names, **options)
+        self.arguments[action.dest] = action
+        return action
 
     def add_commands(self) -> Any:
         """Returns where to add the parsers of commands."""
-        commands = self.add_subparsers(
+        added = self.add_subparsers(
             required=True, metavar="COMMAND", title="commands"
         )
-        self._commands = commands.choices
-        return commands
+        self.commands = added.choices
+        return added
 
     def parse_known_args(
         self, args: Sequence[str] | None = None, namespace: Any = None
@@ -88,9 +99,9 @@ class Parser(argparse.ArgumentParser):
                 if name not in self._option_names:
                     names = self._option_names
                     self.error(f"there is no option {with_hint(name, names)}")
-            elif self._commands:
-                if word not in self._commands:
-                    word = with_hint(word, self._commands)
+            elif self.commands:
+                if word not in self.commands:
+                    word = with_hint(word, self.commands)
                     self.error(f"there is no command {word}")
                 return
 

@@ -15,6 +15,7 @@ from keras_attention.cli.values import choice
 from keras_attention.cli.values import integer
 from keras_attention.cli.values import number
 
+DEFAULT_KIND, DEFAULT_UNIT = "transformer", "characters"
 positive = integer(at_least=1)
 rate = number(at_least=0, below=1)
 
@@ -111,13 +112,13 @@ TRANSFORMER = (
 DATA = (
     _one_of(
         "source_unit",
-        "characters",
+        DEFAULT_UNIT,
         choices.VOCABULARY_UNITS,
         "tokens of sources",
     ),
     _one_of(
         "target_unit",
-        "characters",
+        DEFAULT_UNIT,
         choices.VOCABULARY_UNITS,
         "tokens of targets",
     ),

@@ -14,7 +14,6 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from collections.abc import Collection
 
-from keras_attention.choices import PICTURE_SUFFIXES
 from keras_attention.cli.parser import with_hint
 
 STANDARD_INPUT = "-"
@@ -70,7 +69,7 @@ def number(
 
 
 def choice(names: Collection[str]) -> Callable[[str], str]:
-    """Returns the reader of one of some names."""
+    """Returns the reader of one of some names, its attribute `names`."""
 
     def read(text):
         if text not in names:
@@ -80,6 +79,7 @@ def choice(names: Collection[str]) -> Callable[[str], str]:
             )
         return text
 
+    read.names = tuple(names)
     return read
 
 
@@ -155,13 +155,17 @@ def output_file(text: str) -> str:
     return text
 
 
-def picture_file(text: str) -> str:
-    """A file that can be written, with the suffix of a picture."""
-    if pathlib.Path(text).suffix.lower() not in PICTURE_SUFFIXES:
-        raise ArgumentTypeError(
-            f"must end in {', '.join(PICTURE_SUFFIXES)}, not {text!r}"
-        )
-    return output_file(text)
+def output_file_in(suffixes: Collection[str]) -> Callable[[str], str]:
+    """Returns the reader of files that can be written, with these suffixes."""
+
+    def read(text):
+        if pathlib.Path(text).suffix.lower() not in suffixes:
+            raise ArgumentTypeError(
+                f"must end in {', '.join(suffixes)}, not {text!r}"
+            )
+        return output_file(text)
+
+    return read
 
 
 @_of_path

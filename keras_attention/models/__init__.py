@@ -12,6 +12,7 @@ from keras_attention.models.ensemble_layers import EnsembleDecoder
 from keras_attention.models.ensemble_layers import EnsembleEncoder
 from keras_attention.models.folders import load
 from keras_attention.models.folders import read_card
+from keras_attention.models.forced_decoding import ScoredSequences
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generation import generate_tokens
@@ -33,6 +34,7 @@ __all__ = [
     "LanguageModel",
     "RNNDecoder",
     "RNNEncoder",
+    "ScoredSequences",
     "Seq2Seq",
     "TransformerDecoder",
     "TransformerEncoder",

@@ -8,6 +8,7 @@ folder/card.json                 what it is, made from what, how good; under
                                  "sha256" the digests of the files above,
                                  under "format" that of the folder
 folder/history.jsonl             what `train` measured, epoch by epoch
+folder/training.toml             what it was called with, if it was told
 
 A folder may come from anybody: `load` looks at each file before Keras does.
 """

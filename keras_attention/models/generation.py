@@ -16,12 +16,14 @@ from keras_attention.decoding.search import check_search
 from keras_attention.models import sources
 from keras_attention.models.batches import graph_function
 from keras_attention.models.batches import run_batches
+from keras_attention.models.encoding import Encoded
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generated import decoded_texts
 from keras_attention.models.generated import no_tokens
 from keras_attention.models.parts import check_positions
 from keras_attention.models.row_seeds import checked_row_seeds
+from keras_attention.models.source_rows import SourceRows
 from keras_attention.models.source_rows import source_rows
 from keras_attention.models.tracing import TracedFunctions
 from keras_attention.special_ids import BOS_ID
@@ -57,16 +59,9 @@ class BatchGenerator:
         if max_length is None:
             max_length = self.model.max_length
         validation.check_positive_integer("max_length", max_length)
-        signature = self.model.source_signature
-        texts = self._texts(source) if signature.is_ids else None
-        if texts is not None:
-            source = self._encode(texts)
-        if signature.is_ids:
-            source = sources.ids_of(source, "source", self._count_of_ids())
-        rows = source_rows(
-            self.model.encoder_facts, source, source_mask, initial_state
-        )
-        self._check_positions(rows, max_length)
+        rows, is_text = self.rows_of(source, source_mask, initial_state)
+        reason = f"max_length={max_length}"
+        check_positions("decoder", self.model.decoder, max_length, reason)
         run = self._function(search, max_length, rows, jit_compile)
         result = run_batches(
             run,
@@ -78,10 +73,27 @@ class BatchGenerator:
         )
         if result is None:
             result = no_tokens(search, max_length)
-        if texts is None and (signature.is_ids or not self._writes_text()):
+        is_ids = self.model.source_signature.is_ids and not is_text
+        if is_ids or not self._writes_text():
             return result
         texts = decoded_texts(self.model.target_vocabulary, result.tokens)
         return GeneratedTexts(texts, *result[1:])
+
+    def rows_of(
+        self, source: Any, source_mask: Any = None, initial_state: Any = None
+    ) -> tuple[SourceRows, bool]:
+        """Returns the rows of sources, and whether these are strings."""
+        signature = self.model.source_signature
+        texts = self._texts(source) if signature.is_ids else None
+        if texts is not None:
+            source = self._encode(texts)
+        if signature.is_ids:
+            source = sources.ids_of(source, "source", self._count_of_ids())
+        rows = source_rows(
+            self.model.encoder_facts, source, source_mask, initial_state
+        )
+        self._check_source_positions(rows)
+        return rows, texts is not None
 
     def _texts(self, source):
         texts = sources.texts_of(source)
@@ -94,7 +106,7 @@ class BatchGenerator:
     def _writes_text(self):
         return self.model.target_vocabulary is not None
 
-    def _check_positions(self, rows, max_length):
+    def _check_source_positions(self, rows):
         source = rows.arrays["source"]
         if len(rows) and source.ndim > 1:
             longest = source.shape[1]
@@ -102,8 +114,6 @@ class BatchGenerator:
                 longest = rows.lengths.max()
             reason = f"a source of {longest} positions"
             check_positions("encoder", self.model.encoder, longest, reason)
-        reason = f"max_length={max_length}"
-        check_positions("decoder", self.model.decoder, max_length, reason)
 
     def _count_of_ids(self):
         size = getattr(self.model.encoder, "vocabulary_size", None)
@@ -177,10 +187,9 @@ def generate_tokens(
     Returns:
         A `decoding.Decoded`.
     """
-    encoded = model.encode(source, source_mask, initial_state, training=False)
-    decoder = model.decoder
-    if encoded.initial_state is not None:
-        decoder = _Started(decoder, encoded.for_decoder())
+    encoded, decoder = encoded_sources(
+        model, source, source_mask, initial_state
+    )
     return decode(
         decoder,
         encoded.values,
@@ -189,6 +198,24 @@ def generate_tokens(
         max_length,
         row_seeds=row_seeds,
     )
+
+
+def encoded_sources(
+    model: Any, source: Any, source_mask: Any = None, initial_state: Any = None
+) -> tuple[Encoded, Any]:
+    """Returns what `Seq2Seq.encode` does, and what a search steps through.
+
+    Args:
+        model: a `Seq2Seq`.
+        source: as in `generate_tokens`, like the others.
+        source_mask: the same.
+        initial_state: the same.
+    """
+    encoded = model.encode(source, source_mask, initial_state, training=False)
+    decoder = model.decoder
+    if encoded.initial_state is not None:
+        decoder = _Started(decoder, encoded.for_decoder())
+    return encoded, decoder
 
 
 def without_specials(search: Search) -> Search:

@@ -12,6 +12,8 @@ from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
 from keras_attention.models.fitted import FittedModel
+from keras_attention.models.forced_decoding import ScoredSequences
+from keras_attention.models.forced_decoding import score_texts
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.parts import check_decoder
@@ -221,6 +223,29 @@ class LanguageModel(FittedModel):
         return self._generator.stream(
             prompt, search, max_length, jit_compile, row_seed
         )
+
+    def score(self, texts: Any, batch_size: int = 64) -> ScoredSequences:
+        """Returns the log probability of each given text.
+
+        Args:
+            texts: a list of strings, or an integer array (batch, length)
+                padded with 0 at the end, without BOS. The EOS of a row is
+                scored as its other ids are.
+            batch_size: how many texts run at once.
+
+        Returns:
+            A `ScoredSequences` (log_probabilities, lengths,
+            token_log_probabilities) of NumPy arrays. The perplexity of all is
+            `exp(-sum(log_probabilities) / sum(lengths))`.
+
+        Raises:
+            ValueError: if strings come without a vocabulary, ids are not of
+                the vocabulary, or a text needs more positions than the
+                decoder has.
+        """
+        forking.check_tensorflow()
+        functions = self._generator.functions
+        return score_texts(self, functions, texts, batch_size)
 
     def save_folder(
         self, folder: Any, card: dict | None = None, overwrite: bool = False

@@ -1,5 +1,6 @@
 """A sequence-to-sequence model: any encoder, any decoder."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,11 +10,14 @@ from keras_attention.decoding import Greedy
 from keras_attention.decoding.search import Search
 from keras_attention.functional.replicas import num_replicas
 from keras_attention.models import alignment_plot
+from keras_attention.models import attention_view
 from keras_attention.models import encoding
 from keras_attention.models import folders
 from keras_attention.models import forking
 from keras_attention.models import vocabularies
 from keras_attention.models.fitted import FittedModel
+from keras_attention.models.forced_decoding import ScoredSequences
+from keras_attention.models.forced_decoding import score_targets
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generation import BatchGenerator
@@ -362,6 +366,42 @@ class Seq2Seq(FittedModel):
             initial_state,
         )
 
+    def score(
+        self,
+        source: Any,
+        target: Any,
+        batch_size: int = 64,
+        source_mask: Any = None,
+        initial_state: Any = None,
+    ) -> ScoredSequences:
+        """Returns the log probability of given targets (forced decoding).
+
+        It is the score that a search without length penalty gives them.
+
+        Args:
+            source: as in `generate`.
+            target: a target for each source: a list of strings, or an integer
+                array (batch, target_length) padded with 0 at the end, without
+                BOS. The EOS of a row is scored as its other ids are.
+            batch_size: how many pairs run at once.
+            source_mask: as in `call`.
+            initial_state: as in `call`.
+
+        Returns:
+            A `ScoredSequences` (log_probabilities, lengths,
+            token_log_probabilities) of NumPy arrays. The perplexity of all is
+            `exp(-sum(log_probabilities) / sum(lengths))`.
+
+        Raises:
+            ValueError: if there are not as many targets as sources, strings
+                come without vocabularies, or sources or targets need more
+                positions than encoder or decoder have.
+        """
+        forking.check_tensorflow()
+        rows, _ = self._generator.rows_of(source, source_mask, initial_state)
+        functions = self._generator.functions
+        return score_targets(self, functions, rows, target, batch_size)
+
     def plot_alignment(
         self,
         text: str,
@@ -383,6 +423,34 @@ class Seq2Seq(FittedModel):
         """
         self._generator.check_vocabularies()
         return alignment_plot.plot_alignment(self, text, search, max_length)
+
+    def view_attention(
+        self,
+        texts: str | Sequence[str],
+        search: Search = Greedy(),  # noqa: B008 (frozen)
+        max_length: int | None = None,
+    ) -> Any:
+        """Makes an interactive page of all that the best targets attended to.
+
+        Its layers are the alignment of the search, and every attention layer
+        of the model as it reads a text and its target. For one text and a
+        `Beam` it has the steps of the search, too.
+
+        Args:
+            texts: a source string, or a list of them.
+            search: `Greedy()`, `Sample(...)` or `Beam(...)`.
+            max_length: longest target, EOS counted.
+
+        Returns:
+            A `plots.AttentionView`, which a notebook shows; its `save` writes
+            the file.
+
+        Raises:
+            ValueError: if the model has no vocabularies or no attention.
+        """
+        forking.check_tensorflow()
+        self._generator.check_vocabularies()
+        return attention_view.view_attention(self, texts, search, max_length)
 
     def save_folder(
         self, folder: Any, card: dict | None = None, overwrite: bool = False

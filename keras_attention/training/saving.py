@@ -11,6 +11,8 @@ from keras_attention.training.fitting import Outcome
 from keras_attention.training.preparation import Data
 from keras_attention.training.settings import TrainingSettings
 
+CONFIGURATION = "training.toml"
+
 
 def save_best(
     settings: TrainingSettings,
@@ -52,6 +54,9 @@ def save_best(
     if history.is_file():
         texts[history.name] = history.read_text(encoding="utf-8")
         ended["history"] = history.name
+    if settings.configuration is not None:
+        texts[CONFIGURATION] = settings.configuration
+        ended["configuration"] = CONFIGURATION
     card = card_of(settings, data, model, metrics, ended)
     overwrite = settings.overwrite or settings.resume
     folders.save_folder(model, settings.folder, card, overwrite, texts)

@@ -95,6 +95,7 @@ class TrainingSettings:
     jit_compile: bool | str = "auto"
     strategy: Any = None
     callbacks: Sequence = ()
+    configuration: str | None = None
     verbose: int = 1
     options: dict = dataclasses.field(default_factory=dict)
 
@@ -106,6 +107,7 @@ class TrainingSettings:
         self._set("callbacks", tuple(self.callbacks))
         _check_numbers(self)
         _check_choices(self)
+        _check_configuration(self)
         _check_options(self)
         _check_optimizer(self)
         aids.check(self.alignment_loss, self.scheduled_sampling)
@@ -200,6 +202,12 @@ def _check_choices(settings):
         raise validation.invalid(
             "jit_compile", "'auto', True or False", repr(settings.jit_compile)
         )
+
+
+def _check_configuration(settings):
+    text = settings.configuration
+    if not isinstance(text, str | None):
+        raise validation.invalid("configuration", "a text or None", repr(text))
 
 
 def _check_options(settings):

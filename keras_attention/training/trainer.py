@@ -54,6 +54,7 @@ def train(
     jit_compile: bool | str = "auto",
     strategy: Any = None,
     callbacks: Sequence = (),
+    configuration: str | None = None,
     verbose: int = 1,
     **options: Any,
 ) -> Trained:
@@ -151,6 +152,8 @@ def train(
             again, with resume=True.
         callbacks: further `keras.callbacks`, called before those of `train`
             that choose the best epoch.
+        configuration: text to keep in the folder as `training.toml`, such as
+            what this training was called with.
         verbose: 1 prints a summary and progress bars, 2 a line per epoch, 0
             nothing.
         **options: further arguments of `build_seq2seq`: units, num_layers,
@@ -230,6 +233,7 @@ def train(
         jit_compile=jit_compile,
         strategy=strategy,
         callbacks=callbacks,
+        configuration=configuration,
         verbose=verbose,
         options=options,
     )

@@ -15,7 +15,8 @@ from keras_attention.cli import train_options
 from keras_attention.cli.options import make_parser
 from keras_attention.cli.shared_options import BEAM
 
-COMMANDS = ("train", "generate", "evaluate", "export", "plot")
+COMMANDS = ("train", "generate", "evaluate", "score", "export", "plot")
+COMMANDS += ("view", "completion")
 
 
 def refusal(arguments, capsys):
@@ -85,10 +86,10 @@ def test_version_is_that_of_the_package(capsys):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_explained_with_its_default(command, capsys):
     without = {"--out", "--initial-folder", "--hypotheses", "--warm-up"}
-    without |= {"--prefix"}
+    without |= {"--prefix", "--config"}
     text = " ".join(help_of(command, capsys).split())
-    actions = make_parser()._commands[command]._actions
-    assert len(actions) > 5
+    actions = make_parser().commands[command]._actions
+    assert len(actions) > (2 if command == "completion" else 5)
     for action in actions:
         assert action.help
         names = action.option_strings
@@ -155,10 +156,12 @@ def test_options_are_arguments_of_the_functions():
 @pytest.mark.tensorflow_only
 def test_choices_are_those_of_the_code():
     from keras_attention.layers.recurrent.recurrence import CELLS
+    from keras_attention.plots.viewed import PAGE_SUFFIXES
     from keras_attention.training.fitting import MODES
 
     assert choices.CELLS == tuple(CELLS)
     assert choices.MONITORS == tuple(MODES)
+    assert choices.PAGE_SUFFIXES == PAGE_SUFFIXES
 
 
 @pytest.mark.parametrize(
@@ -166,7 +169,7 @@ def test_choices_are_those_of_the_code():
     [
         ([], "keras-attention: error: the following arguments .*: COMMAND."),
         (["trian", "x"], "no command 'trian'. Did you mean train?"),
-        (["serve"], "no command 'serve'. See keras-attention --help"),
+        (["predict"], "no command 'predict'. See keras-attention --help"),
         (["--verison"], "no option '--verison'. Did you mean --version?"),
         (["train", "x", "--unit", "5"], "'--unit'. Did you mean --units?"),
         (["train", "--no-resum"], "no option '--no-resum'"),
@@ -233,8 +236,16 @@ def test_options_that_do_not_go_together_are_refused(
     assert message in refusal(["generate", tmp_path, *arguments], capsys)
 
 
+def test_score_prints_json_in_one_way(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    arguments = ["score", tmp_path, tmp_path / "file", "--json", "--total"]
+    assert "--total is JSON already" in refusal(arguments, capsys)
+
+
 def test_only_one_file_can_be_standard_input(tmp_path, capsys):
     arguments = ["train", "-", "--validation-pairs", "-", "--out", tmp_path]
+    assert "- can stand for one file" in refusal(arguments, capsys)
+    arguments = ["score", tmp_path, "-", "-"]
     assert "- can stand for one file" in refusal(arguments, capsys)
 
 
@@ -256,8 +267,10 @@ def test_paths_are_checked_before_the_work(tmp_path, capsys):
         (["evaluate", tmp_path, file, "--hypotheses", "/dev/null"], "a device"),
         (["train", file, "--out", ""], "is empty: name a folder"),
         (["train", file, "--out", "/"], "the root of a file system"),
+        (["score", tmp_path, none], "none': No such file or directory"),
         (["plot", tmp_path, "x", "--out", none / "x.png"], "no folder"),
         (["plot", tmp_path, "x", "--out", "x.bmp"], ".png, .pdf, .svg, not"),
+        (["view", tmp_path, "x", "--out", "x.png"], ".html, .htm, not"),
     ):
         assert message in refusal(arguments, capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

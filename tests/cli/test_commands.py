@@ -60,6 +60,7 @@ def test_train_hands_on_what_is_given(
     assert folder == str(out)
     (callback,) = options.pop("callbacks")
     assert isinstance(callback, KeepMemory)
+    assert "epochs = 10\n" in options.pop("configuration")
     assert options == {
         "validation_pairs": None,
         "kind": None,
@@ -77,6 +78,7 @@ def test_train_hands_on_what_is_given(
     run("train", pairs_file, "--out", out, *arguments)
     options = train_calls.pop()[2]
     assert len(options.pop("callbacks")) == 1
+    assert "dropout = 0.25\n" in options.pop("configuration")
     assert options == {
         "validation_pairs": [str(pairs_file)],
         "kind": "rnn-luong",
@@ -217,6 +219,15 @@ def test_plot_writes_a_picture(model_folder, tmp_path, capsys):
     run("plot", model_folder, "abba", "--out", picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == f"{picture}\n"
+
+
+def test_view_writes_a_page(model_folder, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    run("view", model_folder, "abba", "ba", "ba", "--out", page)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "1. abba" in text and "2. ba" in text and "3. " not in text
+    assert capsys.readouterr().out == f"{page}\n"
 
 
 def test_words_of_bleu_without_bleu_are_refused(tmp_path, capsys):

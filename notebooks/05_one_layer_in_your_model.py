@@ -44,9 +44,9 @@ def ids_of(vocabulary, sentences):
 
 def compile_and_fit(model, inputs, labels, loss, epochs):
     model.compile(
-        optimizer=keras.optimizers.Adam(5e-3), loss=loss, jit_compile=False
+        optimizer=keras.optimizers.Adam(1e-2), loss=loss, jit_compile=False
     )
-    model.fit(inputs, labels, batch_size=64, epochs=epochs, verbose=0)
+    model.fit(inputs, labels, batch_size=128, epochs=epochs, verbose=0)
 
 
 # %% [markdown]
@@ -291,7 +291,7 @@ compile_and_fit(
     stories,
     answers,
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    epochs=10,
+    epochs=8,
 )
 new_stories, new_answers, new_places = draw_stories(500)
 right = model.predict(new_stories, verbose=0).argmax(-1) == new_answers
@@ -373,7 +373,7 @@ for pooling in (mean, largest, attention):
     model = keras.Model(
         {"things": things, "is_real": is_real}, keras.layers.Dense(1)(x)
     )
-    compile_and_fit(model, bags, wanted, "mse", epochs=8)
+    compile_and_fit(model, bags, wanted, "mse", epochs=6)
     told = model.predict(new_bags, verbose=0)[:, 0]
     errors[pooling.__name__] = np.sqrt(np.mean((told - new_wanted) ** 2))
 print({name: f"{error:.3f}" for name, error in errors.items()})

@@ -2,6 +2,7 @@
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -103,7 +104,7 @@ model.compile(
 
 
 class BatchLosses(keras.callbacks.Callback):
-    """Keeps the running mean of the loss after each batch."""
+    """Keeps the loss after each batch: the mean of its epoch so far."""
 
     def __init__(self):
         super().__init__()
@@ -168,14 +169,17 @@ axes = figure.subplots()
 means = np.array(losses.means) / np.log(2)
 axes.plot(np.arange(1, len(means) + 1), means, label="Transformer, training")
 axes.plot(len(means), bits, "D", color="black", label="Transformer, held out")
-for order, found in ngrams.items():
+for number, (order, found) in enumerate(ngrams.items()):
     axes.axhline(found, color="0.7", linestyle="--")
-    axes.text(1, found, f"{order}-grams", va="bottom", color="0.4")
+    axes.text(70 * number, found, f"{order}-grams", va="bottom", color="0.4")
 axes.set(xlabel="step", ylabel="bits a character", ylim=(0, 7))
 axes.legend()
 figure
 
 # %% [markdown]
+# A network learns in many steps what counting has after one look, and a manual
+# repeats itself, which is what counting is best at.
+#
 # Where is the surprise? At the beginnings of words, mostly: once one has begun,
 # the rest of it follows. The second sentence is from elsewhere, and each word of
 # it is news to somebody who has read nothing but a manual.

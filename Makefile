@@ -71,7 +71,7 @@ test-versions: $(VENV)/test.stamp  ## Core tests, other Pythons and versions
 soak: $(VENV)/test.stamp  ## Every crash, damage and kind of text: half an hour
 	KERAS_BACKEND=tensorflow $(PYTEST) -m soak -o faulthandler_timeout=0
 
-notebooks: $(VENV)/notebooks.stamp  ## Run every notebook: twenty minutes
+notebooks: $(VENV)/notebooks.stamp  ## Run every notebook: ten minutes
 	KERAS_BACKEND=tensorflow $(PYTEST) tests/test_notebooks.py
 
 lint: $(VENV)/test.stamp  ## Check style and format

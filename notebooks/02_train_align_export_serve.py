@@ -28,6 +28,7 @@
 # %%
 # %matplotlib inline
 import gettext
+import logging
 import tempfile
 from pathlib import Path
 
@@ -39,6 +40,7 @@ import tensorflow as tf
 
 import keras_attention as ka
 
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 keras.utils.set_random_seed(1)
 
 # %% [markdown]
@@ -232,6 +234,7 @@ np.testing.assert_allclose(weights.sum(axis=-1), 1.0, rtol=1e-5)
 # %%
 beam = ka.Beam(width=4, num_hypotheses=4)
 some = ["Angola", "Dominican Peso", "Northern Sami", chosen]
+some = list(dict.fromkeys(some))  # each once
 several = model.generate(some, search=beam)
 for english, texts, scores in zip(
     some, several.texts, several.scores, strict=True

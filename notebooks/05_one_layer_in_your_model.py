@@ -143,8 +143,8 @@ for with_attention in (False, True):
 assert right > 0.97
 
 # %% [markdown]
-# What the two heads look at for *dog*, once a noun and once a verb: not at the
-# dog, but at what stands before and after it.
+# What the two heads look at for *dog*, once a noun and once a verb: mostly at what
+# stands before it and after it.
 
 # %%
 figure = matplotlib.figure.Figure(figsize=(9, 6), layout="constrained")

@@ -2,7 +2,6 @@
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
-#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -287,8 +286,8 @@ for name, mechanism in MECHANISMS.items():
 # Forward and monotonic attention never go back: they read in order, or not at
 # all. What looks like a weakness is what one wants in speech, where a glance
 # back is always an error, and where the answer must begin before the source
-# ends. Monotonic attention pays for that twice: it trains softly and answers
-# hard, which takes longer to learn than this notebook lasts.
+# ends. Monotonic attention pays for it in training: it learns softly and answers
+# hard, and takes longer to learn that than this notebook lasts.
 
 # %%
 assert min(found["additive"].values()) > 0.9

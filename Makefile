@@ -30,7 +30,8 @@ BENCHMARKS := $(filter-out %/measure.py %/sequence_models.py \
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-versions soak lint format bench clean
+.PHONY: help demo test test-all test-versions soak notebooks lint format \
+	bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / \
@@ -70,6 +71,9 @@ test-versions: $(VENV)/test.stamp  ## Core tests, other Pythons and versions
 soak: $(VENV)/test.stamp  ## Every crash, damage and kind of text: half an hour
 	KERAS_BACKEND=tensorflow $(PYTEST) -m soak -o faulthandler_timeout=0
 
+notebooks: $(VENV)/notebooks.stamp  ## Run every notebook: ten minutes
+	KERAS_BACKEND=tensorflow $(PYTEST) tests/test_notebooks.py
+
 lint: $(VENV)/test.stamp  ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -98,6 +102,7 @@ $(BIN)/python:
 
 $(VENV)/demo.stamp: EXTRAS := examples,plots
 $(VENV)/test.stamp: EXTRAS := test
+$(VENV)/notebooks.stamp: EXTRAS := test,notebooks
 $(VENV)/benchmarks.stamp: EXTRAS := benchmarks
 
 $(VENV)/%.stamp: setup.cfg pyproject.toml constraints.txt | $(BIN)/python

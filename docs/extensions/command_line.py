@@ -1,43 +1,27 @@
 """The options of the command line, written from its own parser.
 
-    .. command-line:: train
+    .. command-line::
 
-writes the usage, the arguments and the options of a command.
+writes a section for each command: its usage, arguments and options.
 """
 
 import argparse
 
-from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from keras_attention.cli.options import make_parser
 
 
 class CommandLine(SphinxDirective):
-    """Writes what the help of a command says."""
-
-    required_arguments = 1
+    """Writes what the help of each command says."""
 
     def run(self):
-        command = self.arguments[0]
-        parser = commands()[command]
-        lines = [
-            parser.description,
-            "",
-            ".. code-block:: text",
-            "",
-            f"   {_usage(parser)}",
-        ]
-        if parser.epilog:
-            lines += ["", _escaped(" ".join(parser.epilog.split()))]
-        lines += ["", f".. program:: {parser.prog}"]
-        for group in parser._action_groups:
-            actions = [a for a in group._group_actions if _is_told(a)]
-            if actions:
-                lines += ["", f".. rubric:: {group.title.capitalize()}"]
-            for action in actions:
-                lines += ["", *_entry(action)]
-        return self.parse_text_to_nodes("\n".join(lines))
+        lines = []
+        for name, parser in commands().items():
+            lines += [name, "-" * len(name), "", *_section(parser), ""]
+        return self.parse_text_to_nodes(
+            "\n".join(lines), allow_section_headings=True
+        )
 
 
 def commands():
@@ -46,6 +30,26 @@ def commands():
         if isinstance(action, argparse._SubParsersAction):
             return action.choices
     raise LookupError("The parser has no commands.")
+
+
+def _section(parser):
+    lines = [
+        parser.description,
+        "",
+        ".. code-block:: text",
+        "",
+        f"   {_usage(parser)}",
+    ]
+    if parser.epilog:
+        lines += ["", _escaped(" ".join(parser.epilog.split()))]
+    lines += ["", f".. program:: {parser.prog}"]
+    for group in parser._action_groups:
+        actions = [a for a in group._group_actions if _is_told(a)]
+        if actions:
+            lines += ["", f".. rubric:: {group.title.capitalize()}"]
+        for action in actions:
+            lines += ["", *_entry(action)]
+    return lines
 
 
 def _usage(parser):
@@ -78,7 +82,7 @@ def _entry(action):
 
 
 def _escaped(text):
-    return nodes.unescape(text).replace("*", r"\*").replace("|", r"\|")
+    return text.replace("*", r"\*").replace("|", r"\|")
 
 
 def setup(app):

@@ -62,10 +62,13 @@ smartquotes = False  # of two dashes an option would lose one
 
 html_theme = "furo"
 html_title = f"keras_attention {release}"
+html_logo = html_favicon = "logo.svg"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 html_show_sourcelink = False
+pygments_dark_style = "github-dark"  # the default underlines names, like links
 # Formulas become MathML, which browsers draw by themselves: no page of the
 # site asks the network for anything.
 html_math_renderer = "mathml"
@@ -81,6 +84,7 @@ nb_execution_in_temp = True
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "remove"
 nb_ipywidgets_js = {}
 
 # Docstrings write names in single backticks.

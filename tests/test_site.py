@@ -205,6 +205,7 @@ def test_text_of_a_docstring_is_read_as_it_stands(written, read):
         ("masks.Causal", "masks.Causal"),
         ("AdditiveAttention(units)", "layers.AdditiveAttention"),
         ("ka.training.train", "training.train"),
+        ("build_seq2seq", "models.build_seq2seq"),
         ("train", None),  # an argument may have this name
         ("model.generate", None),
         ("ka.Beam and more", None),

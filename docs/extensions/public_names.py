@@ -48,8 +48,8 @@ def entries():
             entry = f"{PACKAGE}.{area}.{name}"
             found[entry] = entry
             found[f"ka.{area}.{name}"] = found[f"{area}.{name}"] = entry
-            # Of arguments and of functions there are namesakes.
-            if name[0].isupper():
+            # An argument may be called as a function of one word is.
+            if name[0].isupper() or "_" in name:
                 found.setdefault(name, entry)
             if name in keras_attention.__all__:
                 found[f"ka.{name}"] = found[f"{PACKAGE}.{name}"] = entry

@@ -97,3 +97,9 @@ def resolves(dotted):
             return False
         found = getattr(found, name)
     return True
+
+
+@pytest.fixture(autouse=True)
+def saved_models(tmp_path):
+    """The pages ask the models of the repository, from its root."""
+    (tmp_path / "saved_models").symlink_to(DOCS.parent / "saved_models")

@@ -1,0 +1,97 @@
+"""The guide in docs/: its figures are there, and its lists are complete."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+import pytest
+
+from keras_attention import decoding
+from keras_attention import layers
+from keras_attention import masks
+
+DOCS = pathlib.Path(__file__).parent.parent / "docs"
+FIGURES = DOCS / "figures"
+
+
+def text_of(page):
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def figures_shown():
+    pages = "".join(page.read_text("utf-8") for page in DOCS.glob("*.md"))
+    return set(re.findall(r"\]\(figures/([\w.]+)\)", pages))
+
+
+def test_each_figure_is_shown_and_each_that_is_shown_is_there():
+    drawn = {path.name for path in FIGURES.glob("*.svg")}
+    assert len(drawn) > 20
+    assert figures_shown() == drawn
+
+
+def test_figures_need_no_font_and_no_network():
+    # Their letters are paths, and their pictures lie inside.
+    for path in FIGURES.glob("*.svg"):
+        root = xml.etree.ElementTree.parse(path).getroot()
+        tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+        assert "path" in tags and not tags & {"text", "script"}
+        links = [
+            value
+            for element in root.iter()
+            for name, value in element.attrib.items()
+            if name.endswith("href")
+        ]
+        assert all(link.startswith(("#", "data:")) for link in links)
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.exhaustive
+def test_script_draws_the_figures_that_are_there(tmp_path):
+    pytest.importorskip("matplotlib")
+    done = subprocess.run(
+        [sys.executable, FIGURES / "draw.py", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if "is not installed. On Debian" in done.stderr:
+        pytest.skip("needs a font with Chinese characters")
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {path.name for path in FIGURES.glob("*.svg")}
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("which_attention.md", layers.__all__),
+        ("masks.md", masks.__all__),
+        ("decoding.md", decoding.__all__),
+    ],
+    ids=["layers", "masks", "searches"],
+)
+def test_page_names_all_there_is(page, names):
+    written = set(re.findall(r"\w+", text_of(page)))
+    assert [name for name in names if name not in written] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [("from_tfa.md", "The tutorial's model")]
+    + [
+        ("migrating.md", heading)
+        for heading in (
+            "keras.layers",
+            "KerasHub",
+            "PyTorch",
+            "Hugging Face",
+            "OpenNMT-tf",
+        )
+    ],
+)
+def test_there_is_a_way_from_each_package(page, heading):
+    sections = text_of(page).split("\n## ")
+    (section,) = [s for s in sections if s.startswith(f"{heading}\n")]
+    assert "```python\n" in section

@@ -7,7 +7,7 @@
 
 writes a table of the names with their first lines, then the docstring of
 each. The option `inherited` adds what a class has from bases of this package
-that are not public.
+that are not public. A constant has no docstring: `NAME: description` has one.
 
 Elsewhere a public name in backticks, such as `Causal`, `masks.Causal(2)` or
 `ka.Beam`, becomes a link to its entry.
@@ -71,18 +71,24 @@ class PublicNames(SphinxDirective):
 
     def run(self):
         module = importlib.import_module(self.arguments[0])
-        names = [line.strip() for line in self.content if line.strip()]
-        lines = [f".. currentmodule:: {module.__name__}", ""]
-        lines += [".. autosummary::", "   :nosignatures:", ""]
-        lines += [f"   {name}" for name in names]
-        for name in names:
-            lines += ["", *self._entry(name, getattr(module, name))]
-        return self.parse_text_to_nodes("\n".join(lines))
+        lines = [f".. currentmodule:: {module.__name__}"]
+        entries = []
+        for line in filter(str.strip, self.content):
+            name, _, description = line.strip().partition(": ")
+            thing = getattr(module, name)
+            if callable(thing):
+                if not entries:
+                    lines += ["", ".. autosummary::", "   :nosignatures:", ""]
+                lines.append(f"   {name}")
+                entries += ["", *self._entry(name, thing)]
+            else:
+                lines += ["", f".. py:data:: {name}", f"   :value: {thing!r}"]
+                lines += ["", f"   {description}"]
+        return self.parse_text_to_nodes("\n".join(lines + entries))
 
     def _entry(self, name, thing):
         if not inspect.isclass(thing):
-            kind = "function" if callable(thing) else "data"
-            return [f".. auto{kind}:: {name}"]
+            return [f".. autofunction:: {name}"]
         lines = [f".. autoclass:: {name}", "   :members:"]
         if "inherited" in self.options:
             lines.append("   :inherited-members: Layer")
@@ -91,6 +97,7 @@ class PublicNames(SphinxDirective):
 
 def skip_foreign(app, what, name, thing, skip, options):
     """Leaves out members that Keras or Python have defined."""
+    thing = thing.fget if isinstance(thing, property) else thing
     if what != "class" or not inspect.isroutine(thing):
         return None
     module = getattr(thing, "__module__", None) or ""

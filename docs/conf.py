@@ -58,7 +58,7 @@ extensions = [
     "public_names",
 ]
 
-smartquotes = False  # of two dashes an option would lose one
+smartquotes_action = "D"  # dashes, but not quotation marks
 
 html_theme = "furo"
 html_title = f"keras_attention {release}"
@@ -96,6 +96,7 @@ nitpick_ignore_regex = [
     # Annotations of what is documented elsewhere, or is not public.
     ("py:class", ".*"),
 ]
+pages_with_namesakes = ["docs/from_tfa", "docs/migrating"]
 add_module_names = False
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"

@@ -174,6 +174,15 @@ def test_formulas_of_the_notebooks_are_mathml(site):
     assert "<mfrac>" in text and "$" not in text.partition("<article")[2]
 
 
+@needs_sphinx
+def test_namesakes_of_other_packages_are_no_links(pages, site):
+    found = pages[site / "docs" / "migrating.html"].links
+    assert any("migration.from_torch" in link for link in found)
+    assert not any("MultiHeadAttention" in link for link in found)
+    found = pages[site / "docs" / "which_attention.html"].links
+    assert any("MultiHeadAttention" in link for link in found)
+
+
 def test_indented_blocks_of_a_docstring_become_code():
     from docstrings import to_restructured_text
 

@@ -6,10 +6,13 @@ writes a section for each command: its usage, arguments and options.
 """
 
 import argparse
+import re
 
 from sphinx.util.docutils import SphinxDirective
 
 from keras_attention.cli.options import make_parser
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
 class CommandLine(SphinxDirective):
@@ -82,7 +85,8 @@ def _entry(action):
 
 
 def _escaped(text):
-    return text.replace("*", r"\*").replace("|", r"\|")
+    text = text.replace("*", r"\*").replace("|", r"\|")
+    return OPTION.sub(r"``\g<0>``", text)
 
 
 def setup(app):

@@ -10,7 +10,8 @@ each. The option `inherited` adds what a class has from bases of this package
 that are not public. A constant has no docstring: `NAME: description` has one.
 
 Elsewhere a public name in backticks, such as `Causal`, `masks.Causal(2)` or
-`ka.Beam`, becomes a link to its entry.
+`ka.Beam`, becomes a link to its entry. On the pages of `pages_with_namesakes`,
+which speak of other packages too, a name alone does not.
 """
 
 import functools
@@ -130,8 +131,12 @@ def signature_of(app, what, name, thing, options, signature, returns):
 
 def link_names(app, doctree):
     """Makes references of the public names in the text of a page."""
+    has_namesakes = app.env.docname in app.config.pages_with_namesakes
     for literal in list(doctree.findall(nodes.literal)):
-        entry = entry_of(literal.astext())
+        text = literal.astext()
+        if has_namesakes and "." not in text.partition("(")[0]:
+            continue
+        entry = entry_of(text)
         inside = (nodes.reference, addnodes.pending_xref, nodes.title)
         if entry is None or isinstance(literal.parent, inside):
             continue
@@ -160,6 +165,7 @@ def resolve(app, environment, node, content):
 
 
 def setup(app):
+    app.add_config_value("pages_with_namesakes", [], "env", [list])
     app.add_directive("public-names", PublicNames)
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("autodoc-process-signature", signature_of)

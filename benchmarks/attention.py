@@ -8,7 +8,6 @@ so that a run of some sizes adds to the runs before it, and attention.png
 draws how time grows with the length in all of them.
 """
 
-import json
 from pathlib import Path
 
 import keras
@@ -172,14 +171,6 @@ def time_case(batch, length, case, passed, rounds, limit):
     }
 
 
-def keep(medians, path=HERE / "attention.json"):
-    """Adds medians to those of the runs before, and returns them all."""
-    known = json.loads(path.read_text()) if path.exists() else {}
-    known.update(medians)
-    path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
-    return known
-
-
 def plot(medians, path=HERE / "attention.png"):
     import matplotlib
 
@@ -238,7 +229,7 @@ def main():
                         batch, length, case, passed, options.rounds, limit
                     )
     if not options.quick:
-        plot(keep(medians))
+        plot(measure.keep(medians, HERE / "attention.json"))
 
 
 if __name__ == "__main__":

@@ -170,6 +170,14 @@ def _peak():
     return int(next(x for x in lines if x.startswith("VmHWM")).split()[1])
 
 
+def keep(figures, path):
+    """Adds figures to those of the runs before, and returns them all."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known.update(figures)
+    path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    return known
+
+
 def print_header(title):
     """Prints what was measured, and on what."""
     # TensorFlow takes the functions timed for one that is traced too often.

@@ -3,15 +3,21 @@
 python benchmarks/memory.py [--quick] [--lengths 1024,2048,4096,8192,16384]
     [--passes forward,backward] [--kernels dot,additive]
 
+Backward means forward and backward. The peaks are also kept in memory.json, so
+that a run of some lengths adds to the runs before it, and memory.png draws
+those of dot products with their gradients.
+
 A cell whose matrices would take 16 GiB or more is not run: what they would
-take is printed instead, in parentheses. Backward means forward and backward.
+take is printed instead, in parentheses.
 """
 
 import json
 import sys
+from pathlib import Path
 
 import measure
 
+HERE = Path(__file__).parent
 HEADS, KEY_DIM, UNITS = 8, 64, 256
 # name: whether the score matrix is built.
 CELLS = {
@@ -132,12 +138,57 @@ def cell(kernel, name, passed, length):
     print(json.dumps(measure.growth(lambda: measure.finish(call(x)))))
 
 
-def shown(kernel, name, passed, length):
+def peak_of(kernel, name, passed, length):
+    """Returns a peak in MiB; "failed", or in parentheses what is too much."""
     needed = matrices(kernel, passed, length)
     if CELLS[kernel][name] and needed >= MOST:
         return f"({needed:,.0f} GiB)"
     peak = measure.run_cell(sys.argv[0], kernel, name, passed, length)
-    return "failed" if peak is None else f"{peak:,.0f}"
+    return "failed" if peak is None else round(peak)
+
+
+def plot(peaks, path=HERE / "memory.png"):
+    """Draws how the peaks of dot products with their gradients grow.
+
+    What builds the matrix is drawn on, hollow and dashed, as it grows: four
+    times as much for twice the length.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    lengths = sorted({int(cell.split("/")[1]) for cell in peaks})
+    for name, builds_matrix in CELLS["dot"].items():
+        cells = {n: peaks.get(f"dot/{n}/backward/{name}") for n in lengths}
+        points = [(n, peak / 1024) for n, peak in cells.items() if peak]
+        if not points:
+            continue
+        style = "o-" if name.startswith("ours") else "s-"
+        label = name.replace("ours", "keras_attention")
+        (line,) = axis.loglog(*zip(*points, strict=True), style, label=label)
+        last, peak = points[-1]
+        beyond = [(n, peak * (n / last) ** 2) for n in lengths if n >= last]
+        if builds_matrix and len(beyond) > 1:
+            axis.loglog(
+                *zip(*beyond, strict=True),
+                "s--",
+                color=line.get_color(),
+                markerfacecolor="white",
+                zorder=1,
+            )
+    axis.set_xticks(lengths, [f"{n:,}" for n in lengths])
+    axis.minorticks_off()
+    axis.set_yticks(
+        [1 / 16, 1 / 4, 1, 4, 16], ["1/16", "1/4", *"1 4".split(), "16"]
+    )
+    axis.set_xlabel("positions")
+    axis.set_ylabel("peak memory, GiB")
+    axis.set_title("Causal attention, forward + backward, 8 heads of 64")
+    axis.grid(alpha=0.3)
+    axis.legend(title="dashed: extrapolated")
+    figure.savefig(path, dpi=110)
 
 
 def main():
@@ -155,19 +206,31 @@ def main():
     if options.quick:
         options.lengths, options.passes = (1024,), ("backward",)
     measure.print_header("Peak memory, causal, MiB")
+    peaks = {}
     for kernel in options.kernels:
         for passed in options.passes:
+            found = {
+                (name, length): peak_of(kernel, name, passed, length)
+                for name in CELLS[kernel]
+                for length in options.lengths
+            }
             print(
                 f"\n{kernel}, {'forward + ' * (passed == 'backward')}{passed}\n"
             )
-            rows = (
+            measure.print_table(
+                ["", *map(str, options.lengths)],
                 [
-                    name,
-                    *(shown(kernel, name, passed, n) for n in options.lengths),
-                ]
-                for name in CELLS[kernel]
+                    [name, *(str(found[name, n]) for n in options.lengths)]
+                    for name in CELLS[kernel]
+                ],
             )
-            measure.print_table(["", *map(str, options.lengths)], rows)
+            peaks |= {
+                f"{kernel}/{length}/{passed}/{name}": peak
+                for (name, length), peak in found.items()
+                if isinstance(peak, int)
+            }
+    if not options.quick:
+        plot(measure.keep(peaks, HERE / "memory.json"))
 
 
 if __name__ == "__main__":

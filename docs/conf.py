@@ -56,6 +56,7 @@ extensions = [
     "front_page",
     "mathml",
     "public_names",
+    "raw_pictures",
 ]
 
 smartquotes_action = "D"  # dashes, but not quotation marks

@@ -104,6 +104,8 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.models import build_ensemble as build_ensemble
     from keras_attention.models import build_seq2seq as build_seq2seq
     from keras_attention.models import load as load
+    from keras_attention.models import read_attention as read_attention
+    from keras_attention.models import tap_attention as tap_attention
     from keras_attention.text import PieceVocabulary as PieceVocabulary
     from keras_attention.text import Vocabulary as Vocabulary
 
@@ -175,7 +177,9 @@ _PLACES = {
     "migration": None,
     "models": None,
     "plots": None,
+    "read_attention": "models",
     "replace_attention": "migration",
+    "tap_attention": "models",
     "text": None,
     "training": None,
 }

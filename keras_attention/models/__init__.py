@@ -1,5 +1,7 @@
 """Encoders, decoders, and the models made of them."""
 
+from keras_attention.models.attention_taps import read_attention
+from keras_attention.models.attention_taps import tap_attention
 from keras_attention.models.builder import build_seq2seq
 from keras_attention.models.cnn_encoder import CNNEncoder
 from keras_attention.models.decoder_only_transformer import (
@@ -39,5 +41,7 @@ __all__ = [
     "generate_tokens",
     "layout_map",
     "load",
+    "read_attention",
     "read_card",
+    "tap_attention",
 ]

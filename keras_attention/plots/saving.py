@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from keras_attention import files
@@ -61,10 +62,25 @@ def check_path(path: str | pathlib.Path) -> pathlib.Path:
     >>> check_path("alignment.pdf").suffix
     '.pdf'
     """
+    return checked_place(path, PICTURE_SUFFIXES)
+
+
+def checked_place(
+    path: str | os.PathLike, known_suffixes: Sequence[str]
+) -> pathlib.Path:
+    """Returns the path of a file that can be written, as `check_path` does.
+
+    Args:
+        path: name of the file.
+        known_suffixes: ends of its name of which it must have one.
+
+    Raises:
+        ValueError: `path` is not such a name.
+    """
     path = pathlib.Path(path)
     received = repr(str(path))
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
-        *most, last = PICTURE_SUFFIXES
+    if path.suffix.lower() not in known_suffixes:
+        *most, last = known_suffixes
         suffixes = f"{', '.join(most)} or {last}"
         raise validation.invalid("path", f"a name in {suffixes}", received)
     if path.is_dir():

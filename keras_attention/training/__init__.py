@@ -6,6 +6,7 @@ together. Read `pairs` and `pipeline` for the data, `losses`, `rates`,
 after a crash, then `trainer`.
 """
 
+from keras_attention.training.alignment_images import AlignmentImages
 from keras_attention.training.alignment_losses import AlignmentLoss
 from keras_attention.training.alignment_losses import CoverageLoss
 from keras_attention.training.alignment_losses import DiagonalAlignmentLoss
@@ -47,6 +48,7 @@ from keras_attention.training.timed_rate import TimedRate
 from keras_attention.training.trainer import train
 
 __all__ = [
+    "AlignmentImages",
     "AlignmentLoss",
     "Checkpoints",
     "CoverageLoss",

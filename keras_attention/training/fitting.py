@@ -131,13 +131,12 @@ class Fitting:
                 self._batches(start),
                 epochs=settings.epochs,
                 initial_epoch=start.epoch,
-                steps_per_epoch=self.data.survey.num_batches(
-                    **settings.batching
-                ),
+                steps_per_epoch=self._num_batches(self.data.survey),
                 callbacks=[checkpoints, *chosen],
                 shuffle=False,  # make_dataset has shuffled
                 verbose=settings.verbose,
                 validation_data=self._held_out_batches(),
+                validation_steps=self._num_batches(self.data.held_out_survey),
             )
         return outcome
 
@@ -173,9 +172,13 @@ class Fitting:
 
     def _measured(self, measurement):
         """Returns what the logs of an epoch with these weights would be."""
-        batches = self._held_out_batches()
         with self._declared_batches():
-            found = self.model.evaluate(batches, return_dict=True, verbose=0)
+            found = self.model.evaluate(
+                self._held_out_batches(),
+                steps=self._num_batches(self.data.held_out_survey),
+                return_dict=True,
+                verbose=0,
+            )
         results = {f"val_{name}": value for name, value in found.items()}
         measurement.set_model(self.model)  # `fit` may have had nothing to do
         measurement.measure()
@@ -203,9 +206,16 @@ class Fitting:
         return self._dataset(data.pairs, data.survey, **options)
 
     def _held_out_batches(self):
-        """Returns the batches to measure the loss on, the same each time."""
+        """Returns the batches to measure the loss on, again and again.
+
+        Without end, since Keras warns at the end of what several replicas
+        share, as if batches were missing.
+        """
         pairs, survey = self.data.held_out, self.data.held_out_survey
-        return self._dataset(pairs, survey, shuffle=False)
+        return self._dataset(pairs, survey, shuffle=False, repeat=True)
+
+    def _num_batches(self, survey):
+        return survey.num_batches(**self.settings.batching)
 
     def _dataset(self, pairs, survey, **options):
         def make(**parts):

@@ -34,8 +34,13 @@ def free_ports(number):
     return ports
 
 
+# What Keras warns of where it takes a number of batches for wrong.
+STRICT = ["-W", "error:Your input ran out of data:UserWarning"]
+
+
 def start(folder, place, output, arguments, **environment):
-    command = [sys.executable, program.__file__, folder, place, output]
+    command = [sys.executable, *STRICT, program.__file__]
+    command += [folder, place, output]
     return subprocess.Popen(
         [*map(str, command), json.dumps(arguments)],
         env={**os.environ, **environment},

@@ -30,7 +30,7 @@ BENCHMARKS := $(filter-out %/measure.py %/sequence_models.py \
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-versions soak notebooks lint format \
+.PHONY: help demo test test-all test-versions soak notebooks docs lint format \
 	bench clean
 
 help:  ## List the targets
@@ -82,13 +82,18 @@ format: $(VENV)/test.stamp  ## Rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/docs.stamp  ## Build the site; quicker with NOTEBOOKS=off
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs \
+		-d docs/_build/doctrees . docs/_build/html
+	@echo "Wrote docs/_build/html/index.html"
+
 bench: $(VENV)/benchmarks.stamp  ## Run every script of benchmarks/
 	@set -e; for script in $(BENCHMARKS); do \
 		echo "== $$script"; $(BIN)/python $$script; done
 
 clean:  ## Remove .venv, caches and what `make demo` wrote
 	rm -rf $(VENV) .venv-versions build dist *.egg-info saved_models/demo \
-		.pytest_cache .ruff_cache .hypothesis
+		docs/_build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment that was moved or cut short does not start: it is made anew.
@@ -103,6 +108,7 @@ $(BIN)/python:
 $(VENV)/demo.stamp: EXTRAS := examples,plots
 $(VENV)/test.stamp: EXTRAS := test
 $(VENV)/notebooks.stamp: EXTRAS := test,notebooks
+$(VENV)/docs.stamp: EXTRAS := docs,notebooks
 $(VENV)/benchmarks.stamp: EXTRAS := benchmarks
 
 $(VENV)/%.stamp: setup.cfg pyproject.toml constraints.txt | $(BIN)/python

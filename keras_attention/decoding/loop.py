@@ -30,10 +30,10 @@ ALGORITHMS = {Greedy: TokenSampler, Sample: TokenSampler, Beam: _beam_search}
 class Decoded(NamedTuple):
     """What `decode` found; n is the number of hypotheses of a row."""
 
-    tokens: Any  # (batch, n, max_length) int32: BOS left out, EOS kept, PAD
-    scores: Any  # (batch, n) float32
-    lengths: Any  # (batch, n) int32, EOS counted
-    alignments: Any  # (batch, n, max_length, source_length) float32
+    tokens: Any  #: (batch, n, max_length) int32: BOS left out, EOS kept, PAD
+    scores: Any  #: (batch, n) float32
+    lengths: Any  #: (batch, n) int32, EOS counted
+    alignments: Any  #: (batch, n, max_length, source_length) float32
 
 
 def decode(

@@ -18,10 +18,10 @@ class GeneratedTokens(NamedTuple):
     ('tokens', 'scores', 'lengths', 'alignments')
     """
 
-    tokens: Any  # (batch, n, max_length) int32, EOS kept, padded with 0
-    scores: Any  # (batch, n) float32
-    lengths: Any  # (batch, n) int32, EOS counted
-    alignments: Any  # (batch, n, longest target, source_length) float32
+    tokens: Any  #: (batch, n, max_length) int32, EOS kept, padded with 0
+    scores: Any  #: (batch, n) float32
+    lengths: Any  #: (batch, n) int32, EOS counted
+    alignments: Any  #: (batch, n, longest target, source_length) float32
 
 
 class GeneratedTexts(NamedTuple):
@@ -34,10 +34,10 @@ class GeneratedTexts(NamedTuple):
     ('texts', 'scores', 'lengths', 'alignments')
     """
 
-    texts: Any  # (batch, n) strings
-    scores: Any  # (batch, n) float32
-    lengths: Any  # (batch, n) int32, EOS counted
-    alignments: Any  # (batch, n, longest target, source_length) float32
+    texts: Any  #: (batch, n) strings
+    scores: Any  #: (batch, n) float32
+    lengths: Any  #: (batch, n) int32, EOS counted
+    alignments: Any  #: (batch, n, longest target, source_length) float32
 
 
 def no_tokens(search: Search, max_length: int) -> GeneratedTokens:

@@ -24,7 +24,7 @@ class Position(NamedTuple):
 
     epoch: int = 0
     step: int = 0
-    stopped: bool = False  # ended before its last epoch, by a callback
+    stopped: bool = False  #: ended before its last epoch, by a callback
 
 
 class Checkpoints(keras.callbacks.Callback):

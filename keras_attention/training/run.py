@@ -34,8 +34,8 @@ class Trained(NamedTuple):
     ('model', 'card')
     """
 
-    model: Any  # Seq2Seq with its best weights
-    card: Any  # dict, as in card.json of the folder
+    model: Any  #: Seq2Seq with its best weights
+    card: Any  #: dict, as in card.json of the folder
 
 
 def run(settings: TrainingSettings) -> Trained:

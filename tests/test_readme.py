@@ -21,13 +21,17 @@ pytestmark = pytest.mark.tensorflow_only
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = ROOT / "README.md"
+CHINESE = ROOT / "README.zh.md"
+each_language = pytest.mark.parametrize(
+    "page", [README, CHINESE], ids=["English", "Chinese"]
+)
 # What sets up a machine, and so is not run by a test.
 SET_UP = ("make ", "pip ", "docker ")
 
 
-def blocks(*languages):
+def blocks(*languages, page=README):
     """Returns (language, code) of each block of code, in their order."""
-    text = README.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     found = re.findall(r"```(\w+)\n(.*?)```", text, flags=re.DOTALL)
     return [
         (language, code) for language, code in found if language in languages
@@ -122,24 +126,52 @@ def test_commands_are_those_of_the_program(tmp_path, monkeypatch):
         "train",
         "generate",
         "plot",
+        "view",
         "export",
     ]
     for call in calls:
         assert make_parser().parse_args(call).run
 
 
-def test_notebooks_are_named():
-    text = README.read_text(encoding="utf-8")
+@each_language
+def test_notebooks_are_named(page):
+    text = page.read_text(encoding="utf-8")
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"(notebooks/{path.name})" in text
 
 
-def test_links_lead_to_files():
-    text = README.read_text(encoding="utf-8")
+@each_language
+def test_links_lead_to_files(page):
+    text = page.read_text(encoding="utf-8")
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     links = re.findall(r"\]\(([^)#:]+)\)", prose)
-    assert len(links) > 5
+    links += re.findall(r'<img src="([^"]+)"', prose)
+    assert len(links) > 30
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_both_languages_say_the_same():
+    """Code, links, tables and headings stand in the same order."""
+    english, chinese = (
+        page.read_text(encoding="utf-8") for page in (README, CHINESE)
+    )
+    languages = "sh", "python"
+    assert blocks(*languages) == blocks(*languages, page=CHINESE)
+    for mark in (r"\]\(([^)#:]+)\)", r"^#+ ", r"^\| `(\w+)`", r"^(?:-|\d\.) "):
+        found = [
+            re.findall(mark, text, flags=re.MULTILINE)
+            for text in (english, chinese)
+        ]
+        found = [[x for x in some if "README" not in x] for some in found]
+        assert found[0] == found[1], mark
+
+
+def test_each_promise_on_the_card_names_a_test():
+    for name in ("promises.svg", "promises.zh.svg"):
+        card = (ROOT / "docs" / "promises" / name).read_text(encoding="utf-8")
+        tests = re.findall(r">(tests/[\w/]+\.py)<", card)
+        assert len(tests) == 6
+        assert [test for test in tests if not (ROOT / test).exists()] == []
 
 
 def test_two_commands_come_first_and_are_targets_of_the_makefile():

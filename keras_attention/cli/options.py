@@ -1,6 +1,9 @@
 """What may be said on the command line."""
 
 import argparse
+import contextlib
+import platform
+from importlib import metadata
 
 import keras_attention
 from keras_attention import choices
@@ -17,6 +20,7 @@ from keras_attention.cli.shared_options import add_search
 from keras_attention.cli.values import integer
 
 PROGRAM = "keras-attention"
+RUNS_ON = ("tensorflow", "keras", "numpy")
 FILES_HELP = """\
 A file of pairs has one pair a line: source, tab, target, in UTF-8. Names in
 .csv are read as CSV, in .jsonl and .ndjson as JSON lines, and .gz after it is
@@ -38,8 +42,8 @@ def make_parser() -> Parser:
     parser.add_option(
         "--version",
         action="version",
-        version=f"{PROGRAM} {keras_attention.__version__}",
-        help="print the version",
+        version=_versions(),
+        help="print the version, and those of what it runs on",
     )
     commands = parser.add_commands()
     _add_train(commands)
@@ -51,6 +55,15 @@ def make_parser() -> Parser:
     _add_view(commands)
     _add_completion(commands)
     return parser
+
+
+def _versions():
+    """Returns the versions that a report of a fault should name."""
+    others = [f"Python {platform.python_version()}"]
+    for name in RUNS_ON:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            others.append(f"{name} {metadata.version(name)}")
+    return f"{PROGRAM} {keras_attention.__version__} ({', '.join(others)})"
 
 
 def _add_train(commands):

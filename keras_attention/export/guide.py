@@ -182,7 +182,8 @@ def sample_text(vocabulary: Any) -> str:
     """A short text of known tokens that shell and JSON take as it is."""
     ids = [range(UNKNOWN_ID + 1, min(len(vocabulary), UNKNOWN_ID + 8))]
     text = vocabulary.decode(ids).numpy()[0].decode()
-    return "".join(c for c in text if c.isalnum() or c == " ") or "text"
+    text = "".join(c for c in text if c.isalnum() or c == " ")
+    return " ".join(text.split()) or "text"
 
 
 def _described_warm_up(facts: Facts) -> str:

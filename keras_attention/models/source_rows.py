@@ -101,13 +101,24 @@ def source_rows(
         validation.check_rank("source_mask", mask, 2, "(batch, source_length)")
         _check_rows("source_mask", mask, len(source))
         arrays["source_mask"] = mask
-        lengths = lengths_of(mask) if facts.keeps_length else None
+        lengths = _lengths_under(mask, lengths, facts)
     if initial_state is not None:
         states = [np.asarray(state) for state in initial_state]
         for state in states:
             _check_rows("initial_state", state, len(source))
         arrays["initial_state"] = states
     return SourceRows(arrays, lengths, facts.keeps_length, facts.max_positions)
+
+
+def _lengths_under(mask, lengths, facts):
+    """Returns the lengths that may be cut to where a mask is given.
+
+    An encoder of ids may read those that the mask hides from the decoder.
+    """
+    if not facts.keeps_length:
+        return None
+    hidden = lengths_of(mask)
+    return hidden if lengths is None else np.maximum(hidden, lengths)
 
 
 def lengths_of(real: np.ndarray) -> np.ndarray:

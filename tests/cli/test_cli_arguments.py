@@ -4,6 +4,8 @@ import argparse
 import inspect
 import re
 
+import keras
+import numpy as np
 import pytest
 from fresh_process import cpu_seconds_of
 from fresh_process import run_fresh
@@ -75,12 +77,14 @@ def test_the_module_answers_in_half_a_second_of_cpu(arguments, status):
     assert cpu_seconds_of(*arguments, expected=status) < 0.5
 
 
-def test_version_is_that_of_the_package(capsys):
+def test_versions_are_those_of_the_packages(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
     assert caught.value.code == 0
     version = keras_attention.__version__
-    assert capsys.readouterr().out == f"keras-attention {version}\n"
+    told = capsys.readouterr().out
+    assert told.startswith(f"keras-attention {version} (Python 3.")
+    assert f", keras {keras.__version__}, numpy {np.__version__})" in told
 
 
 @pytest.mark.parametrize("command", COMMANDS)

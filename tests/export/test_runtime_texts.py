@@ -2,6 +2,7 @@
 
 import pytest
 
+from keras_attention.export.guide import sample_text
 from keras_attention.export.runtime_texts import CUTS
 from keras_attention.export.runtime_texts import JOINS
 from keras_attention.text import Vocabulary
@@ -27,3 +28,10 @@ def test_python_cuts_and_joins_as_the_vocabulary(unit):
         tokens = functions["cut"](text)
         assert [token.encode() for token in tokens] == piece
         assert functions["join"](tokens).encode() == again
+
+
+def test_the_sample_of_a_guide_is_plain_words():
+    words = Vocabulary.build(["the i , to you ! a"], unit="words")
+    sample = sample_text(words)
+    assert sample and sample == " ".join(sample.split())
+    assert set(sample.split()) <= {"the", "i", "to", "you", "a"}

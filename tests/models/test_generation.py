@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from small_models import randomize
 from small_models import small_model
 from small_models import source_ids
 
@@ -145,3 +146,20 @@ def test_no_source_and_no_target_reaches_past_a_learned_table():
         model.generate([[5, 4, 6, 2]])
     with pytest.raises(ValueError, match="`decoder` must have 6 positions for"):
         model.generate([[5, 4, 2]], max_length=6)
+
+
+def test_a_mask_that_hides_ids_leaves_a_row_what_it_is_alone():
+    """The encoder may read ids that the decoder is not to look at."""
+    model = randomize(small_model("rnn", "bahdanau"))
+    source = np.array([[4, 5, 6, 7, 8], [9, 7, 5, 4, 6]], "int32")
+    mask = np.array([[True] * 2 + [False] * 3, [True] * 5])
+    both = model.generate(source, source_mask=mask)
+    alone = model.generate(source[:1], source_mask=mask[:1])
+    np.testing.assert_allclose(both.scores[0], alone.scores[0], rtol=1e-5)
+    said = alone.tokens[:, 0, : alone.lengths[0, 0]]
+    inputs = {"source": source[:1], "source_mask": mask[:1]}
+    inputs["target"] = np.pad(said, ((0, 0), (1, 0)), constant_values=1)[:, :-1]
+    logits = np.asarray(model(inputs), "float64")[0]
+    chosen = logits[np.arange(len(logits)), said[0]]
+    score = (chosen - np.log(np.exp(logits).sum(axis=1))).sum()
+    assert alone.scores[0, 0] == pytest.approx(score, rel=1e-4)

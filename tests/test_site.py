@@ -96,6 +96,18 @@ def test_every_public_name_has_an_entry(site):
 
 
 @needs_sphinx
+def test_fields_of_named_tuples_are_explained(site):
+    # A comment that begins with `#:` explains one.
+    texts = {
+        page.name: page.read_text(encoding="utf-8")
+        for page in (site / "docs" / "reference").glob("*.html")
+    }
+    assert "(batch, n) float32" in texts["decoding.html"]
+    untold = [name for name, x in texts.items() if "Alias for field" in x]
+    assert untold == []
+
+
+@needs_sphinx
 def test_every_option_of_the_command_line_has_an_entry(site):
     from command_line import commands
     from sphinx.util.inventory import InventoryFile

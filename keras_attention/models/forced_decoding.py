@@ -35,9 +35,9 @@ class ScoredSequences(NamedTuple):
     ('log_probabilities', 'lengths', 'token_log_probabilities')
     """
 
-    log_probabilities: Any  # (batch,) float64, the sums over the tokens
-    lengths: Any  # (batch,) int32, EOS counted
-    token_log_probabilities: Any  # (batch, longest) float32, 0 at padding
+    log_probabilities: Any  #: (batch,) float64, the sums over the tokens
+    lengths: Any  #: (batch,) int32, EOS counted
+    token_log_probabilities: Any  #: (batch, longest) float32, 0 at padding
 
 
 def score_targets(

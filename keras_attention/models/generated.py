@@ -53,7 +53,11 @@ def no_tokens(search: Search, max_length: int) -> GeneratedTokens:
 
 
 def decoded_texts(vocabulary: Any, tokens: Any) -> np.ndarray:
-    """Returns the texts of ids (..., length) as strings of Python, (...)."""
+    """Returns the texts of ids (..., length) as strings of Python, (...).
+
+    Where somebody's tokenizer gives bytes that are not UTF-8, U+FFFD stands
+    for them, as in the answers of a SavedModel.
+    """
     texts = np.asarray(vocabulary.decode(tokens))
-    decoded = [text.decode("utf-8") for text in texts.ravel()]
+    decoded = [text.decode("utf-8", "replace") for text in texts.ravel()]
     return np.array(decoded, dtype=object).reshape(texts.shape)

@@ -22,8 +22,8 @@ KEPT = 2
 class Position(NamedTuple):
     """Where a training stands: `step` batches of `epoch` are done."""
 
-    epoch: int = 0
-    step: int = 0
+    epoch: int = 0  #: number of epochs that are done
+    step: int = 0  #: batches that are done of the epoch under way
     stopped: bool = False  #: ended before its last epoch, by a callback
 
 

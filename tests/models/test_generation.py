@@ -7,6 +7,7 @@ from small_models import small_model
 from small_models import source_ids
 
 import keras_attention as ka
+from keras_attention.models.generated import decoded_texts
 from keras_attention.models.source_rows import SourceRows
 from keras_attention.models.source_rows import lengths_of
 from keras_attention.models.source_rows import next_power_of_two
@@ -163,3 +164,12 @@ def test_a_mask_that_hides_ids_leaves_a_row_what_it_is_alone():
     chosen = logits[np.arange(len(logits)), said[0]]
     score = (chosen - np.log(np.exp(logits).sum(axis=1))).sum()
     assert alone.scores[0, 0] == pytest.approx(score, rel=1e-4)
+
+
+def test_bytes_of_a_tokenizer_that_are_not_utf_8_are_replaced():
+    class Raw:
+        def decode(self, ids):
+            return np.array([b"ab", b"a\xffb"], object)[np.asarray(ids)[..., 0]]
+
+    texts = decoded_texts(Raw(), np.array([[[0], [1]]]))
+    assert texts.tolist() == [["ab", "a\ufffdb"]]

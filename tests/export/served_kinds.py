@@ -6,7 +6,6 @@ import typing
 from pathlib import Path
 
 import keras
-import numpy as np
 import served_models
 import tensorflow as tf
 
@@ -115,6 +114,7 @@ KINDS = {
 class Served(typing.NamedTuple):
     """A SavedModel, and the functions that it was made of, in this process."""
 
+    version: str  # the name that a server has it under
     folder: Path
     offered: typing.Any
     sources: typing.Any
@@ -151,7 +151,7 @@ def exported(name, served, folder):
     is_language = isinstance(model, ka.LanguageModel)
     functions = LanguageSignatures if is_language else Signatures
     offered = functions(model, search, *limits, contextlib.nullcontext)
-    return Served(folder, offered, kind.sources, kind.signatures)
+    return Served(name, folder, offered, kind.sources, kind.signatures)
 
 
 def inputs_of(case, name):

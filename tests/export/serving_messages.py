@@ -109,7 +109,9 @@ def outputs_of_answer(answer, types):
 
 
 def _by_row(plain, rows):
-    return [{n: value[row] for n, value in plain.items()} for row in range(rows)]
+    return [
+        {n: value[row] for n, value in plain.items()} for row in range(rows)
+    ]
 
 
 def _by_name(rows, names):

@@ -67,7 +67,7 @@ class StockServer:
         self.process = subprocess.Popen(
             [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        self._waiting, self._count = {}, 0
+        self._waiting, self._count, self._loaded = {}, 0, set()
         self._lock = threading.Lock()
         threading.Thread(target=self._read_replies, daemon=True).start()
 
@@ -84,6 +84,12 @@ class StockServer:
 
     def load(self, version, folder):
         return self._good("load", _text(version), _text(folder), _table(folder))
+
+    def load_once(self, version, folder):
+        """Loads what stays until the server ends, under a name for all."""
+        if version not in self._loaded:
+            self.load(version, folder)
+            self._loaded.add(version)
 
     def serve(self, version):
         """From now on a request that names no version goes to this one."""
@@ -105,9 +111,9 @@ class StockServer:
 
     def refusal(self, signature, inputs, version="", timeout=0):
         """Returns the code of the error of a request, 0 = it was answered."""
-        return self.send(signature, inputs, version, timeout).result(
-            TIMEOUT
-        ).code
+        return (
+            self.send(signature, inputs, version, timeout).result(TIMEOUT).code
+        )
 
     def send(self, signature, inputs, version="", timeout=0):
         """Returns a future `Reply`; see `ask`.

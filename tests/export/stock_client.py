@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import fcntl
+import os
 import re
 import shutil
 import struct
@@ -61,11 +62,15 @@ class StockServer:
 
     Args:
         program: path of the compiled program.
+        **environment: variables that it has besides those of this process.
     """
 
-    def __init__(self, program):
+    def __init__(self, program, **environment):
         self.process = subprocess.Popen(
-            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
         )
         self._waiting, self._count, self._loaded = {}, 0, set()
         self._lock = threading.Lock()
@@ -81,6 +86,10 @@ class StockServer:
         """MiB of the server in memory now."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+    def in_use(self):
+        """MiB that the server has allocated and not freed."""
+        return self._good("memory").rows / 2**20
 
     def load(self, version, folder):
         return self._good("load", _text(version), _text(folder), _table(folder))
@@ -138,6 +147,7 @@ class StockServer:
     def _good(self, *command):
         reply = self._send(*command).result(TIMEOUT)
         assert reply.code == 0, reply.message
+        return reply
 
     def _send(self, command, *parts):
         future = concurrent.futures.Future()

@@ -1,5 +1,6 @@
 """A stock server under load: right answers, versions swapped, memory flat."""
 
+import contextlib
 import re
 import threading
 
@@ -16,19 +17,25 @@ pytestmark = pytest.mark.skipif(
 )
 CLIENTS = 8
 LETTERS = "abcdefgh\u00e9\U0001f600 "
-# MiB that a server may grow by, once it has answered a part of the requests.
-GROWTH = 32
-# Of a version that was unloaded, MiB that may stay behind; it took a hundred.
+# MiB that may be in use after the last requests beyond those after the first.
+# Where oneDNN is on it keeps programs for some thousand shapes, and no more.
+GROWTH = {"0": 1, "1": 200}
+# MiB that versions which come and go may leave behind, all together.
 LEFT_BEHIND = 48
 FIRST, SECOND = "bahdanau", "half"
 
 
 @pytest.fixture
-def server(stock_program):
-    """A process of its own, whose memory is what the test filled."""
-    server = stock_client.StockServer(stock_program)
-    yield server
-    server.close()
+def start(stock_program):
+    """Starts a process of its own, whose memory is what the test filled."""
+    with contextlib.ExitStack() as ended:
+
+        def started(**environment):
+            server = stock_client.StockServer(stock_program, **environment)
+            ended.callback(server.close)
+            return server
+
+        yield started
 
 
 def random_texts(count, seed=5):
@@ -48,23 +55,16 @@ def as_array(texts):
     return array
 
 
-def answers_of(server, texts, version=""):
-    """What the server says to each text alone: {text: (text, score)}."""
-    found = {}
-    for text in texts:
-        told = server.ask(
-            "serving_default", {"text": as_array([text])}, version
-        )
-        found[text] = told["text"][0], told["score"][0]
-    return found
+def answer_of(server, texts, version=""):
+    """What the server says to one request: texts and scores."""
+    inputs = {"text": as_array(texts)}
+    told = server.ask("serving_default", inputs, version)
+    return told["text"].tolist(), told["score"]
 
 
-def is_answer(outputs, texts, known):
-    """Whether all of an answer is what is known of these texts."""
-    said = [known[text][0] for text in texts]
-    scores = [known[text][1] for text in texts]
-    return outputs["text"].tolist() == said and np.allclose(
-        outputs["score"], scores, atol=1e-5
+def is_same(answer, other):
+    return answer[0] == other[0] and np.allclose(
+        answer[1], other[1], rtol=0, atol=1e-5
     )
 
 
@@ -88,14 +88,22 @@ def together(clients):
 
 
 def client_of(server, known, count, seed):
-    """Asks so many requests, of which a few are bad or have no time."""
+    """Asks so many requests, of which a few are bad or have no time.
+
+    Args:
+        server: a `StockServer`.
+        known: what it says to each text alone, by text.
+        count: how many requests.
+        seed: of the choice of texts and kinds of requests.
+    """
     draw = np.random.default_rng(seed)
-    texts = list(known)
 
     def run():
         for _ in range(count):
-            asked = draw.choice(len(texts), draw.integers(1, 17))
-            asked = [texts[number] for number in asked]
+            asked = draw.choice(len(known), draw.integers(1, 17))
+            asked = [list(known)[number] for number in asked]
+            said, scores = zip(*(known[text] for text in asked), strict=True)
+            expected = list(np.ravel(said)), np.ravel(scores)
             inputs, kind = {"text": as_array(asked)}, draw.integers(20)
             if kind == 0:
                 code = server.refusal("serving_default", {})
@@ -107,7 +115,8 @@ def client_of(server, known, count, seed):
             if timeout and reply.code == DEADLINE_EXCEEDED:
                 continue
             assert reply.code == 0, reply.message
-            assert is_answer(reply.outputs, asked, known)
+            told = reply.outputs
+            assert is_same((told["text"].tolist(), told["score"]), expected)
 
     return run
 
@@ -122,60 +131,69 @@ def settings_of(folder):
 
 
 @pytest.mark.parametrize(
-    "count", [320, pytest.param(10_000, marks=pytest.mark.soak)]
+    ("count", "onednn"),
+    [
+        (320, "0"),
+        pytest.param(10_000, "0", marks=pytest.mark.soak),
+        pytest.param(10_000, "1", marks=pytest.mark.soak),
+    ],
 )
 def test_requests_of_every_size_are_answered_and_memory_stays(
-    server, served, count, record_property
+    start, served, count, onednn, record_property
 ):
+    server = start(TF_ENABLE_ONEDNN_OPTS=onednn)
     folder = served[FIRST]["folder"]
     server.load("1", folder)
     server.serve("1")
-    known = answers_of(server, random_texts(59))
-    memory = []
-    # Joined and apart, in turns; the first turns are for the memory to fill.
-    for turn in range(8):
+    known = {text: answer_of(server, [text]) for text in random_texts(59)}
+    in_use, resident = [], []
+    for turn in range(8):  # joined and apart
         most, wait, allowed = settings_of(folder)
         server.batch(most if turn % 2 else 0, wait, allowed)
         each = count // (8 * CLIENTS)
         seeds = range(turn * CLIENTS, (turn + 1) * CLIENTS)
         together(client_of(server, known, each, seed) for seed in seeds)
-        memory.append(server.resident())
+        in_use.append(server.in_use())
+        resident.append(server.resident())
     record_property("requests under load", each * 8 * CLIENTS)
-    print(f"MiB after each eighth: {[round(m) for m in memory]}")
-    assert memory[-1] - max(memory[:2]) < GROWTH
+    for name, found in (("in use", in_use), ("resident", resident)):
+        for when, number in (("first", 1), ("last", -1)):
+            what = f"after the {when} of {count:,} requests"
+            record_property(
+                f"MiB {name} {what}, oneDNN {onednn}", round(found[number], 1)
+            )
+    assert in_use[-1] - in_use[1] < GROWTH[onednn]
 
 
-@pytest.mark.parametrize("swaps", [2, pytest.param(40, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("swaps", [2, pytest.param(20, marks=pytest.mark.soak)])
 def test_versions_are_swapped_while_clients_ask(
-    server, served, swaps, record_property
+    start, served, swaps, record_property
 ):
     """Each answer is that of one version, and what was unloaded is gone."""
+    server = start()
     folders = [served[name]["folder"] for name in (FIRST, SECOND)]
     texts = [t.encode() for t in served_models.BATCHES[0]]
     server.load("version 0", folders[0])
     server.serve("version 0")
-    known = [answers_of(server, texts)] * 2
-    counts, stop, memory = [0, 0], threading.Event(), [server.resident()]
+    # In bfloat16 scores depend on the batch, so it is the same in each request.
+    known = [answer_of(server, texts)] * 2
+    heard, stop, memory = [], threading.Event(), [server.resident()]
 
     def client():
         while not stop.is_set():
-            outputs = ask(server, texts)
-            is_first, is_second = (
-                is_answer(outputs, texts, answers) for answers in known
-            )
-            assert is_first or is_second
-            counts[0] += is_first
-            counts[1] += is_second and not is_first
+            answer = answer_of(server, texts)
+            assert is_same(answer, known[0]) or is_same(answer, known[1])
+            heard.append(is_same(answer, known[0]))
 
     def swap_all():
         try:
             for swap in range(1, swaps + 1):
                 old, new = f"version {swap - 1}", f"version {swap}"
                 server.load(new, folders[swap % 2])
-                if swap == 1:  # what the second says, before others hear it
-                    known[1] = answers_of(server, texts, new)
+                if swap == 1:  # what the second says, before clients hear it
+                    known[1] = answer_of(server, texts, new)
                 server.serve(new)
-                assert is_answer(ask(server, texts), texts, known[swap % 2])
+                assert is_same(answer_of(server, texts), known[swap % 2])
                 server.unload(old)
                 code = server.refusal("serving_default", {}, old)
                 assert code == NOT_FOUND
@@ -184,13 +202,10 @@ def test_versions_are_swapped_while_clients_ask(
             stop.set()
 
     together([client, client, swap_all])
-    assert all(known[0][text] != known[1][text] for text in texts)
+    assert not is_same(*known)
     record_property("versions swapped under load", swaps)
-    record_property("requests while versions were swapped", sum(counts))
-    print(f"MiB after each swap: {[round(m) for m in memory]}")
-    assert min(counts) > 0
+    record_property("requests while versions were swapped", len(heard))
+    for name, mebibytes in (("before", memory[0]), ("after", memory[-1])):
+        record_property(f"MiB resident {name} {swaps} swaps", round(mebibytes))
+    assert any(heard) and not all(heard)
     assert memory[-1] - memory[0] < LEFT_BEHIND
-
-
-def ask(server, texts):
-    return server.ask("serving_default", {"text": as_array(texts)})

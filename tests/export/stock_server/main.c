@@ -5,8 +5,10 @@
      unload  version              once the requests that use it are answered
      batch   most rows, microseconds to wait, sizes that are allowed
      run     version, signature, milliseconds allowed, inputs by name
+     memory  the bytes in use, in place of the rows of a batch
 
    Each begins with a number, which its reply repeats. */
+#include <malloc.h>
 #include <pthread.h>
 
 #include "server.h"
@@ -123,6 +125,9 @@ int main(void) {
       change_beside(id, NULL, read_string());
     } else if (!strcmp(command, "batch")) {
       read_batching(id);
+    } else if (!strcmp(command, "memory")) {
+      begin_reply(id, TF_OK, "", mallinfo2().uordblks, 0);
+      end_reply();
     } else {
       read_request(id);
     }

@@ -119,6 +119,7 @@ class Served(typing.NamedTuple):
     offered: typing.Any
     sources: typing.Any
     signatures: tuple
+    tolerance: float  # of bfloat16, in which a graph rounds elsewhere
 
 
 def exported(name, served, folder):
@@ -131,13 +132,11 @@ def exported(name, served, folder):
         folder: path to export to.
     """
     if name in served_models.KINDS:
-        model, _, search, _ = (
-            served_models.reference(name),
-            *served_models.KINDS[name][1:],
-        )
+        model, search = served_models.reference(name), _search_of(name)
         limits = served_models.MAX_LENGTH, served_models.MAX_SOURCE_LENGTH
         folder, kind = served()[name]["folder"], Kind(None)
     else:
+        keras.utils.set_random_seed(7)
         kind = KINDS[name]
         model, search = randomize(kind.build()), kind.search
         limits = model.max_length, LONGEST
@@ -151,7 +150,15 @@ def exported(name, served, folder):
     is_language = isinstance(model, ka.LanguageModel)
     functions = LanguageSignatures if is_language else Signatures
     offered = functions(model, search, *limits, contextlib.nullcontext)
-    return Served(name, folder, offered, kind.sources, kind.signatures)
+    tolerance = 0.05 if name in served_models.DTYPES else 1e-5
+    return Served(
+        name, folder, offered, kind.sources, kind.signatures, tolerance
+    )
+
+
+def _search_of(name):
+    _, _, search, _ = served_models.KINDS[name]
+    return search
 
 
 def inputs_of(case, name):

@@ -1,6 +1,7 @@
 """Starts the stand-in for a stock server (`stock_server/`) and asks it."""
 
 import concurrent.futures
+import contextlib
 import fcntl
 import os
 import re
@@ -107,10 +108,21 @@ class StockServer:
     def unload(self, version):
         return self._good("unload", _text(version))
 
-    def batch(self, max_rows, wait_micros=0, allowed=()):
-        """Joins requests that wait together; `max_rows` 0 = none."""
+    @contextlib.contextmanager
+    def joining(self, max_rows, wait_micros, allowed=()):
+        """Within it, requests that wait together are joined.
+
+        Args:
+            max_rows: rows of a batch, at most; 0 = each request runs alone.
+            wait_micros: how long a batch waits until it is full.
+            allowed: numbers of rows that a batch is filled up to, ascending.
+        """
         numbers = (max_rows, wait_micros, len(allowed), *allowed)
-        return self._good("batch", *map(_number, numbers))
+        self._good("batch", *map(_number, numbers))
+        try:
+            yield
+        finally:
+            self._good("batch", *map(_number, (0, 0, 0)))
 
     def ask(self, signature, inputs, version="", timeout=0):
         """Returns the arrays that answer one request, which must be good."""

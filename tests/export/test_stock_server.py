@@ -31,8 +31,7 @@ def as_bytes(texts):
 @pytest.fixture(scope="module")
 def server(stock_server, served):
     stock_server.load_once(VERSION, served[VERSION]["folder"])
-    yield stock_server
-    stock_server.batch(0)
+    return stock_server
 
 
 def ask(server, texts, **options):
@@ -81,10 +80,9 @@ def test_compiled_is_refused_and_the_rest_goes_on(server):
 def test_clients_that_are_joined_get_what_each_gets_alone(server):
     clients = [["cab"], ["a", "hgfe"], [""], ["feedbad" * 3, "\udcff"], ["h"]]
     alone = [ask(server, texts) for texts in clients]
-    server.batch(7, FOR_EVER, allowed=[1, 2, 4, 8])
-    sent = [send(server, texts) for texts in clients]
-    replies = [reply.result(stock_client.TIMEOUT) for reply in sent]
-    server.batch(0)
+    with server.joining(7, FOR_EVER, allowed=[1, 2, 4, 8]):
+        sent = [send(server, texts) for texts in clients]
+        replies = [reply.result(stock_client.TIMEOUT) for reply in sent]
     assert [reply.rows for reply in replies] == [8] * len(clients)
     for reply, expected in zip(replies, alone, strict=True):
         assert reply.code == 0, reply.message
@@ -94,34 +92,31 @@ def test_clients_that_are_joined_get_what_each_gets_alone(server):
 def test_ids_of_two_lengths_are_not_joined(server):
     """As the guide says of `tokens`; each alone is answered."""
     rows = [np.array([[4, 5, 2]], "int32"), np.array([[4, 5, 6, 2]], "int32")]
-    server.batch(2, FOR_EVER)
-    sent = [server.send("tokens", {"ids": ids}, VERSION) for ids in rows]
-    codes = [reply.result(stock_client.TIMEOUT).code for reply in sent]
+    with server.joining(2, FOR_EVER):
+        sent = [server.send("tokens", {"ids": ids}, VERSION) for ids in rows]
+        codes = [reply.result(stock_client.TIMEOUT).code for reply in sent]
     assert codes == [FAILED_PRECONDITION] * 2
-    server.batch(0)
     for ids in rows:
         assert len(server.ask("tokens", {"ids": ids}, VERSION)["ids"]) == 1
 
 
 def test_a_batch_of_one_wrong_request_is_refused_and_the_next_is_not(server):
     before = ask(server, ["cab", "h"])
-    server.batch(2, FOR_EVER)
     numbers = {"text": np.ones(1, "float32")}
-    sent = [
-        send(server, ["cab"]),
-        server.send("serving_default", numbers, VERSION),
-    ]
-    assert all(reply.result(stock_client.TIMEOUT).code for reply in sent)
-    told = ask(server, ["cab", "h"])
-    server.batch(0)
-    assert_same(told, before)
+    with server.joining(2, FOR_EVER):
+        sent = [
+            send(server, ["cab"]),
+            server.send("serving_default", numbers, VERSION),
+        ]
+        assert all(reply.result(stock_client.TIMEOUT).code for reply in sent)
+        assert_same(ask(server, ["cab", "h"]), before)
 
 
 def test_more_rows_than_a_batch_has_are_refused(server):
-    server.batch(2)
-    assert send(server, ["h"] * 3).result().code == INVALID_ARGUMENT
-    assert ask(server, [])["text"].shape == (0,)
-    server.batch(0)
+    with server.joining(2, FOR_EVER):
+        reply = send(server, ["h"] * 3).result(stock_client.TIMEOUT)
+        assert reply.code == INVALID_ARGUMENT
+        assert ask(server, [])["text"].shape == (0,)
 
 
 # --- time-outs ---------------------------------------------------------------

@@ -42,7 +42,7 @@ def case(request, stock_server, tmp_path_factory):
         stock_server.unload(case.version)
 
 
-def assert_same(found, expected):
+def assert_same(found, expected, tolerance=1e-5):
     assert set(found) == set(expected)
     for name, array in expected.items():
         assert found[name].shape == array.shape, name
@@ -51,7 +51,7 @@ def assert_same(found, expected):
         else:
             assert found[name].dtype == array.dtype, name
             np.testing.assert_allclose(
-                found[name], array, atol=1e-5, err_msg=name
+                found[name], array, atol=tolerance, err_msg=name
             )
 
 
@@ -73,9 +73,10 @@ def test_signature_answers_without_xla_through_every_message(
     response = predict_pb2.PredictResponse.FromString(
         serving_messages.predict_response(received, outputs).SerializeToString()
     )
-    assert_same(serving_messages.arrays_of(response.outputs), expected)
+    told = serving_messages.arrays_of(response.outputs)
+    assert_same(told, expected, case.tolerance)
     check_rest(case, name, inputs, outputs)
-    check_joined(stock_server, case.version, name, inputs, expected)
+    check_joined(stock_server, case, name, inputs, outputs)
 
 
 def check_rest(case, name, inputs, outputs):
@@ -93,16 +94,18 @@ def check_rest(case, name, inputs, outputs):
         assert_same(told, outputs)
 
 
-def check_joined(server, version, name, inputs, expected):
+def check_joined(server, case, name, inputs, outputs):
     """A client of one row and one of two, filled up to four rows."""
-    server.batch(3, wait_micros=60_000_000, allowed=[1, 2, 4])
     parts = (slice(0, 1), slice(1, 3))
-    replies = [
-        server.send(name, {n: a[part] for n, a in inputs.items()}, version)
-        for part in parts
-    ]
-    replies = [reply.result(stock_client.TIMEOUT) for reply in replies]
-    server.batch(0)
+    with server.joining(3, 60_000_000, allowed=[1, 2, 4]):
+        sent = [
+            server.send(
+                name, {n: a[part] for n, a in inputs.items()}, case.version
+            )
+            for part in parts
+        ]
+        replies = [reply.result(stock_client.TIMEOUT) for reply in sent]
     for part, reply in zip(parts, replies, strict=True):
         assert (reply.code, reply.rows) == (0, 4), reply.message
-        assert_same(reply.outputs, {n: a[part] for n, a in expected.items()})
+        expected = {n: array[part] for n, array in outputs.items()}
+        assert_same(reply.outputs, expected, case.tolerance)

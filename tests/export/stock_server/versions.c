@@ -1,5 +1,4 @@
 /* SavedModels by name, each with the number of requests that use it. */
-#include <malloc.h>
 #include <pthread.h>
 
 #include "server.h"
@@ -120,8 +119,6 @@ void unload(int64_t id, char* name) {
   free(version->signatures);
   free(version->name);
   free(version);
-  /* As --flush_filesystem_caches does for files: what is free goes back. */
-  malloc_trim(0);
   reply(id, TF_GetCode(status), TF_Message(status));
   TF_DeleteStatus(status);
 }

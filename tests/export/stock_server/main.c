@@ -126,7 +126,8 @@ int main(void) {
     } else if (!strcmp(command, "batch")) {
       read_batching(id);
     } else if (!strcmp(command, "memory")) {
-      begin_reply(id, TF_OK, "", mallinfo2().uordblks, 0);
+      struct mallinfo2 info = mallinfo2(); /* hblkhd: what is large */
+      begin_reply(id, TF_OK, "", info.uordblks + info.hblkhd, 0);
       end_reply();
     } else {
       read_request(id);

@@ -102,6 +102,11 @@ requests of up to 2 GiB. With batching, it refuses a request of more rows than
 It has no option for the size of a request: let the proxy in front limit it for
 REST and gRPC, as nginx does with `client_max_body_size 1m;`.
 
+Where TensorFlow uses oneDNN (its log says so at the start), it keeps a program
+for each number of rows and length that it has met, some thousand at most: the
+memory of a server grows with its first requests and then stays. Started with
+`TF_ENABLE_ONEDNN_OPTS=0` in its environment, it keeps none and may be slower.
+
 ## Client: REST
 
 ```sh

@@ -1,7 +1,10 @@
 """The exported models that the tests ask."""
 
+import os
+
 import pytest
 import served_models
+import stock_client
 import tensorflow as tf
 
 
@@ -19,3 +22,20 @@ def model(request, served):
 def loaded(served):
     """The SavedModel of the transformer, in this process."""
     return tf.saved_model.load(str(served["transformer"]["folder"]))
+
+
+@pytest.fixture(scope="session")
+def stock_program(tmp_path_factory):
+    """The path of the stand-in for a stock server."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the folder that all workers share
+    return stock_client.built_in(folder)
+
+
+@pytest.fixture(scope="session")
+def stock_server(stock_program):
+    """It, running; a version that a test loads, it unloads."""
+    server = stock_client.StockServer(stock_program)
+    yield server
+    server.close()

@@ -6,7 +6,6 @@ import io
 import json
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
@@ -14,9 +13,8 @@ import grpc
 import numpy as np
 import pytest
 import served_models
+import serving_messages
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
@@ -29,24 +27,17 @@ TEXTS = served_models.BATCHES[0]
 def predict(loaded, request):
     """What a server does with a PredictRequest: a PredictResponse."""
     name = request.model_spec.signature_name or "serving_default"
-    inputs = {n: tf.make_ndarray(t) for n, t in request.inputs.items()}
-    response = predict_pb2.PredictResponse()
-    response.model_spec.CopyFrom(request.model_spec)
-    for output, tensor in loaded.signatures[name](
+    inputs = serving_messages.arrays_of(request.inputs)
+    outputs = loaded.signatures[name](
         **{n: tf.constant(array) for n, array in inputs.items()}
-    ).items():
-        proto = tf.make_tensor_proto(tensor.numpy())
-        response.outputs[output].CopyFrom(proto)
-    return response
+    )
+    arrays = {n: tensor.numpy() for n, tensor in outputs.items()}
+    return serving_messages.predict_response(request, arrays)
 
 
 def predict_request(name, inputs):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = "model"
-    request.model_spec.signature_name = name
-    for key, tensor in inputs.items():
-        request.inputs[key].CopyFrom(tf.make_tensor_proto(tensor.numpy()))
-    return request
+    arrays = {key: tensor.numpy() for key, tensor in inputs.items()}
+    return serving_messages.predict_request(name, arrays)
 
 
 def inputs_of_signatures(loaded, texts):
@@ -75,21 +66,6 @@ def inputs_of_signatures(loaded, texts):
 
 
 # --- messages ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", PORTABLE)
-def test_serving_messages_carry_requests_and_answers(loaded, name):
-    inputs = inputs_of_signatures(loaded, TEXTS)[name]
-    sent = predict_request(name, inputs).SerializeToString()
-    received = predict_pb2.PredictRequest.FromString(sent)
-    answered = predict(loaded, received).SerializeToString()
-    response = predict_pb2.PredictResponse.FromString(answered)
-    expected = loaded.signatures[name](**inputs)
-    assert set(response.outputs) == set(expected)
-    for output, tensor in expected.items():
-        array = tf.make_ndarray(response.outputs[output])
-        np.testing.assert_array_equal(array, tensor.numpy())
-        assert array.shape[0] == len(TEXTS)
 
 
 def records_of(folder):
@@ -262,61 +238,3 @@ def test_saved_model_cli_shows_and_runs_a_signature(served):
     assert f"output key text:\n[b'{expected['text'][0]}']" in told
     (score,) = re.findall(r"output key score:\n\[(.*)\]", told)
     np.testing.assert_allclose(float(score), expected["score"][0], atol=1e-5)
-
-
-# --- C -----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def c_client(tmp_path_factory):
-    library = pathlib.Path(tf.__file__).parent
-    program = tmp_path_factory.mktemp("c") / "serve"
-    source = pathlib.Path(__file__).with_name("serve.c")
-    subprocess.run(
-        ["gcc", "-O2", "-Wall", "-Werror", f"-I{library / 'include'}", source]
-        + ["-o", program, f"-L{library}", "-l:libtensorflow_cc.so.2"]
-        + ["-l:libtensorflow_framework.so.2", f"-Wl,-rpath,{library}"],
-        check=True,
-    )
-    return program
-
-
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
-def test_c_client_without_xla_turns_strings_into_strings(model, c_client):
-    """The closest stand-in for a stock server: no Python, no XLA."""
-    told = model["answers"]
-    hostile = zip(
-        served_models.HOSTILE,
-        told["serving_default 2"]["text"],
-        told["serving_default 2"]["score"],
-        strict=True,
-    )
-    plain = told["serving_default 0"]
-    asked = [*zip(TEXTS, plain["text"], plain["score"], strict=True), *hostile]
-    # The client reads lines, so it cannot be asked this.
-    asked = [row for row in asked if "\n" not in row[0]]
-    done = subprocess.run(
-        [c_client, model["folder"], *_tensors_of(model["folder"])],
-        input="".join(f"{text}\n" for text, _, _ in asked).encode(
-            "utf-8", "surrogatepass"
-        ),
-        capture_output=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
-    assert [text for _, text in rows] == [text for _, text, _ in asked]
-    scores = [float(score) for score, _ in rows]
-    # In bfloat16 the length of a batch shows in the rounding.
-    atol = 0.05 if model["name"] == "half" else 1e-5
-    np.testing.assert_allclose(scores, [row[2] for row in asked], atol=atol)
-
-
-def _tensors_of(folder):
-    """Names of the graph's tensors: input text, output text, output score."""
-    data = (folder / "saved_model.pb").read_bytes()
-    saved = saved_model_pb2.SavedModel.FromString(data)
-    signature = saved.meta_graphs[0].signature_def["serving_default"]
-    infos = [signature.inputs["text"]]
-    infos += [signature.outputs[name] for name in ("text", "score")]
-    return [part for info in infos for part in info.name.split(":")]

@@ -68,7 +68,7 @@ test-all: lint  ## The same with every notebook, page and combination
 test-versions: $(VENV)/test.stamp  ## Core tests, other Pythons and versions
 	$(BIN)/python .ci/versions.py $(ONLY)
 
-soak: $(VENV)/test.stamp  ## Every crash, damage and kind of text: half an hour
+soak: $(VENV)/test.stamp  ## Every crash, damage, kind of text, and a server under load
 	KERAS_BACKEND=tensorflow $(PYTEST) -m soak -o faulthandler_timeout=0
 
 notebooks: $(VENV)/notebooks.stamp  ## Run every notebook: ten minutes

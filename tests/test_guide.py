@@ -11,6 +11,8 @@ import pytest
 from keras_attention import decoding
 from keras_attention import layers
 from keras_attention import masks
+from keras_attention import plots
+from keras_attention import training
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 FIGURES = DOCS / "figures"
@@ -69,8 +71,10 @@ def test_script_draws_the_figures_that_are_there(tmp_path):
         ("which_attention.md", layers.__all__),
         ("masks.md", masks.__all__),
         ("decoding.md", decoding.__all__),
+        ("training.md", training.__all__),
+        ("looking.md", plots.__all__),
     ],
-    ids=["layers", "masks", "searches"],
+    ids=["layers", "masks", "searches", "training", "pictures"],
 )
 def test_page_names_all_there_is(page, names):
     written = set(re.findall(r"\w+", text_of(page)))

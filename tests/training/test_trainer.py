@@ -294,7 +294,7 @@ def test_every_argument_is_a_setting_or_known_not_to_matter():
     digested |= {"optimizer", "options"}
     digested |= {"alignment_loss", "scheduled_sampling"}
     digested |= {"source_vocabulary", "target_vocabulary", "shared_vocabulary"}
-    free = {"folder", "columns", "max_minutes", "strategy"}
+    free = {"folder", "columns", "configuration", "max_minutes", "strategy"}
     free |= {"checkpoint_every", "resume", "overwrite", "callbacks", "verbose"}
     assert arguments == {*SETTINGS} | digested | free
 

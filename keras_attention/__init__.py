@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which run nothing
     from keras_attention.layers import AlibiBias as AlibiBias
     from keras_attention.layers import AttentionCell as AttentionCell
     from keras_attention.layers import AttentionMechanism as AttentionMechanism
+    from keras_attention.layers import AttentionOptions as AttentionOptions
     from keras_attention.layers import AttentionPooling as AttentionPooling
     from keras_attention.layers import AttentionRNN as AttentionRNN
     from keras_attention.layers import CoverageAttention as CoverageAttention
@@ -118,6 +119,7 @@ _PLACES = {
     "AlibiBias": "layers",
     "AttentionCell": "layers",
     "AttentionMechanism": "layers",
+    "AttentionOptions": "layers",
     "AttentionPooling": "layers",
     "AttentionRNN": "layers",
     "Beam": "decoding",

@@ -1,4 +1,4 @@
-"""Takes along the pictures that a page shows in HTML of its own.
+"""Copies the pictures that a page shows by HTML tags into the site.
 
 Sphinx copies those of Markdown. A README places some with `<img src=...>`.
 """

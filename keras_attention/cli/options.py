@@ -16,6 +16,7 @@ from keras_attention.cli.score_options import add_score
 from keras_attention.cli.shared_options import add_columns
 from keras_attention.cli.shared_options import add_command
 from keras_attention.cli.shared_options import add_folder
+from keras_attention.cli.shared_options import add_pairs
 from keras_attention.cli.shared_options import add_search
 from keras_attention.cli.values import integer
 
@@ -79,13 +80,7 @@ def _add_train(commands):
         if_interrupted="the same command with --resume goes on from the last "
         "checkpoint"
     )
-    parser.add_argument(
-        "pairs",
-        nargs="*",  # the file of --config may name them
-        type=values.input_file,
-        metavar="PAIRS",
-        help="files of pairs",
-    )
+    add_pairs(parser, nargs="*")  # the file of --config may name them
     parser.add_option(
         "--config",
         type=values.input_file,
@@ -152,13 +147,7 @@ def _add_evaluate(commands):
         epilog=FILES_HELP,
     )
     add_folder(parser)
-    parser.add_argument(
-        "pairs",
-        nargs="+",
-        type=values.input_file,
-        metavar="PAIRS",
-        help="files of pairs",
-    )
+    add_pairs(parser)
     add_columns(parser)
     parser.add_option(
         "--metrics",

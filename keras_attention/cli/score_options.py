@@ -6,6 +6,7 @@ from keras_attention.cli import values
 from keras_attention.cli.shared_options import add_columns
 from keras_attention.cli.shared_options import add_command
 from keras_attention.cli.shared_options import add_folder
+from keras_attention.cli.shared_options import add_pairs
 from keras_attention.cli.values import integer
 
 SCORE_HELP = """\
@@ -27,13 +28,7 @@ def add_score(commands: Any) -> None:
         epilog=SCORE_HELP,
     )
     add_folder(parser)
-    parser.add_argument(
-        "pairs",
-        nargs="+",
-        type=values.input_file,
-        metavar="PAIRS",
-        help="files of pairs; of lines for a language model",
-    )
+    add_pairs(parser, help="files of pairs; of lines for a language model")
     add_columns(parser)
     parser.add_option(
         "--batch-size",

@@ -67,6 +67,20 @@ def add_folder(parser: Parser) -> None:
     )
 
 
+def add_pairs(
+    parser: Parser,
+    nargs: str = "+",
+    help: str = "files of pairs",  # noqa: A002
+) -> None:
+    parser.add_argument(
+        "pairs",
+        nargs=nargs,
+        type=values.input_file,
+        metavar="PAIRS",
+        help=help,
+    )
+
+
 def add_columns(parser: Parser, group: Any = None) -> None:
     parser.add_option(
         "--columns",

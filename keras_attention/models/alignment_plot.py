@@ -4,6 +4,7 @@ from typing import Any
 
 from keras_attention import plots
 from keras_attention.decoding.search import Search
+from keras_attention.models.generated import decoded_texts
 
 
 def plot_alignment(
@@ -14,15 +15,16 @@ def plot_alignment(
     result = model.generate(ids, search, max_length)
     # A target that was cut at `max_length` has no EOS.
     best = result.tokens[0, 0, : result.lengths[0, 0]]
-    said = model.target_vocabulary.decode(best).numpy().decode("utf-8")
+    said = decoded_texts(model.target_vocabulary, best).item()
     return plots.plot_alignment(
         result.alignments[0, 0],
-        source_tokens=_names(model.source_vocabulary, ids[0]),
-        target_tokens=_names(model.target_vocabulary, best),
+        source_tokens=token_names(model.source_vocabulary, ids[0]),
+        target_tokens=token_names(model.target_vocabulary, best),
         title=f"{text} \N{RIGHTWARDS ARROW} {said}",
     )
 
 
-def _names(vocabulary, ids):
+def token_names(vocabulary: Any, ids: Any) -> list[str]:
+    """Returns what each id stands for, as labels of a picture."""
     tokens = vocabulary.token_strings(ids).numpy()
-    return [token.decode("utf-8") for token in tokens]
+    return [token.decode("utf-8", "replace") for token in tokens]

@@ -13,8 +13,11 @@ from keras_attention.decoding import Decoded
 from keras_attention.decoding.loop import SearchLoop
 from keras_attention.decoding.scoring import length_divisor
 from keras_attention.decoding.search import Search
+from keras_attention.decoding.search import check_search
 from keras_attention.models import sources
+from keras_attention.models.alignment_plot import token_names
 from keras_attention.models.attention_taps import read_attention
+from keras_attention.models.generated import decoded_texts
 from keras_attention.models.generation import encoded_sources
 from keras_attention.models.generation import without_specials
 from keras_attention.special_ids import BOS_ID
@@ -41,8 +44,10 @@ def view_attention(
     if not found:
         expected = "a string or a list of strings"
         raise validation.invalid("texts", expected, repr(texts))
+    check_search(search)
     if max_length is None:
         max_length = model.max_length
+    validation.check_positive_integer("max_length", max_length)
     answers = [_answer(model, text, search, max_length) for text in found]
     if len(answers) == 1:
         (answer,) = answers
@@ -79,9 +84,9 @@ def _answer(model, text, search, max_length):
     # A target that was cut at `max_length` has no EOS.
     said = np.asarray(found.tokens)[:1, 0, :length]
     read = np.pad(said, ((0, 0), (1, 0)), constant_values=BOS_ID)[:, :-1]
-    source = _names(model.source_vocabulary, ids[0])
-    target = _names(model.target_vocabulary, said[0])
-    before = _names(model.target_vocabulary, read[0])
+    source = token_names(model.source_vocabulary, ids[0])
+    target = token_names(model.target_vocabulary, said[0])
+    before = token_names(model.target_vocabulary, read[0])
     alignment = np.asarray(found.alignments)[0, 0, :length]
     layers = {"alignment": (alignment, target, source)}
     weights = read_attention(model, {"source": ids, "target": read})
@@ -95,7 +100,7 @@ def _answer(model, text, search, max_length):
         sides = zip(labels, values.shape[-2:], strict=True)
         fitting = [tokens if len(tokens) == n else None for tokens, n in sides]
         layers[name] = (values[0], *fitting)
-    told = model.target_vocabulary.decode(said[0]).numpy().decode("utf-8")
+    told = decoded_texts(model.target_vocabulary, said[0]).item()
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     return _Answer(f"{text} {ARROW} {told}", layers, steps)
 
@@ -114,7 +119,7 @@ def _searched(model, ids, search, max_length) -> tuple[Decoded, list | None]:
         if hasattr(hypotheses, "finished"):  # those of a beam
             some = _best_first(hypotheses, int(index), search.length_penalty)
             steps.append(
-                [(_names(model.target_vocabulary, t), s) for t, s in some]
+                [(token_names(model.target_vocabulary, t), s) for t, s in some]
             )
     return loop.results(*carried), steps or None
 
@@ -143,8 +148,3 @@ def _finished(hypotheses) -> Iterator[tuple]:
         strict=True,
     ):
         yield ids[:length], score
-
-
-def _names(vocabulary, ids):
-    tokens = np.asarray(vocabulary.token_strings(ids))
-    return [token.decode("utf-8", "replace") for token in tokens]

@@ -242,6 +242,15 @@ class LanguageModel(FittedModel):
             ValueError: if strings come without a vocabulary, ids are not of
                 the vocabulary, or a text needs more positions than the
                 decoder has.
+
+        Example:
+
+        >>> import keras_attention as ka
+        >>> words = ka.Vocabulary.build(["ab"])
+        >>> decoder = ka.DecoderOnlyTransformer(len(words), units=8)
+        >>> model = ka.LanguageModel(decoder, vocabulary=words)
+        >>> model.score(["ab", ""]).lengths  # the end of each is counted
+        array([3, 1], dtype=int32)
         """
         forking.check_tensorflow()
         functions = self._generator.functions

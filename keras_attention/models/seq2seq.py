@@ -396,6 +396,15 @@ class Seq2Seq(FittedModel):
             ValueError: if there are not as many targets as sources, strings
                 come without vocabularies, or sources or targets need more
                 positions than encoder or decoder have.
+
+        Example:
+
+        >>> import keras_attention as ka
+        >>> words = ka.Vocabulary.build(["ab"])
+        >>> model = ka.build_seq2seq("luong", words, words, units=4)
+        >>> found = model.score(["ab", "b"], ["ba", ""])
+        >>> found.lengths  # the end of each is counted
+        array([3, 1], dtype=int32)
         """
         forking.check_tensorflow()
         rows, _ = self._generator.rows_of(source, source_mask, initial_state)
@@ -446,7 +455,16 @@ class Seq2Seq(FittedModel):
             the file.
 
         Raises:
-            ValueError: if the model has no vocabularies or no attention.
+            ValueError: if the model has no vocabularies or no attention, or
+                an argument is out of range.
+
+        Example:
+
+        >>> import keras_attention as ka
+        >>> words = ka.Vocabulary.build(["ab"])
+        >>> model = ka.build_seq2seq("luong", words, words, units=4)
+        >>> model.view_attention("ab", max_length=2)
+        AttentionView('ab → ...')
         """
         forking.check_tensorflow()
         self._generator.check_vocabularies()

@@ -11,7 +11,6 @@ from keras_attention import validation
 from keras_attention.plots.viewed_text import visible_text
 from keras_attention.plots.viewed_text import visible_tokens
 
-PAGE_SUFFIXES = (".html", ".htm")
 MOST_WEIGHTS = 2**24  # of all layers: a page of 45 MB
 MEANINGS = {
     2: "(target_length, source_length)",

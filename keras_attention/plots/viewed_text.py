@@ -44,9 +44,10 @@ def visible_tokens(name: str, tokens: Any) -> list[str] | None:
     """
     if tokens is None:
         return None
-    if isinstance(tokens, (str, bytes)):
-        text = tokens if isinstance(tokens, str) else tokens.decode("utf-8")
-        return [visible_text(letter) for letter in text]
+    if isinstance(tokens, bytes):
+        tokens = tokens.decode("utf-8", errors="replace")
+    if isinstance(tokens, str):
+        return [visible_text(letter) for letter in tokens]
     try:
         return [
             visible_text(token)

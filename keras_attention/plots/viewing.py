@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_attention import files
+from keras_attention.choices import PAGE_SUFFIXES
 from keras_attention.plots import saving
 from keras_attention.plots import viewed
 from keras_attention.plots.viewed_text import viewed_steps
@@ -60,7 +61,7 @@ class AttentionView:
         Raises:
             ValueError: `path` is not such a name.
         """
-        path = saving.checked_place(path, viewed.PAGE_SUFFIXES)
+        path = saving.checked_place(path, PAGE_SUFFIXES)
         files.write_text(path, self.html)
         return path
 
@@ -130,7 +131,7 @@ def view(
     AttentionView('a dog')
     """
     if path is not None:
-        saving.checked_place(path, viewed.PAGE_SUFFIXES)
+        saving.checked_place(path, PAGE_SUFFIXES)
     layers = viewed.named_layers(weights, names)
     labels, sides = viewed.labels_of(layers, source_tokens, target_tokens)
     masks = viewed.masks_of(layers, mask)

@@ -160,12 +160,10 @@ def test_options_are_arguments_of_the_functions():
 @pytest.mark.tensorflow_only
 def test_choices_are_those_of_the_code():
     from keras_attention.layers.recurrent.recurrence import CELLS
-    from keras_attention.plots.viewed import PAGE_SUFFIXES
     from keras_attention.training.fitting import MODES
 
     assert choices.CELLS == tuple(CELLS)
     assert choices.MONITORS == tuple(MODES)
-    assert choices.PAGE_SUFFIXES == PAGE_SUFFIXES
 
 
 @pytest.mark.parametrize(

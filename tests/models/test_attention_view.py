@@ -159,5 +159,9 @@ def test_what_cannot_be_viewed_is_refused(model):
         model.view_attention([])
     with pytest.raises(ValueError, match="`texts` must be a string or a list"):
         model.view_attention([[5, 4, 2]])
+    with pytest.raises(ValueError, match="`max_length` must be a positive int"):
+        model.view_attention("ab", max_length=0)
+    with pytest.raises(ValueError, match="`search` must be"):
+        model.view_attention("ab", "beam")
     with pytest.raises(ValueError, match="has no source_vocabulary"):
         small_model("rnn", "bahdanau").view_attention("ab")

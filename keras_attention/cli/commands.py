@@ -11,6 +11,7 @@ from keras_attention.cli.input_files import stored_files
 from keras_attention.cli.models import answers
 from keras_attention.cli.models import given
 from keras_attention.cli.models import load
+from keras_attention.cli.models import load_any
 from keras_attention.cli.models import search_of
 from keras_attention.cli.startup import import_tensorflow
 from keras_attention.cli.terminal import NOT_IN_A_LINE
@@ -78,7 +79,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """Writes a SavedModel, or a search for another runtime."""
-    model = load(options.folder)
+    model = load_any(options.folder)
     from keras_attention import export as exporting
 
     shared = {

@@ -10,6 +10,8 @@ from keras_attention.cli.values import integer
 from keras_attention.cli.values import number
 
 OUTPUT_HELP = """\
+A language model goes on with each line, and what follows it is printed.
+
 Each answer is one line, printed at once. On a terminal control
 characters are shown as Python writes them (\\x1b); files and pipes get the text
 unchanged, except that line ends in it are escaped."""
@@ -20,7 +22,7 @@ def add_generate(commands: Any) -> None:
         commands,
         "generate",
         "generation",
-        "print the target of each line",
+        "print the target of each line, or what follows it",
         check=_check_generate,
         epilog=OUTPUT_HELP,
     )
@@ -52,8 +54,8 @@ def add_generate(commands: Any) -> None:
         "--json",
         action="store_true",
         group=output,
-        help="print a JSON object for each line: source, hypotheses with text "
-        "and score",
+        help="print a JSON object for each line: source or prompt, hypotheses "
+        "with text and score",
     )
     parser.add_option(
         "--alignments",

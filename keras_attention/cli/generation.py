@@ -1,4 +1,7 @@
-"""`generate`: lines in, answers out, each printed at once."""
+"""`generate`: lines in, answers out, each printed at once.
+
+The lines are the sources of a `Seq2Seq`, or the prompts of a `LanguageModel`.
+"""
 
 import argparse
 import contextlib
@@ -9,7 +12,8 @@ from collections.abc import Callable
 from collections.abc import Iterator
 
 from keras_attention.cli.models import answers
-from keras_attention.cli.models import load
+from keras_attention.cli.models import is_language_model
+from keras_attention.cli.models import load_any
 from keras_attention.cli.models import search_of
 from keras_attention.cli.terminal import json_text
 from keras_attention.cli.terminal import shown
@@ -21,8 +25,10 @@ PROMPT = "> "
 
 
 def generate(options: argparse.Namespace) -> None:
-    """Prints the target of each line."""
-    model = load(options.folder)
+    """Prints the target of each line, or what follows it."""
+    model = load_any(options.folder)
+    if is_language_model(model):
+        _check_of_language_model(options)
     constraints = ()
     if options.prefix:
         from keras_attention.cli.prefix import prefix_of
@@ -38,6 +44,18 @@ def generate(options: argparse.Namespace) -> None:
             for line, answer in zip(lines, found, strict=True):
                 write(line, answer, options, model)
             sys.stdout.flush()
+
+
+def _check_of_language_model(options):
+    if options.prefix:
+        raise ValueError(
+            "--prefix is for targets, and a language model goes on with what "
+            "a line begins: put it into the line"
+        )
+    if options.alignments:
+        raise ValueError(
+            "--alignments are with a source, which a language model has not"
+        )
 
 
 def batches_of_lines(
@@ -108,8 +126,9 @@ def _write_json(line, answer, options, model):
             hypotheses[-1]["alignment"] = [
                 [round(weight, 4) for weight in row] for row in rows
             ]
-    source = line.decode("utf-8", "replace")
-    print(json_text({"source": source, "hypotheses": hypotheses}))
+    name = "prompt" if is_language_model(model) else "source"
+    facts = {name: line.decode("utf-8", "replace"), "hypotheses": hypotheses}
+    print(json_text(facts))
 
 
 def _count_tokens(vocabulary, line):

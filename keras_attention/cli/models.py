@@ -20,12 +20,19 @@ def load(folder: str) -> Any:
         ValueError: whatever goes wrong; the message names the folder.
     """
     model = load_any(folder)
-    if not hasattr(model, "source_vocabulary"):
+    if is_language_model(model):
         raise ValueError(
             f"the model in {folder!r} is a language model, which has no "
-            "sources to answer: score alone takes it"
+            "sources: generate, score and export take it"
         )
     return model
+
+
+def is_language_model(model: Any) -> bool:
+    """Whether a model goes on with prompts, and has no sources."""
+    import keras_attention as ka
+
+    return isinstance(model, ka.LanguageModel)
 
 
 def load_any(folder: str) -> Any:
@@ -95,7 +102,7 @@ def answers(
     """Yields (texts, scores, alignments) of each text, best first.
 
     Args:
-        model: a `Seq2Seq`.
+        model: a `Seq2Seq`, or a `LanguageModel`, whose texts are prompts.
         texts: list of str or bytes.
         search: what to search for.
         options: those of the command line.

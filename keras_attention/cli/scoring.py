@@ -12,6 +12,7 @@ from keras_attention.cli.input_files import opened
 from keras_attention.cli.input_files import stored_files
 from keras_attention.cli.models import TEXTS_AT_ONCE
 from keras_attention.cli.models import given
+from keras_attention.cli.models import is_language_model
 from keras_attention.cli.models import load_any
 from keras_attention.cli.terminal import json_text
 from keras_attention.cli.terminal import shown
@@ -23,7 +24,7 @@ COLUMNS_OF_LINES = "--columns is for pairs, and a language model scores lines"
 def score(options: argparse.Namespace) -> None:
     """Prints the log probability of each pair or line, and of all."""
     model = load_any(options.folder)
-    is_of_pairs = hasattr(model, "source_vocabulary")
+    is_of_pairs = not is_language_model(model)
     if not is_of_pairs and options.columns is not None:
         raise ValueError(COLUMNS_OF_LINES)
     total = _Total("pairs" if is_of_pairs else "lines")

@@ -3,8 +3,10 @@
 import contextlib
 import io
 
+import keras
 import pytest
 
+import keras_attention as ka
 from keras_attention import cli
 
 WORDS = ["ab", "ba", "aab", "bab", "abba", "baab"]
@@ -36,3 +38,14 @@ def trained(tmp_path_factory, pairs_file):
 @pytest.fixture(scope="session")
 def model_folder(trained):
     return trained[0]
+
+
+@pytest.fixture(scope="session")
+def language_folder(tmp_path_factory):
+    """The folder of a language model that is not trained."""
+    keras.utils.set_random_seed(3)
+    letters = ka.Vocabulary.build(["abc "])
+    decoder = ka.DecoderOnlyTransformer(len(letters), units=6, num_heads=2)
+    folder = tmp_path_factory.mktemp("language") / "model"
+    ka.LanguageModel(decoder, vocabulary=letters).save_folder(folder)
+    return folder

@@ -190,6 +190,23 @@ def test_export_writes_a_saved_model_once(model_folder, tmp_path, capsys):
     assert "`texts` must be a list of at least one" in capsys.readouterr().err
 
 
+def test_a_language_model_is_exported(
+    language_folder, tmp_path, capsys, monkeypatch
+):
+    asked = []
+
+    def stand_in(model, folder, **options):
+        asked.append((type(model), options["search"]))
+        return pathlib.Path(folder)
+
+    monkeypatch.setattr(export, "export_saved_model", stand_in)
+    run("export", language_folder, tmp_path / "1", "--beam", 1)
+    greedy = keras_attention.Greedy()
+    assert asked == [(keras_attention.LanguageModel, greedy)]
+    run("plot", language_folder, "ab", "--out", tmp_path / "a.png", status=2)
+    assert "has no sources: generate, score and" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["onnx", "litert"])
 def test_export_writes_for_another_runtime(
     name, model_folder, tmp_path, capsys, monkeypatch

@@ -30,7 +30,7 @@ def model(model_folder):
 def ask(model, model_folder, monkeypatch, capsys):
     """Returns what `generate` prints for bytes on its standard input."""
     # Loaded once, and each search is traced once.
-    monkeypatch.setattr(generation, "load", lambda folder: model)
+    monkeypatch.setattr(generation, "load_any", lambda folder: model)
 
     def run(data, *arguments, status=0):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
@@ -222,3 +222,38 @@ def test_a_slow_producer_gets_its_first_answer_at_once(model_folder):
         process.kill()
         process.stderr.close()
         process.wait()
+
+
+PROMPTS = ["ab", "", "c b", "\ufffd"]
+PROMPT_BYTES = b"ab\n\nc b\n\xff\n"
+
+
+def test_a_language_model_goes_on_with_each_line(
+    language_folder, capsys, monkeypatch
+):
+    model = ka.load(language_folder)
+
+    def ask(*arguments, status=0):
+        lines = io.TextIOWrapper(io.BytesIO(PROMPT_BYTES))
+        monkeypatch.setattr(sys, "stdin", lines)
+        arguments = ("generate", str(language_folder), *arguments)
+        assert cli.main([*arguments, "--max-length", "5"]) == status
+        return capsys.readouterr()
+
+    expected = model.generate(PROMPTS, ka.Beam(3), max_length=5)
+    printed = ask("--beam", "3").out
+    assert printed == "".join(f"{text}\n" for text in expected.texts[:, 0])
+    assert len(set(expected.texts[:, 0])) > 1  # a prompt makes a difference
+    lines = ask("--beam", "3", "--json").out.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [list(row) for row in rows] == [["prompt", "hypotheses"]] * 4
+    assert [row["prompt"] for row in rows] == PROMPTS
+    for row, score in zip(rows, expected.scores[:, 0], strict=True):
+        assert row["hypotheses"][0]["score"] == pytest.approx(score, abs=1e-5)
+    samples = ask("--sample", "--seed", "3").out
+    assert samples == ask("--sample", "--seed", "3").out
+    assert samples != ask("--sample", "--seed", "4").out
+    for refused in (["--alignments", "--json"], ["--prefix", "a"]):
+        output = ask(*refused, status=2)
+        assert output.out == ""
+        assert output.err.startswith(f"keras-attention: error: {refused[0]}")

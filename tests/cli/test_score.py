@@ -105,7 +105,7 @@ def test_json_is_an_object_for_each_pair_or_one_of_all(
 def test_what_generate_says_has_its_score(
     model, model_folder, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(generation, "load", lambda folder: model)
+    monkeypatch.setattr(generation, "load_any", lambda folder: model)
     sources = tmp_path / "sources"
     sources.write_text("ab\nba\n")
     arguments = ["generate", str(model_folder), str(sources), "--scores"]
@@ -120,15 +120,6 @@ def test_what_generate_says_has_its_score(
     assert printed.err == ""
     scores = [float(line.split("\t")[0]) for line in printed.out.splitlines()]
     assert scores == pytest.approx([float(s) for s, _ in lines], abs=1e-4)
-
-
-@pytest.fixture(scope="module")
-def language_folder(tmp_path_factory):
-    letters = ka.Vocabulary.build(["abc "])
-    decoder = ka.DecoderOnlyTransformer(len(letters), units=6, num_heads=2)
-    folder = tmp_path_factory.mktemp("language") / "model"
-    ka.LanguageModel(decoder, vocabulary=letters).save_folder(folder)
-    return folder
 
 
 def test_a_language_model_scores_lines(language_folder, capsys, monkeypatch):
@@ -164,5 +155,3 @@ def test_what_cannot_be_scored_is_refused(
         error = asked(capsys, *arguments, status=2).err
         assert error.startswith("keras-attention: error: ")
         assert message in error and error.count("\n") == 1
-    assert cli.main(["generate", str(language_folder), str(lines)]) == 2
-    assert "is a language model" in capsys.readouterr().err

@@ -138,7 +138,7 @@ def test_what_a_user_can_cause_is_one_line(
     def load(folder):
         raise error
 
-    monkeypatch.setattr(generation, "load", load)
+    monkeypatch.setattr(generation, "load_any", load)
     assert message in failure(capsys, "generate", tmp_path, status=status)
 
 
@@ -148,7 +148,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(
     def load(folder):
         raise KeyError("of ours")
 
-    monkeypatch.setattr(generation, "load", load)
+    monkeypatch.setattr(generation, "load_any", load)
     assert cli.main(["generate", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert "KeyError: 'of ours'" in error
@@ -159,7 +159,7 @@ def test_a_reader_that_leaves_ends_it_quietly(monkeypatch, tmp_path, capsys):
     def load(folder):
         raise BrokenPipeError
 
-    monkeypatch.setattr(generation, "load", load)
+    monkeypatch.setattr(generation, "load_any", load)
     assert cli.main(["generate", str(tmp_path)]) == 1
     assert capsys.readouterr().err == ""
 

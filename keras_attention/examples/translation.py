@@ -29,15 +29,15 @@ UNITS = {"words": "symbols"}  # of tokens with spaces between
 PENALTIES = (0.6, 1.0, 1.4)
 RECIPE = {
     "unit": "pieces",
-    "vocabulary_size": 5_000,
+    "vocabulary_size": 10_000,
     "units": 128,
     "feed_forward_units": 256,
     "num_heads": 4,
     "num_layers": 4,
     "dropout": 0.3,
-    "attention_dropout": 0.0,
+    "attention_dropout": 0.1,
     "label_smoothing": 0.1,
-    "epochs": 60,
+    "epochs": 40,
     "batch_tokens": 2048,
     "learning_rate": 2.5e-3,
     "warmup_steps": 1000,

@@ -86,7 +86,6 @@ class Decoder(keras.layers.Layer):
             self.embedding = keras.layers.Embedding(
                 self.vocabulary_size,
                 self.embedding_dim,
-                embeddings_initializer=self._embeddings_initializer(),
                 dtype=self.dtype_policy,
                 name="embedding",
             )
@@ -107,9 +106,6 @@ class Decoder(keras.layers.Layer):
             )
             self.logit_dense.build((*target_shape, self.output_width))
         self.built = True
-
-    def _embeddings_initializer(self):
-        return "uniform"
 
     def logits(self, outputs: Any) -> Any:
         """Returns float32 logits (..., vocabulary_size)."""

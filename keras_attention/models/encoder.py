@@ -53,16 +53,12 @@ class Encoder(keras.layers.Layer):
         self.embedding = keras.layers.Embedding(
             self.vocabulary_size,
             self.embedding_dim,
-            embeddings_initializer=self._embeddings_initializer(),
             dtype=self.dtype_policy,
             name="embedding",
         )
         self.embedding.build(source_shape)
         self.embedding_dropout = self._dropout_layer("embedding_dropout")
         self.built = True
-
-    def _embeddings_initializer(self):
-        return "uniform"
 
     def compute_mask(self, source: Any, previous_mask: Any = None) -> Any:
         return ops.not_equal(source, 0)  # (B, S)

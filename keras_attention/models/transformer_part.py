@@ -91,14 +91,6 @@ class TransformerPart:
         found = [getattr(p, "max_positions", None) for p in positions]
         return min((most for most in found if most is not None), default=None)
 
-    def _embeddings_initializer(self) -> keras.initializers.Initializer:
-        """Returns what makes `_embed` return values of variance 1.
-
-        Keras's default has a deviation of 0.03 at any width: 0.33 after
-        `_embed` at 128 units, where the sinusoids of positions have 0.71.
-        """
-        return keras.initializers.RandomNormal(stddev=self.units**-0.5)
-
     def _embed(self, tokens: Any) -> Any:
         """Returns embeddings times sqrt(units): Vaswani et al. 2017, 3.4."""
         return self.embedding(tokens) * self.units**0.5

@@ -224,15 +224,6 @@ def test_transformer_encoder_is_its_blocks_in_a_row():
     assert post_norm.normalization is None
 
 
-@pytest.mark.parametrize("tie", [True, False])
-def test_embeddings_begin_as_large_as_positions(tie):
-    """Of variance 1 after the factor sqrt(units), on both sides."""
-    model = build_seq2seq("transformer", 997, 499, units=44, tie_embeddings=tie)
-    for part in (model.encoder, model.decoder):
-        embedded = ops.convert_to_numpy(part.embedding.embeddings) * 44**0.5
-        assert embedded.std() == pytest.approx(1.0, abs=0.02)
-
-
 # --- bad input ---------------------------------------------------------------
 
 

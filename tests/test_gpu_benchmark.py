@@ -215,6 +215,7 @@ def rehearsed(tmp_path, *options):
     return done.stdout, {(x["case"], x["program"]): x for x in records}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.tensorflow_only
 def test_rehearsal_checks_and_times(tmp_path):
     printed, records = rehearsed(tmp_path, "--only", "2k additive")

@@ -19,10 +19,7 @@ each_notebook = pytest.mark.parametrize(
 )
 # These show in the gate that they run, and cost seconds. `make notebooks` runs
 # all; what they call is checked below.
-IN_THE_GATE = {
-    "01_attention_from_formula_to_layer",
-    "05_one_layer_in_your_model",
-}
+IN_THE_GATE = {"01_attention_from_formula_to_layer"}
 each_notebook_or_two = pytest.mark.parametrize(
     "notebook",
     [

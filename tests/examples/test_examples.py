@@ -21,8 +21,6 @@ EXAMPLES = [
     "babi",
     "characters",
     "sentiment",
-    "slots",
-    "speech",
     "translation",
     *(
         pytest.param(name, marks=pytest.mark.exhaustive)
@@ -31,6 +29,8 @@ EXAMPLES = [
             "g2p",
             "images",
             "scan",
+            "slots",
+            "speech",
             "spoken_words",
             "summaries",
             "tatoeba",

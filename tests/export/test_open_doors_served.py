@@ -33,7 +33,14 @@ def model_of(name):
     return randomize(CASES[name][0](), seed=7)
 
 
-@pytest.fixture(scope="module", params=SIGNATURES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        "images",
+        pytest.param("masked frames", marks=pytest.mark.exhaustive),
+        "decoder",
+    ],
+)
 def case(request, tmp_path_factory):
     """A model, what it is asked, its folder, and what that answers."""
     name = request.param

@@ -194,7 +194,10 @@ def test_cross_attention_is_dense(cudnn):
         ("causal", [(BATCH, LENGTH), (BATCH, 9)], 2),  # the first of two
         ("causal", [(BATCH, 9), (2, LENGTH)], 0),  # none of them
         ("causal", np.array([[BATCH, LENGTH]]), 2),  # no integers of Python
-        ("padding with holes", [(BATCH, LENGTH)], 2),  # which it then sees
+        pytest.param(  # which it then sees
+            *("padding with holes", [(BATCH, LENGTH)], 2),
+            marks=pytest.mark.exhaustive,
+        ),
     ],
 )
 def test_shape_and_mask_choose(request, monkeypatch, name, shapes, calls):
@@ -316,6 +319,7 @@ print(float(tf.reduce_sum(answer(tf.ones((3, 14, 16)))["output"])))
 """
 
 
+@pytest.mark.exhaustive
 def test_exported_program_for_any_device_is_served_without_xla(tmp_path):
     """As `model.export` traces a model of a user where a GPU is at hand."""
     import tensorflow as tf

@@ -26,7 +26,7 @@ in_the_gate = pytest.mark.parametrize(
     "name",
     [
         name
-        if name in ("t5", "shaw")
+        if name == "shaw"
         else pytest.param(name, marks=pytest.mark.exhaustive)
         for name in POSITIONS
     ],

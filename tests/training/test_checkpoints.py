@@ -129,13 +129,8 @@ def history_of(folder):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
-@pytest.mark.parametrize(
-    "kill",
-    [
-        killed_while_writing,
-        pytest.param(killed_from_outside, marks=pytest.mark.exhaustive),
-    ],
-)
+@pytest.mark.exhaustive  # `test_training_goes_on_after_a_crash` has it
+@pytest.mark.parametrize("kill", [killed_while_writing, killed_from_outside])
 def test_killed_training_ends_at_the_same_weights(
     tmp_path, uninterrupted, kill
 ):

@@ -10,7 +10,9 @@ recurrent network with and without attention:
     python -m keras_attention.examples.scan --model rnn-bahdanau rnn-rnn \\
         --cell simple
 
-The paper shows 100,000 commands, one at a time; this does so in batches.
+The paper shows 100,000 commands, one at a time; this does so in small batches.
+Fewer and larger updates, as of `--batch-size 32 --learning-rate 0.003`, are
+enough for the simple split alone.
 """
 
 import math
@@ -40,8 +42,8 @@ RECIPE = {
     "dropout": 0.1,
     "presentations": 100_000,
     "epochs": 0,  # as many as the presentations need
-    "batch_size": 32,
-    "learning_rate": 3e-3,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
     "clip_norm": 5.0,
 }
 # Near the model that was best on this split in the paper.

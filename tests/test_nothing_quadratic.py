@@ -279,9 +279,9 @@ def peak_memory(score, path, implementation, length, heads):
     [
         *(
             pytest.param(p, marks=pytest.mark.exhaustive)
-            for p in ("eager", "graph")
+            for p in ("eager", "xla")
         ),
-        "xla",
+        "graph",
     ],
 )
 def test_peak_memory_stays_below_one_matrix_of_one_head(path):

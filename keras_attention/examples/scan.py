@@ -11,8 +11,8 @@ recurrent network with and without attention:
         --cell simple
 
 The paper shows 100,000 commands, one at a time; this does so in small batches.
-Fewer and larger updates, as of `--batch-size 32 --learning-rate 0.003`, are
-enough for the simple split alone.
+Fewer and larger updates, by `--batch-size 32 --learning-rate 0.003`, are enough
+for the simple split.
 """
 
 import math

@@ -21,6 +21,7 @@ EXAMPLES = [
     "babi",
     "characters",
     "sentiment",
+    "slots",
     "translation",
     *(
         pytest.param(name, marks=pytest.mark.exhaustive)
@@ -29,7 +30,6 @@ EXAMPLES = [
             "g2p",
             "images",
             "scan",
-            "slots",
             "speech",
             "spoken_words",
             "summaries",

@@ -36,9 +36,10 @@ def model_of(name):
 @pytest.fixture(
     scope="module",
     params=[
-        "images",
-        pytest.param("masked frames", marks=pytest.mark.exhaustive),
-        "decoder",
+        pytest.param(
+            name, marks=[pytest.mark.exhaustive] * (name == "masked frames")
+        )
+        for name in SIGNATURES
     ],
 )
 def case(request, tmp_path_factory):

@@ -66,7 +66,7 @@ def assert_near(found, wanted, tolerance=3e-5):
 
 
 def loops(program):
-    """Returns how many loops a program has, but those of a scatter."""
+    """Returns how many loops were written: XLA makes some of scatters."""
     return len(re.findall(r'\swhile\(.*op_name="[^"]*\bwhile"', program))
 
 

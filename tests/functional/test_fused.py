@@ -319,7 +319,7 @@ print(float(tf.reduce_sum(answer(tf.ones((3, 14, 16)))["output"])))
 """
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive  # `test_program_for_any_device_runs_on_a_processor`
 def test_exported_program_for_any_device_is_served_without_xla(tmp_path):
     """As `model.export` traces a model of a user where a GPU is at hand."""
     import tensorflow as tf

@@ -101,7 +101,7 @@ def one(tmp_path_factory):
     return program.train_at(folder, "one", {})
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive  # `test_losses_of_two_devices_are_those_of_all_rows`
 def test_two_devices_train_as_one(one, tmp_path):
     output = tmp_path / "found.npz"
     end(start(tmp_path / "model", "mirrored", output, {}))

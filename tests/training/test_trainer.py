@@ -766,7 +766,6 @@ def test_mean_of_the_last_epochs_is_saved_where_it_is_better(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-@pytest.mark.exhaustive
 def test_mean_of_the_last_epochs_is_left_where_it_is_worse(tmp_path):
     model, card = train(
         PAIRS,

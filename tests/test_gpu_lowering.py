@@ -295,8 +295,15 @@ def test_every_layer_lowers():
     assert lowered_layers == set(layers.__all__) - PARTS
 
 
-@pytest.mark.parametrize("schedule", ["tiles", "batch"])
-@pytest.mark.parametrize("score", ["dot product", "additive"])
+@pytest.mark.parametrize(
+    ("score", "schedule"),
+    [
+        ("dot product", "tiles"),
+        ("dot product", "batch"),
+        ("additive", "tiles"),
+        pytest.param("additive", "batch", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_blockwise_attention_lowers(score, schedule):
     units = 3
     tensors = {
@@ -537,6 +544,7 @@ def test_decode_loop_lowers(kind, search):
     assert_runs_on_a_gpu(decode, values_of(model.variables), SOURCE)
 
 
+@pytest.mark.exhaustive
 def test_compiled_signature_lowers_and_is_fused_on_a_gpu_alone():
     model = ka.build_seq2seq(
         *("transformer", SOURCE_IDS, TARGET_IDS),

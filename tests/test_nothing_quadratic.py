@@ -92,7 +92,10 @@ def test_dot_product_program_has_no_matrix(options, implementation):
     # functional/test_accelerator.py.
     [
         ("dot product", "all options", 2 * QUERIES * 800),
-        ("additive", "plain", QUERIES * 550 * UNITS),
+        pytest.param(
+            *("additive", "plain", QUERIES * 550 * UNITS),
+            marks=pytest.mark.exhaustive,
+        ),
     ],
 )
 def test_program_for_a_gpu_has_no_matrix(score, options, most):
@@ -295,6 +298,7 @@ def test_peak_memory_of_additive_attention_stays_below_one_matrix():
     assert peak < MATRIX
 
 
+@pytest.mark.exhaustive
 def test_peak_memory_of_dense_attention_is_seen():
     length = LENGTH // 4
     matrix = HEADS * length * length * 4 / 2**20

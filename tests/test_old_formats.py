@@ -72,6 +72,7 @@ def test_saved_model_answers_as_it_did(version):
     np.testing.assert_allclose(found["score"], expected["scores"], **TOLERANCE)
 
 
+@pytest.mark.exhaustive
 @each_version
 def test_unfinished_training_goes_on_to_the_same_end(version, tmp_path):
     expected = answers_of(version)["training"]

@@ -16,7 +16,7 @@ import keras_attention as ka
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "docs" / "extensions"))
 
-pytestmark = pytest.mark.tensorflow_only
+pytestmark = [pytest.mark.tensorflow_only, pytest.mark.exhaustive]
 needs_sphinx = pytest.mark.skipif(
     importlib.util.find_spec("sphinx") is None
     or importlib.util.find_spec("furo") is None

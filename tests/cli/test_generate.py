@@ -194,6 +194,7 @@ def test_a_terminal_gets_a_prompt_and_no_control_characters(
     assert cli.main(["generate", str(model_folder), "--quiet"]) == 0
 
 
+@pytest.mark.exhaustive
 def test_a_slow_producer_gets_its_first_answer_at_once(model_folder):
     """In a new process: also that nothing else is on either output."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -22,7 +22,6 @@ EXAMPLES = [
     "characters",
     "sentiment",
     "slots",
-    "translation",
     *(
         pytest.param(name, marks=pytest.mark.exhaustive)
         for name in (  # each much like one above, or with tests of its own
@@ -34,6 +33,7 @@ EXAMPLES = [
             "spoken_words",
             "summaries",
             "tatoeba",
+            "translation",
         )
     ),
 ]

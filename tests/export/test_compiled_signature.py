@@ -57,6 +57,7 @@ def test_compiled_alone_may_be_fused_and_answers_alike(folder):
         np.testing.assert_allclose(one["score"], other["score"], rtol=0.02)
 
 
+@pytest.mark.exhaustive
 def test_the_rest_answers_where_xla_is_disabled(folder):
     request = {"inputs": {"text": TEXTS[1]}}
     requests = [

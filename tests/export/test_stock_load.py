@@ -170,7 +170,13 @@ def test_requests_of_every_size_are_answered_and_memory_stays(
     assert in_use[-1] - in_use[1] < GROWTH[onednn]
 
 
-@pytest.mark.parametrize("swaps", [2, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "swaps",
+    [
+        pytest.param(2, marks=pytest.mark.exhaustive),
+        pytest.param(20, marks=pytest.mark.soak),
+    ],
+)
 def test_versions_are_swapped_while_clients_ask(
     start, served, swaps, record_property
 ):

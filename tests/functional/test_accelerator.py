@@ -103,7 +103,10 @@ def test_program_for_any_device_holds_the_schedule_of_its_own(platform):
 
 @pytest.mark.parametrize(
     ("compiled", "is_known"),
-    [(False, False), (True, True)],
+    [
+        pytest.param(False, False, marks=pytest.mark.exhaustive),
+        (True, True),
+    ],
     ids=["graph, lengths unknown", "xla"],
 )
 def test_program_for_any_device_answers_on_this_one(compiled, is_known):

@@ -204,9 +204,14 @@ WAVES = {"one block": 1, "a spare block": 3 * K * 2 * 4 * 5}
 @pytest.mark.parametrize(
     ("waves", "mask", "bias"),
     [
-        ("one block", "segments", "full"),
+        pytest.param(
+            *("one block", "segments", "full"), marks=pytest.mark.exhaustive
+        ),
         ("a spare block", "and", "distance"),
-        ("a spare block", "none", "by query, by rows"),
+        pytest.param(
+            *("a spare block", "none", "by query, by rows"),
+            marks=pytest.mark.exhaustive,
+        ),
     ],
 )
 def test_tiles_in_waves_are_dense(waves, mask, bias, monkeypatch):
@@ -310,7 +315,7 @@ def test_blockwise_is_dense_when_compiled(schedule, path):
         )
 
 
-@hypothesis.settings(max_examples=8 if IS_TENSORFLOW else 3)
+@hypothesis.settings(max_examples=5 if IS_TENSORFLOW else 3)
 @hypothesis.given(
     mask=strategies.sampled_from(sorted(MASKS)),
     bias=strategies.sampled_from(sorted(BIASES)),

@@ -113,10 +113,8 @@ def without_lengths(function, tensors, **settings):
 @pytest.mark.parametrize(
     "case",
     [
-        # "additive" is this one with fewer options.
-        pytest.param(
-            name, marks=[pytest.mark.exhaustive] * (name == "additive")
-        )
+        # "additive" has few options, and takes half the time of this one.
+        pytest.param(name, marks=[pytest.mark.exhaustive] * ("empty" in name))
         for name in CASES
     ],
 )

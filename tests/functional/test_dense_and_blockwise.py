@@ -292,7 +292,9 @@ def test_variables_are_as_good_as_tensors(name):
 
 
 @pytest.mark.tensorflow_only
-@pytest.mark.parametrize("path", ["eager", "graph"])
+@pytest.mark.parametrize(
+    "path", [pytest.param("eager", marks=pytest.mark.exhaustive), "graph"]
+)
 def test_second_derivative_of_long_additive_scores_is_refused(path):
     import tensorflow as tf
 

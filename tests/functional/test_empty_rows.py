@@ -247,7 +247,13 @@ def test_no_queries_and_no_keys_are_lengths_like_others(
 @pytest.mark.tensorflow_only
 @both_ways
 @pytest.mark.parametrize("path", ["graph", "xla"])
-@pytest.mark.parametrize("score", ["dot product", "additive"])
+@pytest.mark.parametrize(
+    "score",
+    [
+        "dot product",
+        pytest.param("additive", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_lengths_of_zero_may_come_at_run_time(
     score, path, implementation, gradients
 ):

@@ -191,7 +191,10 @@ def test_cross_attention_is_dense(cudnn):
 @pytest.mark.parametrize(
     ("name", "shapes", "calls"),
     [
-        ("causal", [(BATCH, LENGTH), (BATCH, 9)], 2),  # the first of two
+        pytest.param(  # the first of two
+            *("causal", [(BATCH, LENGTH), (BATCH, 9)], 2),
+            marks=pytest.mark.exhaustive,
+        ),
         ("causal", [(BATCH, 9), (2, LENGTH)], 0),  # none of them
         ("causal", np.array([[BATCH, LENGTH]]), 2),  # no integers of Python
         pytest.param(  # which it then sees

@@ -225,6 +225,7 @@ def test_layer_is_a_good_one(kind, tmp_path):
     assert len(case.built_layer().cell.mechanism.weights) >= 2 * number
 
 
+@pytest.mark.exhaustive
 @pytest.mark.tensorflow_only  # where JAX compiles its loop for 40 s
 def test_it_trains_in_a_functional_model_with_keras_masks(tmp_path):
     """A source that ends in padding, states of its encoder, all weights out."""

@@ -651,7 +651,11 @@ def test_fast_path_gives_the_same_numbers(training):
     assert_same(outputs[2], outputs[0])
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["", "compiled"])
+@pytest.mark.parametrize(
+    "jit_compile",
+    [pytest.param(False, marks=pytest.mark.exhaustive), True],
+    ids=["", "compiled"],
+)
 def test_fast_path_trains_as_the_dense_one(jit_compile):
     histories, trained = [], []
     for flash_attention in (True, False):

@@ -27,10 +27,10 @@ from keras_attention.training import MaskedCrossentropy
 STEPS = 7
 # Nothing ends early, so that each step is compared.
 LONG = {"constraints": [MinLength(STEPS)]}
-KINDS = ["learned", "window"]
+KINDS = ["learned"]
 KINDS += [
     pytest.param(kind, marks=pytest.mark.exhaustive)
-    for kind in ("sinusoids", "recurrent")
+    for kind in ("window", "sinusoids", "recurrent")
 ]
 MODES = ["eager", "compiled"]
 MODES.append(pytest.param("graph", marks=pytest.mark.tensorflow_only))
@@ -118,7 +118,10 @@ def test_rows_do_not_touch_each_other(kind):
     ("kind", "search"),
     [
         ("learned", ka.Greedy(**LONG)),
-        ("window", ka.Sample(top_k=5, seed=3, **LONG)),
+        pytest.param(
+            *("window", ka.Sample(top_k=5, seed=3, **LONG)),
+            marks=pytest.mark.exhaustive,
+        ),
         ("recurrent", ka.Sample(seed=2)),
     ],
 )
@@ -183,7 +186,10 @@ def test_the_mask_of_the_logits_marks_where_a_token_follows(model):
 
 
 @pytest.mark.tensorflow_only
-@pytest.mark.parametrize("unit", ["words", "characters"])
+@pytest.mark.parametrize(
+    "unit",
+    [pytest.param("words", marks=pytest.mark.exhaustive), "characters"],
+)
 def test_text_is_streamed_in_whole_pieces(unit):
     text = "don't, stop é" if unit == "words" else "aé中😀, bcd"
     vocabulary = ka.Vocabulary.build([text + " x y z"], unit, max_size=IDS)

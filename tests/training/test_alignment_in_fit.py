@@ -81,6 +81,7 @@ def test_guided_loss_is_added_in_training(decoder):
     np.testing.assert_allclose(evaluated, plain, rtol=1e-5)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.tensorflow_only
 def test_guided_fit_moves_attention_to_the_alignments():
     model = small_model()

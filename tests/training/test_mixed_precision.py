@@ -119,6 +119,7 @@ def test_training_with_a_loss_scale_goes_on_where_it_stopped(trained, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.exhaustive
 def test_training_aids_with_a_loss_scale():
     keras.utils.set_random_seed(11)
     model = ka.build_seq2seq("bahdanau", 13, 11, units=7, dtype="mixed_float16")

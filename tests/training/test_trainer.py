@@ -462,6 +462,7 @@ def contents(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
 
+@pytest.mark.exhaustive
 def test_killed_before_the_clean_up_the_same_model_is_saved(
     about_to_be_cleaned, tmp_path
 ):
@@ -503,6 +504,7 @@ def test_last_weights_never_stand_in_for_the_best(
     assert contents(tmp_path / "model") == before
 
 
+@pytest.mark.exhaustive
 def test_killed_while_forgetting_a_training_another_one_begins(
     unfinished, tmp_path, monkeypatch
 ):

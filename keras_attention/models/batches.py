@@ -1,6 +1,7 @@
 """A search over many rows: batches in, results in order out."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,16 +11,29 @@ from keras_attention.models.source_rows import SourceRows
 from keras_attention.models.source_rows import padded_rows
 
 
+def specs_of(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Returns the shape and dtype of each array, in lists as they come.
+
+    All axes are None, for any size, but of `initial_state`, a list, only the
+    first: a decoder checks the widths of its states.
+    """
+    return {
+        name: [((None, *x.shape[1:]), x.dtype.name) for x in value]
+        if isinstance(value, list)
+        else ((None,) * value.ndim, value.dtype.name)
+        for name, value in sorted(arrays.items())
+    }
+
+
 def graph_function(
-    run: Callable, arrays: dict, jit_compile: bool, **specs: tuple
+    run: Callable, specs: dict[str, Any], jit_compile: bool
 ) -> Callable:
     """Returns `run(arrays, row_seeds)` as one graph, or compiled by XLA.
 
     Args:
         run: the function.
-        arrays: dict of arrays such as it will get; their axes stay free.
+        specs: shape and dtype of each array, as `specs_of` returns them.
         jit_compile: whether XLA compiles it, a program for each shape.
-        **specs: shape and dtype of those arrays whose axes are known.
     """
     # On JAX a compiled closure would freeze the weights of today, so there
     # the loop, which JAX compiles by itself, is run as it is.
@@ -29,14 +43,14 @@ def graph_function(
 
     if jit_compile:  # one program per shape, so shapes must be static
         return tf.function(run, jit_compile=True, autograph=False)
-    free = keras.tree.map_structure(
-        lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), arrays
-    )
-    known = {name: tf.TensorSpec(*spec) for name, spec in specs.items()}
+    arrays = {
+        name: [tf.TensorSpec(*one) for one in spec]
+        if isinstance(spec, list)
+        else tf.TensorSpec(*spec)
+        for name, spec in specs.items()
+    }
     rows = tf.TensorSpec((None,), tf.int32)
-    return tf.function(
-        run, input_signature=({**free, **known}, rows), autograph=False
-    )
+    return tf.function(run, input_signature=(arrays, rows), autograph=False)
 
 
 def run_batches(

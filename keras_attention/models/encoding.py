@@ -7,6 +7,7 @@ positions are real.
 """
 
 import dataclasses
+import warnings
 from typing import Any
 from typing import NamedTuple
 
@@ -56,6 +57,8 @@ class EncoderFacts:
             that takes `initial_state`.
         keeps_length: whether each position of a source has its own vector.
         gives_mask: whether the encoder says which positions are real.
+        takes_mask: whether a `source_mask` is handed on to it.
+        carries_mask: whether its output has a mask where it is given one.
         max_positions: how many positions the encoder tells apart, or None.
     """
 
@@ -64,13 +67,30 @@ class EncoderFacts:
     state_widths: tuple
     keeps_length: bool
     gives_mask: bool
+    takes_mask: bool
+    carries_mask: bool
     max_positions: int | None
 
     @property
     def tells_padding(self) -> bool:
-        """Whether ids that are 0 at the end change no answer."""
+        """Whether ids of 0 are padding that the decoder must not see."""
         known = self.gives_mask or self.keeps_length
         return self.signature.is_ids and known
+
+    @property
+    def cuts_padding(self) -> bool:
+        """Whether ids that are 0 at the end change no answer.
+
+        An encoder that has no mask may read them: convolutions do.
+        """
+        is_free = self.signature.shape[0] is None
+        return self.signature.is_ids and is_free and self.gives_mask
+
+    @property
+    def cuts_hidden(self) -> bool:
+        """Whether what a `source_mask` hides at the end changes no answer."""
+        is_free = self.signature.shape[0] is None
+        return is_free and self.keeps_length and self.carries_mask
 
     @property
     def needs_source_mask(self) -> bool:
@@ -94,7 +114,10 @@ def facts_of(
     if not takes_initial_state(decoder):
         states = []
     keeps_length = _keeps_length(encoder, signature, values.shape[1])
-    if keeps_length and takes(encoder.call, "mask"):
+    takes_mask = keeps_length and takes(encoder.call, "mask")
+    gives_mask = _gives_mask(encoder, source)
+    carries_mask = gives_mask or (takes_mask and _carries_mask(encoder, source))
+    if takes_mask:
         # Or Keras warns that a `source_mask` is lost, where it is not.
         encoder.supports_masking = True
     return EncoderFacts(
@@ -102,7 +125,9 @@ def facts_of(
         values.shape[-1],
         tuple(state.shape[-1] for state in states),
         keeps_length,
-        _gives_mask(encoder, source),
+        gives_mask,
+        takes_mask,
+        carries_mask,
         getattr(encoder, "max_positions", None),
     )
 
@@ -119,7 +144,7 @@ def encode(
     if source_mask is not None:
         source_mask = as_boolean("source_mask", source_mask)
         source_mask = ops.cast(source_mask, "bool")
-        if facts.keeps_length and takes(model.encoder.call, "mask"):
+        if facts.takes_mask:
             options["mask"] = source_mask
     outputs = model.encoder(source, training=training, **options)
     values, *states = keras.tree.flatten(outputs)
@@ -203,8 +228,9 @@ class _MaskProbe(keras.layers.Layer):
         self.encoder = encoder
         self.finds_mask = False
 
-    def call(self, source):
-        values, *_ = keras.tree.flatten(self.encoder(source, training=False))
+    def call(self, source, **options):
+        outputs = self.encoder(source, training=False, **options)
+        values, *_ = keras.tree.flatten(outputs)
         self.finds_mask = keras_mask_of(values) is not None
         return values
 
@@ -216,6 +242,21 @@ def _gives_mask(encoder, source):
         return any(_gives_mask(member, source) for member in encoder.members)
     probe = _MaskProbe(encoder)
     probe.compute_output_spec(source)
+    return probe.finds_mask
+
+
+def _carries_mask(encoder, source):
+    """Whether an encoder that takes a mask does not lose it.
+
+    Models of Keras's layers take one whatever their layers do with it.
+    """
+    if not type(encoder).call.__module__.startswith("keras."):
+        return True
+    probe = _MaskProbe(encoder)
+    mask = keras.KerasTensor(source.shape[:2], dtype="bool")
+    with warnings.catch_warnings():  # of a layer inside that loses it
+        warnings.simplefilter("ignore", UserWarning)
+        probe.compute_output_spec(source, mask=mask)
     return probe.finds_mask
 
 

@@ -15,6 +15,7 @@ from keras_attention import validation
 from keras_attention.decoding.scoring import token_log_probabilities
 from keras_attention.models import sources
 from keras_attention.models.batches import graph_function
+from keras_attention.models.batches import specs_of
 from keras_attention.models.parts import check_positions
 from keras_attention.models.source_rows import SourceRows
 from keras_attention.models.source_rows import lengths_of
@@ -64,12 +65,12 @@ def score_targets(
         return token_log_probabilities(model(inputs, training=False), labels)
 
     signature = model.source_signature
-    shape = ((None, *signature.shape), signature.dtype)
+    source = (None, *signature.shape), signature.dtype
 
     def made(arrays):
+        specs = {**specs_of(arrays), "source": source}
         return functions.get(
-            (KEY, *sorted(arrays)),
-            lambda: graph_function(run, arrays, False, source=shape),
+            (KEY, str(specs)), lambda: graph_function(run, specs, False)
         )
 
     return _scored(made, rows, labels, batch_size)
@@ -88,7 +89,8 @@ def score_texts(
         return token_log_probabilities(logits, labels)
 
     def made(arrays):
-        return functions.get(KEY, lambda: graph_function(run, arrays, False))
+        specs = specs_of(arrays)
+        return functions.get(KEY, lambda: graph_function(run, specs, False))
 
     return _scored(made, None, labels, batch_size)
 

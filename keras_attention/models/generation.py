@@ -16,6 +16,7 @@ from keras_attention.decoding.search import check_search
 from keras_attention.models import sources
 from keras_attention.models.batches import graph_function
 from keras_attention.models.batches import run_batches
+from keras_attention.models.batches import specs_of
 from keras_attention.models.encoding import Encoded
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
@@ -148,17 +149,15 @@ class BatchGenerator:
                 **arrays,
             )
 
-        structure = keras.tree.map_structure(np.ndim, rows.arrays)
-        signature = self.model.source_signature
+        specs = {**specs_of(rows.arrays), "source": self._source_spec()}
         return self.functions.get(
-            (search, max_length, jit_compile, str(structure)),
-            lambda: graph_function(
-                run,
-                rows.arrays,
-                jit_compile,
-                source=((None, *signature.shape), signature.dtype),
-            ),
+            (search, max_length, jit_compile, str(specs)),
+            lambda: graph_function(run, specs, jit_compile),
         )
+
+    def _source_spec(self):
+        signature = self.model.source_signature
+        return (None, *signature.shape), signature.dtype
 
 
 def generate_tokens(

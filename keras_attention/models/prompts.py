@@ -13,6 +13,7 @@ from keras_attention.decoding.search import check_search
 from keras_attention.models import sources
 from keras_attention.models.batches import graph_function
 from keras_attention.models.batches import run_batches
+from keras_attention.models.batches import specs_of
 from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generated import decoded_texts
@@ -62,6 +63,8 @@ class PromptGenerator:
             {"source": ids}, lengths_of(ids != PAD_ID), keeps_length=False
         )
 
+        specs = specs_of(rows.arrays)
+
         def run(arrays, row_seeds):
             prompts = arrays["source"]
             given = (self.model, prompts, search, max_length, row_seeds)
@@ -70,7 +73,7 @@ class PromptGenerator:
         found = run_batches(
             self.functions.get(
                 (search, max_length, jit_compile),
-                lambda: graph_function(run, rows.arrays, jit_compile),
+                lambda: graph_function(run, specs, jit_compile),
             ),
             rows,
             checked_row_seeds(row_seeds, len(rows), "prompts"),

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_attention import validation
+from keras_attention.masks.booleans import as_boolean
 from keras_attention.models import sources
 from keras_attention.models.encoding import EncoderFacts
 
@@ -94,20 +95,38 @@ def source_rows(
     if not facts.signature.is_ids:
         source = sources.arrays_of(source, facts.signature)
     arrays, lengths = {"source": source}, None
-    if facts.tells_padding:
+    if facts.cuts_padding:
         lengths = lengths_of(source != 0)
     if source_mask is not None:
-        mask = np.asarray(source_mask).astype(bool)
-        validation.check_rank("source_mask", mask, 2, "(batch, source_length)")
-        _check_rows("source_mask", mask, len(source))
+        mask = _checked_mask(source_mask, source, facts)
         arrays["source_mask"] = mask
         lengths = _lengths_under(mask, lengths, facts)
     if initial_state is not None:
-        states = [np.asarray(state) for state in initial_state]
+        states = [_as_state(state) for state in initial_state]
         for state in states:
             _check_rows("initial_state", state, len(source))
         arrays["initial_state"] = states
     return SourceRows(arrays, lengths, facts.keeps_length, facts.max_positions)
+
+
+def _checked_mask(mask, source, facts):
+    mask = np.asarray(as_boolean("source_mask", np.asarray(mask)))
+    validation.check_rank("source_mask", mask, 2, "(batch, source_length)")
+    _check_rows("source_mask", mask, len(source))
+    if facts.keeps_length and mask.shape[1] != source.shape[1]:
+        raise validation.invalid(
+            "source_mask",
+            f"of shape {source.shape[:2]}, as the source",
+            f"an array of shape {mask.shape}",
+        )
+    return mask
+
+
+def _as_state(state):
+    """Returns a state as an array; numbers of any float dtype as float32."""
+    state = np.asarray(state)
+    is_whole = np.issubdtype(state.dtype, np.integer)
+    return state if is_whole or state.dtype == bool else state.astype("float32")
 
 
 def _lengths_under(mask, lengths, facts):
@@ -115,7 +134,7 @@ def _lengths_under(mask, lengths, facts):
 
     An encoder of ids may read those that the mask hides from the decoder.
     """
-    if not facts.keeps_length:
+    if not facts.cuts_hidden:
         return None
     hidden = lengths_of(mask)
     return hidden if lengths is None else np.maximum(hidden, lengths)

@@ -13,11 +13,12 @@ def plot_alignment(
     """See `Seq2Seq.plot_alignment`."""
     ids = model.source_vocabulary.encode([text]).numpy()
     result = model.generate(ids, search, max_length)
-    # A target that was cut at `max_length` has no EOS.
-    best = result.tokens[0, 0, : result.lengths[0, 0]]
+    # A target that was cut at `max_length` has no EOS; others may be longer.
+    length = result.lengths[0, 0]
+    best = result.tokens[0, 0, :length]
     said = decoded_texts(model.target_vocabulary, best).item()
     return plots.plot_alignment(
-        result.alignments[0, 0],
+        result.alignments[0, 0, :length],
         source_tokens=token_names(model.source_vocabulary, ids[0]),
         target_tokens=token_names(model.target_vocabulary, best),
         title=f"{text} \N{RIGHTWARDS ARROW} {said}",

@@ -1,10 +1,13 @@
 """What `fit` does for our models beside what Keras does."""
 
+import functools
+import inspect
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_attention import validation
 from keras_attention.functional.replicas import num_replicas
 from keras_attention.functional.replicas import num_workers
 from keras_attention.functional.replicas import sum_over_replicas
@@ -26,6 +29,39 @@ class FittedModel(keras.Model):
         super().compile(*args, **kwargs)
         if self.optimizer is not None and num_replicas() > 1:
             _sum_gradients_before_clipping(self.optimizer)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a model that is loaded as it was when it was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            build_optimizer(self)
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args, **kwargs) -> Any:
+        _refuse_class_weight(super().fit, args, kwargs)
+        return super().fit(*args, **kwargs)
+
+    @functools.wraps(keras.Model.train_on_batch)
+    def train_on_batch(self, *args, **kwargs) -> Any:
+        _refuse_class_weight(super().train_on_batch, args, kwargs)
+        return super().train_on_batch(*args, **kwargs)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        weights = _weights_of_tokens(sample_weight, y)
+        return super().compute_loss(x, y, y_pred, weights, training)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        weights = _weights_of_tokens(sample_weight, y)
+        return super().compute_metrics(x, y, y_pred, weights)
 
     def make_train_function(self, force: bool = False) -> Any:
         build_optimizer(self)
@@ -62,6 +98,34 @@ class FittedModel(keras.Model):
             data_batch = keras.tree.map_structure(lambda x: local(x)[0], batch)
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)
+
+
+def _refuse_class_weight(method, args, kwargs):
+    """Keras would take the largest token of each target for its class."""
+    given = inspect.signature(method).bind(*args, **kwargs).arguments
+    if given.get("class_weight") is not None:
+        raise validation.invalid(
+            "class_weight",
+            "None, since a target has a token at each step",
+            f"a {type(given['class_weight']).__name__}",
+            "Pass the weight of each token as `sample_weight`, of shape "
+            "(batch, target_length).",
+        )
+
+
+def _weights_of_tokens(weights, labels):
+    """Returns weights of rows, (batch,) or (batch, 1), for all their tokens.
+
+    Keras would multiply (batch,) with a mask (batch, target_length), and so
+    weigh steps in place of rows.
+    """
+    if weights is None or len(getattr(labels, "shape", ())) != 2:
+        return weights
+    if len(weights.shape) == 1:
+        weights = ops.expand_dims(weights, 1)
+    if len(weights.shape) == 2 and weights.shape[1] == 1:
+        weights = weights * ops.ones_like(labels, dtype=weights.dtype)
+    return weights
 
 
 def _has_workers(model):

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_attention import validation

@@ -240,6 +240,9 @@ class Seq2Seq(FittedModel):
         self._aids = TrainingAids(self, alignment_loss, scheduled_sampling)
         self._generator.functions.clear()
 
+    def get_compile_config(self) -> dict[str, Any]:
+        return {**super().get_compile_config(), **self._aids.get_config()}
+
     def compute_loss(
         self,
         x: Any = None,

@@ -19,6 +19,8 @@ from keras_attention import validation
 from keras_attention.models.encoding import Encoded
 from keras_attention.models.parts import takes
 
+AIDS = ("alignment_loss", "scheduled_sampling")
+
 
 class Attended(NamedTuple):
     """What a model that has an alignment loss returns in training."""
@@ -45,8 +47,17 @@ class TrainingAids:
     alignment_loss: Callable | None = None
     scheduled_sampling: Callable | None = None
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns the aids that there are, ready for `Seq2Seq.compile`."""
+        found = {name: getattr(self, name) for name in AIDS}
+        return {
+            name: keras.saving.serialize_keras_object(aid)
+            for name, aid in found.items()
+            if aid is not None
+        }
+
     def __post_init__(self):
-        for name in ("alignment_loss", "scheduled_sampling"):
+        for name in AIDS:
             found = getattr(self, name)
             if found is not None and not callable(found):
                 raise validation.invalid(

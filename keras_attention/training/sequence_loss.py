@@ -112,7 +112,8 @@ class SequenceLoss(keras.losses.Loss):
             "y_pred", y_pred, 3, "(batch, target_length, vocabulary)"
         )
         if len(getattr(sample_weight, "shape", ())) == 2:
-            weights = ops.cast(sample_weight, "float32")  # (B, T)
+            weights = ops.cast(sample_weight, "float32")  # (B, T), or (B, 1)
+            weights = weights * ops.ones_like(y_true, dtype="float32")
         else:
             weights = real_tokens(y_true, sample_weight)
         return self._reduced(self.call(y_true, y_pred), weights)

@@ -427,6 +427,21 @@ def test_plot_alignment_labels_every_token(text_model, rnn_model):
         rnn_model.plot_alignment("abc")
 
 
+@pytest.mark.tensorflow_only
+def test_plot_alignment_shows_the_best_of_several():
+    letters = ka.Vocabulary.build(["abc"])
+    model = ka.build_seq2seq("luong", letters, letters, units=4)
+    model.set_weights([np.zeros(w.shape) for w in model.weights])
+    bias = np.zeros(len(letters))
+    bias[2] = 3.0  # EOS is the likeliest target, all others are longer
+    model.decoder.logit_dense.bias.assign(bias)
+    search = Beam(3, num_hypotheses=3)
+    assert model.generate(["ab"], search, 5).lengths[0].tolist() == [1, 2, 2]
+    axes = model.plot_alignment("ab", search, max_length=5).axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["<eos>"]
+
+
 def test_targets_of_every_id_are_read(rnn_model):
     target = np.arange(TARGET_IDS)[None] + np.zeros((3, 1), int)
     assert np.isfinite(rnn_model(inputs_of(target))).all()

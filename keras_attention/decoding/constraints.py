@@ -58,13 +58,15 @@ class Suppress:
 
     def __post_init__(self):
         tokens = tuple(self.tokens) if _is_sequence(self.tokens) else ()
-        if not tokens or not all(type(t) is int and t >= 0 for t in tokens):
+        if not tokens or not all(
+            validation.is_integer(t) and t >= 0 for t in tokens
+        ):
             raise validation.invalid(
                 "tokens",
                 "a sequence of integers of at least 0",
                 repr(self.tokens),
             )
-        object.__setattr__(self, "tokens", tokens)
+        object.__setattr__(self, "tokens", tuple(map(int, tokens)))
 
     def __call__(self, log_probabilities, tokens, index):
         vocabulary = log_probabilities.shape[-1]

@@ -3,6 +3,8 @@
 from typing import Any
 from typing import NamedTuple
 
+import keras
+import numpy as np
 from keras import ops
 
 from keras_attention import validation
@@ -17,6 +19,7 @@ from keras_attention.decoding.search import Sample
 from keras_attention.decoding.search import Search
 from keras_attention.decoding.token_sampler import TokenSampler
 from keras_attention.masks.booleans import as_boolean
+from keras_attention.masks.booleans import values_of
 
 
 def _beam_search(search, *rest):
@@ -197,6 +200,7 @@ def _constrained(search, prefix, source_mask, max_length):
     if prefix is not None:
         validation.check_rank("prefix", prefix, 2, "(batch, prefix_length)")
         _check_rows("prefix", prefix, source_mask)
+        largest = _largest_id(prefix)
         prefix = fit_prefix(prefix, source_mask, max_length)
 
     def allowed(logits, tokens, index):
@@ -207,9 +211,32 @@ def _constrained(search, prefix, source_mask, max_length):
             log_probabilities = constraint(log_probabilities, tokens, index)
         if prefix is None:
             return log_probabilities
+        if largest is not None and largest >= logits.shape[-1]:
+            raise validation.invalid(
+                "prefix",
+                f"ids below the size of the vocabulary, {logits.shape[-1]}",
+                f"a prefix with {largest}",
+            )
         return force_prefix(log_probabilities, of_model, prefix, index)
 
     return allowed
+
+
+def _largest_id(prefix):
+    """Returns the largest id; None where there is none, or it is not known."""
+    if not hasattr(prefix, "dtype"):
+        prefix = np.asarray(prefix)
+    values, is_empty = values_of(prefix), 0 in prefix.shape
+    dtype = keras.backend.standardize_dtype(prefix.dtype)
+    if "int" not in dtype and not is_empty:
+        raise validation.invalid("prefix", "integers", f"a prefix of {dtype}")
+    if values is None or is_empty:
+        return None
+    if values.min() < 0:
+        raise validation.invalid(
+            "prefix", "ids of at least 0", f"a prefix with {values.min()}"
+        )
+    return int(values.max())
 
 
 def _check_rows(name, tensor, source_mask):

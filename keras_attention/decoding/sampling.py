@@ -8,6 +8,9 @@ from keras import ops
 from keras_attention.decoding.search import Sample
 from keras_attention.functional.dropout import random_uniform
 
+# Float32 has smaller numbers, which a processor may take for 0.
+COLDEST = 1e-30
+
 
 def draw(
     search: Sample, log_probabilities: Any, row_seeds: Any, index: Any
@@ -23,7 +26,7 @@ def draw(
     Returns:
         int32 tensor of shape (B, K).
     """
-    logits = log_probabilities / search.temperature
+    logits = _tempered(log_probabilities, search.temperature)
     logits = keep_top_k(logits, search.top_k)
     logits = keep_top_p(logits, search.top_p)
     logits = keep_min_p(logits, search.min_p)
@@ -37,6 +40,17 @@ def draw(
     # The largest of logits with Gumbel noise is distributed as their softmax.
     gumbel = -ops.log(-ops.log(uniform))
     return most_probable(logits + gumbel)[0]
+
+
+def _tempered(log_probabilities, temperature):
+    """Returns logits of which the largest is 0, divided by the temperature.
+
+    So the coldest is greedy search, where dividing log probabilities would
+    leave nothing that is finite.
+    """
+    best = ops.max(log_probabilities, axis=-1, keepdims=True)
+    best = ops.where(ops.isfinite(best), best, 0.0)
+    return (log_probabilities - best) / max(temperature, COLDEST)
 
 
 def most_probable(logits: Any) -> tuple[Any, Any]:

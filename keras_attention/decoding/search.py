@@ -5,7 +5,10 @@ travels to the command line or an exported model. `decode` runs it.
 """
 
 import dataclasses
+import math
 from typing import Any
+
+import numpy as np
 
 from keras_attention import validation
 
@@ -14,7 +17,8 @@ from keras_attention import validation
 class Search:
     """What every search has: constraints on what it may say."""
 
-    constraints: tuple = dataclasses.field(default=(), kw_only=True)
+    # Any callable, also one that has no hash.
+    constraints: tuple = dataclasses.field(default=(), kw_only=True, hash=False)
 
     def __post_init__(self):
         given = self.constraints
@@ -26,6 +30,10 @@ class Search:
                 repr(given),
             )
         object.__setattr__(self, "constraints", tuple(given))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):  # as JSON has no such numbers
+                object.__setattr__(self, field.name, value.item())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +70,8 @@ class Sample(Search):
     temperature and filters.
 
     Args:
-        temperature: number above 0 that divides the log probabilities; below
-            1 sharpens, above 1 flattens.
+        temperature: finite number above 0 that divides the log
+            probabilities; below 1 sharpens, above 1 flattens.
         top_k: keep the `top_k` most probable tokens; None keeps all. Tokens
             that tie with the last one kept stay too, here and below.
         top_p: keep the smallest head of the distribution that holds at least
@@ -96,10 +104,14 @@ class Sample(Search):
     def __post_init__(self):
         super().__post_init__()
         validation.check_positive_number("temperature", self.temperature)
+        if math.isinf(self.temperature):
+            raise validation.invalid(
+                "temperature", "a finite number", repr(self.temperature)
+            )
         validation.check_positive_integer("top_k", self.top_k, optional=True)
         _check_share("top_p", self.top_p)
         _check_share("min_p", self.min_p)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+        if not validation.is_integer(self.seed):
             raise validation.invalid(
                 "seed",
                 "an integer",
@@ -190,17 +202,15 @@ class Beam(Search):
         _check_at_least_zero("diversity_strength", self.diversity_strength)
 
 
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _check_share(name, value):
-    if value is not None and not (_is_number(value) and 0 < value <= 1):
+    if value is not None and not (
+        validation.is_number(value) and 0 < value <= 1
+    ):
         raise validation.invalid(name, "in (0, 1] or None", repr(value))
 
 
 def _check_at_least_zero(name, value):
-    if not (_is_number(value) and 0 <= value < float("inf")):
+    if not (validation.is_number(value) and 0 <= value < float("inf")):
         raise validation.invalid(name, "a number of at least 0", repr(value))
 
 

@@ -81,8 +81,10 @@ class TokenSampler:
             )[..., 0]  # (B, K)
         else:
             chosen, gained = most_probable(log_probabilities)  # (B, K)
-        chosen = ops.where(running, chosen, PAD)
         gained = ops.where(running, gained, 0.0)
+        # Where constraints leave no token, a row ends with what it has said.
+        running = ops.logical_and(running, gained != -float("inf"))
+        chosen = ops.where(running, chosen, PAD)
         grown = SamplerState(
             inputs=chosen,
             ancestors=state.ancestors,

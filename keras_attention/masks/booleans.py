@@ -26,7 +26,7 @@ def as_boolean(name: str, mask: Any) -> Any:
     is_symbolic = isinstance(mask, keras.KerasTensor)
     if is_symbolic or keras.backend.standardize_dtype(mask.dtype) == "bool":
         return mask
-    values = _values(mask)
+    values = values_of(mask)
     if values is not None:
         _check(name, values)
     if isinstance(mask, np.ndarray):
@@ -34,7 +34,7 @@ def as_boolean(name: str, mask: Any) -> Any:
     return ops.equal(mask, 1)
 
 
-def _values(mask):
+def values_of(mask: Any) -> np.ndarray | None:
     """Returns the numbers of a tensor; None where it is being traced."""
     is_tensorflow = keras.backend.backend() == "tensorflow"
     if is_tensorflow and ops.is_tensor(mask) and not hasattr(mask, "numpy"):

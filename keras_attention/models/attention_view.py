@@ -11,6 +11,7 @@ from keras_attention import plots
 from keras_attention import validation
 from keras_attention.decoding import Decoded
 from keras_attention.decoding.loop import SearchLoop
+from keras_attention.decoding.scoring import coverage_reward
 from keras_attention.decoding.scoring import length_divisor
 from keras_attention.decoding.search import Search
 from keras_attention.decoding.search import check_search
@@ -48,7 +49,10 @@ def view_attention(
     if max_length is None:
         max_length = model.max_length
     validation.check_positive_integer("max_length", max_length)
-    answers = [_answer(model, text, search, max_length) for text in found]
+    answers = [
+        _answer(model, text, search, max_length, row)
+        for row, text in enumerate(found)
+    ]
     if len(answers) == 1:
         (answer,) = answers
         layers, title, steps = answer.layers, answer.title, answer.steps
@@ -77,9 +81,9 @@ def _joined(answers):
     return found
 
 
-def _answer(model, text, search, max_length):
+def _answer(model, text, search, max_length, row):
     ids = np.asarray(model.source_vocabulary.encode([text]))
-    found, steps = _searched(model, ids, search, max_length)
+    found, steps = _searched(model, ids, search, max_length, row)
     length = int(found.lengths[0, 0])
     # A target that was cut at `max_length` has no EOS.
     said = np.asarray(found.tokens)[:1, 0, :length]
@@ -105,36 +109,44 @@ def _answer(model, text, search, max_length):
     return _Answer(f"{text} {ARROW} {told}", layers, steps)
 
 
-def _searched(model, ids, search, max_length) -> tuple[Decoded, list | None]:
-    """Searches step by step; returns the result, and what each step held."""
+def _searched(
+    model, ids, search, max_length, row
+) -> tuple[Decoded, list | None]:
+    """Searches step by step; returns the result, and what each step held.
+
+    Samples are those of `generate`, which seeds each row by its index.
+    """
     encoded, decoder = encoded_sources(model, ids)
     mask = encoded.mask_or_ones()
     search = without_specials(search)
-    loop = SearchLoop(decoder, mask, search, max_length)
+    seeds = np.array([row], "int32")
+    loop = SearchLoop(decoder, mask, search, max_length, row_seeds=seeds)
     carried = loop.start(encoded.values)
     steps = []
     while loop.is_unfinished(*carried):
         carried = loop.advance(*carried)
         index, _, hypotheses, _ = carried
         if hasattr(hypotheses, "finished"):  # those of a beam
-            some = _best_first(hypotheses, int(index), search.length_penalty)
+            some = _best_first(hypotheses, int(index), search, mask)
             steps.append(
                 [(token_names(model.target_vocabulary, t), s) for t, s in some]
             )
     return loop.results(*carried), steps or None
 
 
-def _best_first(beams, length, penalty) -> list[tuple]:
+def _best_first(beams, length, search, source_mask) -> list[tuple]:
     """The (ids, score) that a beam holds after a step, finished ones too.
 
     What goes on has the score that it would have if it ended here.
     """
-    divisor = float(length_divisor(length, penalty))
-    live = zip(
-        np.asarray(beams.tokens)[0, :, :length],
-        np.asarray(beams.log_probabilities)[0] / divisor,
-        strict=True,
-    )
+    divisor = float(length_divisor(length, search.length_penalty))
+    scores = np.asarray(beams.log_probabilities)[0] / divisor
+    if search.coverage_penalty:
+        reward = coverage_reward(
+            beams.coverage, source_mask, search.coverage_penalty
+        )
+        scores = scores + np.asarray(reward)[0]
+    live = zip(np.asarray(beams.tokens)[0, :, :length], scores, strict=True)
     both = [*live, *_finished(beams.finished)]
     known = [(ids, float(score)) for ids, score in both if math.isfinite(score)]
     return sorted(known, key=lambda pair: -pair[1])

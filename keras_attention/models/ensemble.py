@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from keras_attention import validation
 from keras_attention.models.ensemble_layers import EnsembleDecoder
 from keras_attention.models.ensemble_layers import EnsembleEncoder
+from keras_attention.models.parts import check_apart
 from keras_attention.models.seq2seq import Seq2Seq
 
 
@@ -89,6 +90,7 @@ def _check_models(models):
                     f"a model with {what} of models[0], {_short(ours)}",
                     _short(theirs),
                 )
+    check_apart("models", models)
 
 
 def _short(value):

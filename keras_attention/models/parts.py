@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -42,6 +43,30 @@ def check_decoder(decoder: Any) -> None:
     if missing:
         received = f"a {type(decoder).__name__} without {', '.join(missing)}"
         raise validation.invalid("decoder", expected, received)
+
+
+def check_apart(name: str, parts: Sequence, shared: Any = None) -> None:
+    """Raises a ValueError where two parts have a variable in common.
+
+    A file holds it once, and each part looks for its own when it is loaded.
+
+    Args:
+        name: the argument, for the error.
+        parts: encoders and decoders.
+        shared: a layer that they may have in common, or None.
+    """
+    known, allowed = set(), {id(v) for v in getattr(shared, "variables", ())}
+    for part in parts:
+        found = {id(v): v.path for v in part.variables if id(v) not in allowed}
+        if common := known & set(found):
+            raise validation.invalid(
+                name,
+                "of variables of their own, or what is saved cannot be loaded",
+                f"parts that share {found[common.pop()]}",
+                "Give each its own copy of the layer, such as "
+                "type(layer).from_config(layer.get_config()).",
+            )
+        known |= set(found)
 
 
 def check_positions(name: str, part: Any, count: int, reason: str) -> None:

@@ -22,6 +22,7 @@ from keras_attention.models.generated import GeneratedTexts
 from keras_attention.models.generated import GeneratedTokens
 from keras_attention.models.generation import BatchGenerator
 from keras_attention.models.model_inputs import check_inputs
+from keras_attention.models.parts import check_apart
 from keras_attention.models.parts import check_decoder
 from keras_attention.models.parts import check_encoder
 from keras_attention.models.shared_embedding import check_one_vocabulary
@@ -207,6 +208,8 @@ class Seq2Seq(FittedModel):
             width = self.encoder_facts.width
             encoded = keras.KerasTensor((None, None, width))
             self.decoder(IDS.symbol, encoded)
+        table = self.encoder.embedding if self.share_embeddings else None
+        check_apart("decoder", (self.encoder, self.decoder), table)
         self.built = True
 
     def compile(

@@ -1,5 +1,6 @@
 """Constraints and forced prefixes, each against its definition in Python."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -266,6 +267,22 @@ def test_constraint_may_be_any_callable():
 
     decoded = decode_random(Greedy(constraints=(only_threes,)), max_length=5)
     assert (decoded.tokens == 3).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_row_ends_where_its_constraints_leave_no_token(mode):
+    def none_from_2(log_probabilities, tokens, index):
+        return ops.where(index < 2, log_probabilities, -float("inf"))
+
+    allowed = Suppress((0, 1, 2))
+    for search in (Greedy, functools.partial(Sample, num_samples=2)):
+        found = decode_random(
+            search(constraints=[allowed, none_from_2]), mode=mode
+        )
+        assert (found.lengths == 2).all()
+        assert (found.tokens[..., :2] > 2).all()
+        assert not found.tokens[..., 2:].any()
+        assert (found.scores == -np.inf).all()
 
 
 @every_search

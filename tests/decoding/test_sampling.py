@@ -53,6 +53,12 @@ def test_sample_frequencies_are_the_softmax(temperature):
     check_frequencies(first_tokens(search), probabilities(temperature))
 
 
+@pytest.mark.parametrize("temperature", [1e-20, 1e-39])
+def test_the_coldest_sample_is_greedy_search(temperature):
+    search = Sample(temperature, seed=3, num_samples=7)
+    assert set(first_tokens(search)[0]) == {probabilities().argmax()}
+
+
 def test_sample_frequencies_are_the_softmax_over_rows():
     drawn = first_tokens(Sample(seed=3), rows=DRAWS)
     check_frequencies(drawn, probabilities())

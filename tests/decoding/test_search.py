@@ -30,6 +30,19 @@ def test_sample_rejects_temperatures_not_above_zero(value):
         Sample(temperature=value)
 
 
+def test_sample_rejects_a_temperature_without_end():
+    with pytest.raises(ValueError, match="`temperature` must be a finite num"):
+        Sample(temperature=float("inf"))
+
+
+def test_numbers_of_numpy_are_those_of_python():
+    sample = Sample(np.float32(0.5), seed=np.int64(3), top_p=np.float64(0.25))
+    assert repr(sample) == repr(Sample(0.5, seed=3, top_p=0.25))
+    beam = Beam(np.int64(3), length_penalty=np.float32(0.5))
+    assert repr(beam) == repr(Beam(3, length_penalty=0.5))
+    assert repr(Suppress((np.int32(3),))) == repr(Suppress((3,)))
+
+
 @pytest.mark.parametrize("name", ["top_k", "num_samples"])
 @pytest.mark.parametrize("value", [0, -3, 2.0, True])
 def test_sample_rejects_counts_that_are_no_positive_integers(name, value):
@@ -106,6 +119,20 @@ def test_suppress_rejects_ids_outside_the_vocabulary():
     search = Greedy(constraints=[Suppress([5])])
     with pytest.raises(ValueError, match=r"below the size of the voc.*y, 5\."):
         decode(MovedMemory(5), *random_models(vocabulary=5), search, 5)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "message"),
+    [
+        ([[5.7]], "`prefix` must be integers"),
+        ([[3, -3]], "`prefix` must be ids of at least 0"),
+        ([[99]], "`prefix` must be ids below the size of the vocabulary"),
+    ],
+)
+def test_decode_rejects_a_prefix_of_no_ids(prefix, message):
+    inputs = random_models(batch=1, vocabulary=5)
+    with pytest.raises(ValueError, match=message):
+        decode(MovedMemory(5), *inputs, Greedy(), 4, prefix=prefix)
 
 
 def test_decode_rejects_a_prefix_of_wrong_rank():

@@ -127,6 +127,25 @@ def test_steps_are_what_the_beam_held_with_its_scores(model, found, ids, best):
     assert ended == pytest.approx(float(best.scores[0, 0]), rel=1e-5)
 
 
+def test_steps_score_the_coverage_as_the_result_does(model):
+    search = ka.Beam(3, coverage_penalty=2.0, num_hypotheses=3)
+    result = model.generate(["ab?"], search, 2)
+    *_, last = viewed(model, "ab?", search, 2)["steps"]
+    held = sorted(score for _, score in last)
+    for score in result.scores[0]:
+        assert np.abs(np.array(held) - score).min() < 1e-5
+
+
+def test_samples_of_several_texts_are_those_of_generate(model):
+    texts, search = ["ab?", "ab?"], ka.Sample(temperature=9.0, seed=5)
+    said = model.generate(texts, search, 4).texts[:, 0]
+    assert said[0] != said[1]
+    names = list(viewed(model, texts, search, 4)["weights"])
+    for number, text in enumerate(said, start=1):
+        title = f"{number}. ab? \N{RIGHTWARDS ARROW} {text}"
+        assert any(name.startswith(title[:40]) for name in names)
+
+
 def test_several_texts_share_a_page_without_steps(model):
     long = "abcdefg" * 7
     found = viewed(model, ["ab?", long], BEAM, 2)

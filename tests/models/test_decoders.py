@@ -515,6 +515,30 @@ def test_explicit_first_states_take_the_place_of_the_bridges():
         decoder(target, encoded, initial_state=other[:3])
 
 
+def test_bridges_read_the_first_and_the_last_real_position():
+    """Wherever padding is: at the start, inside, or all there is."""
+    decoder = built_decoder("bahdanau")
+    encoded, target = random_encoded(), target_ids()
+    length = encoded.shape[1]
+    for first, hole, last in ((2, None, length - 1), (1, 2, 3), (0, 1, 2)):
+        mask = np.zeros(encoded.shape[:2], bool)
+        mask[:, first : last + 1] = True
+        if hole is not None:
+            mask[:, hole] = False
+        ends = np.concatenate([encoded[:, first], encoded[:, last]], axis=-1)
+        states = [bridge(ends) for bridge in decoder.bridges]
+        assert_close(
+            decoder(target, encoded, encoded_mask=mask),
+            decoder(target, encoded, encoded_mask=mask, initial_state=states),
+        )
+    nothing = np.zeros(encoded.shape[:2], bool)
+    states = [bridge(np.zeros_like(ends)) for bridge in decoder.bridges]
+    assert_close(
+        decoder(target, encoded, encoded_mask=nothing),
+        decoder(target, encoded, encoded_mask=nothing, initial_state=states),
+    )
+
+
 def test_without_a_bridge_first_states_must_be_given():
     decoder = RNNDecoder(TARGET_IDS, 5, cell="gru", use_bridge=False)
     encoded, target = random_encoded(), target_ids()

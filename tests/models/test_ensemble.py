@@ -195,3 +195,10 @@ def test_vocabularies_must_be_the_same():
     ensemble = ka.build_ensemble(models)
     assert ensemble.source_vocabulary is models[0].source_vocabulary
     assert isinstance(ensemble, keras.Model)
+
+
+def test_members_that_share_a_layer_are_refused(members):
+    encoder = members[0].encoder
+    other = ka.Seq2Seq(encoder, small_model("rnn", "bahdanau").decoder)
+    with pytest.raises(ValueError, match="`models` must be of variables of"):
+        ka.build_ensemble([members[0], other])

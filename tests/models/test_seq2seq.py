@@ -219,6 +219,19 @@ def test_bad_arguments_are_refused(change, message):
 
 
 @pytest.mark.tensorflow_only
+def test_halves_that_share_a_layer_are_refused():
+    """A file would hold the layer once, and both would look for it."""
+    options = {"units": 6, "num_heads": 2}
+    learned = ka.LearnedPositionalEncoding(20)
+    encoder = ka.TransformerEncoder(11, position=learned, **options)
+    with pytest.raises(ValueError, match="`decoder` must be of variables of"):
+        ka.Seq2Seq(
+            encoder, ka.TransformerDecoder(13, position=learned, **options)
+        )
+    copied = ka.LearnedPositionalEncoding.from_config(learned.get_config())
+    ka.Seq2Seq(encoder, ka.TransformerDecoder(13, position=copied, **options))
+
+
 def test_vocabulary_of_another_model_is_refused(text_model):
     other = ka.Vocabulary.build(["abc"])
     mine = text_model.target_vocabulary

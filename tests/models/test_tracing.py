@@ -1,14 +1,17 @@
 """Which changes of a model `generate` notices, and which cost no trace."""
 
+import dataclasses
 import warnings
 
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from small_models import randomize
 from small_models import small_model
 from small_models import source_ids
 
+import keras_attention as ka
 from keras_attention import functional
 from keras_attention.models import tracing
 
@@ -124,6 +127,26 @@ def test_other_vocabularies_need_no_other_trace(model, traces):
     assert len(traces) == 1
     translation = str.maketrans("ABCDEFGHI", "JKLMNOPQR")
     assert texts[0] and texts[0].translate(translation) == texts[1]
+
+
+@dataclasses.dataclass
+class NotThree:
+    """A constraint without a hash, as dataclasses are that may change."""
+
+    token: int = 3
+
+    def __call__(self, log_probabilities, tokens, index):
+        ids = ops.arange(log_probabilities.shape[-1])
+        return ops.where(ids == self.token, -float("inf"), log_probabilities)
+
+
+def test_a_constraint_needs_no_hash(model, traces):
+    for _ in range(2):
+        search = ka.Greedy(constraints=[NotThree()])
+        assert not np.any(model.generate(source_ids(), search).tokens == 3)
+    assert len(traces) == 1
+    model.generate(source_ids(), ka.Greedy(constraints=[NotThree(4)]))
+    assert len(traces) == 2
 
 
 def test_parts_are_found_once_in_attributes_lists_and_dicts():

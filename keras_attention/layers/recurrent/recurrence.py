@@ -209,13 +209,27 @@ def ends_of(encoded: typing.Any, mask: typing.Any) -> typing.Any:
 
     Args:
         encoded: (batch, source_length, width).
-        mask: boolean (batch, source_length), real positions first.
+        mask: boolean (batch, source_length), True at real positions. A row
+            without one has zeros.
     """
+    length = ops.shape(encoded)[1]
+    position = ops.arange(length, dtype="int32")
+    first = ops.where(mask, position, length)
+    last = ops.where(mask, position, -1)
+    ends = (
+        ops.min(first, axis=1, keepdims=True, initial=length),
+        ops.max(last, axis=1, keepdims=True, initial=-1),
+    )
+    return ops.concatenate([_vector_at(encoded, end) for end in ends], axis=-1)
+
+
+def _vector_at(encoded, place):
+    """Returns the vector at a place (B, 1) of each row; zeros at none."""
     position = ops.arange(ops.shape(encoded)[1], dtype="int32")
-    last = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - 1
-    is_last = ops.expand_dims(ops.equal(position, last), -1)  # (B, S, 1)
-    last = ops.sum(ops.where(is_last, encoded, ops.zeros_like(encoded)), axis=1)
-    return ops.concatenate([encoded[:, 0], last], axis=-1)
+    is_there = ops.expand_dims(ops.equal(position, place), -1)  # (B, S, 1)
+    return ops.sum(
+        ops.where(is_there, encoded, ops.zeros_like(encoded)), axis=1
+    )
 
 
 def join_steps(steps: typing.Any) -> typing.Any:

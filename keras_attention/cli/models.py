@@ -99,7 +99,9 @@ def answers(
     options: argparse.Namespace,
     first: int = 0,
 ) -> Iterator[tuple]:
-    """Yields (texts, scores, alignments) of each text, best first.
+    """Yields (texts, scores, alignments) of each text.
+
+    They come best first, or in the order drawn.
 
     Args:
         model: a `Seq2Seq`, or a `LanguageModel`, whose texts are prompts.

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_attention.export import guide_texts as texts
+from keras_attention.export import search_texts
 from keras_attention.export.bounds import bytes_read
 from keras_attention.export.guide_texts import BATCHING_PARAMETERS
 from keras_attention.export.guide_texts import GUIDE
@@ -90,6 +91,7 @@ def _values_of(facts: Facts) -> dict[str, Any]:
     inputs = facts.request.inputs
     values = {
         "search": repr(signatures.search),
+        "order": search_texts.order_of(signatures.search),
         "max_length": signatures.max_length,
         "max_source_length": signatures.max_source_length,
         "target_bytes": bytes_read(target_unit, signatures.max_length),

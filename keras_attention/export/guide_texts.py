@@ -37,8 +37,8 @@ $batch
 $table
 
 `score` is the sum of the log probabilities of the tokens, divided by the
-length penalty of the search if it has one. Hypotheses come best first. Where
-a search found fewer than n, the others are empty and score `-Infinity`.
+length penalty of the search if it has one.
+$order
 $reading
 
 ## Server

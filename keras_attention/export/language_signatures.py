@@ -70,7 +70,7 @@ class LanguageSignatures(TracedSignatures):
         )
 
     def n_best(self, inputs: dict) -> dict:
-        """Prompts -> n continuations each, best first."""
+        """Prompts -> n continuations each, in the search's order."""
         decoded = self._searched(self._several, self.read(inputs))
         found = {"score": decoded.scores}  # (B, n)
         if self.target_vocabulary is None:

@@ -8,6 +8,7 @@ import dataclasses
 import tensorflow as tf
 
 from keras_attention.decoding import Beam
+from keras_attention.decoding import Sample
 from keras_attention.decoding.search import Search
 from keras_attention.models import Seq2Seq
 from keras_attention.models.parts import takes
@@ -103,9 +104,11 @@ def hypotheses_of(search: Search) -> int:
 
 
 def best_of(search: Search) -> Search:
-    """Returns the search that stops as soon as the best is known."""
+    """Returns the search for one target: the best, or the first drawn."""
     if isinstance(search, Beam):
         return dataclasses.replace(search, num_hypotheses=1)
+    if isinstance(search, Sample):  # whose bits do not depend on the number
+        return dataclasses.replace(search, num_samples=1)
     return search
 
 
@@ -152,7 +155,7 @@ def target_record(writes_text: bool) -> TensorRecord:
 def best_records(
     writes_text: bool, max_length: int
 ) -> tuple[TensorRecord, ...]:
-    """Outputs of a signature that gives the best target."""
+    """Outputs of a signature that gives one target, the best."""
     if not writes_text:
         return TensorRecord("ids", "int32", (BATCH, max_length)), SCORES[0]
     return TensorRecord("text", "string", (BATCH,)), SCORES[0]

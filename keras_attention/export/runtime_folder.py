@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_attention import files
 from keras_attention.export import guide
 from keras_attention.export import runtime_texts as texts
+from keras_attention.export import search_texts
 from keras_attention.export.records import BATCH
 from keras_attention.export.records import SOURCE_LENGTH
 from keras_attention.export.records import TensorRecord
@@ -102,6 +103,7 @@ def _describe(folder, traced, runtime):
         file=runtime.file,
         packages=runtime.packages,
         search=traced.search,
+        order=search_texts.order_of(traced.search),
         count=traced.num_hypotheses,
         max_length=traced.max_length,
         length=_of_length(traced),

@@ -24,10 +24,9 @@ $table
 
 Id 0 is padding, which stands at the end of a row and is ignored; 1 is the
 begin, which no text holds; 2 is the end of a text; 3 is whatever the
-vocabulary does not know. The n targets of a beam come best first; where fewer
-were found, the others are empty and score -infinity. A score is the sum of the
-log probabilities of the tokens, divided by the length penalty of the search if
-it has one.
+vocabulary does not know. A score is the sum of the log probabilities of the
+tokens, divided by the length penalty of the search if it has one.
+$order
 
 ## Text
 

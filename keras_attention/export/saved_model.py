@@ -50,11 +50,13 @@ def export_saved_model(
     `score` takes such a `target`. Signatures, each with named inputs and
     outputs whose leading axis is the batch:
 
-    - `serving_default`: `text` (batch,) -> `text` (batch,), `score` (batch,).
-    - `n_best`: `text` -> `text` and `score` (batch, n), best first,
-      `alignments` (batch, n, target_length, source_length), `source_tokens`
-      (batch, source_length), `target_tokens` (batch, n, target_length). n is
-      the `num_hypotheses` of a beam, or its width if that is 1.
+    - `serving_default`: `text` (batch,) -> `text` (batch,), `score` (batch,),
+      of the best target, or of the first that a `Sample` draws.
+    - `n_best`: `text` -> `text` and `score` (batch, n), `alignments` (batch,
+      n, target_length, source_length), `source_tokens` (batch,
+      source_length), `target_tokens` (batch, n, target_length). n is the
+      `num_hypotheses` of a beam, or its width if that is 1, and they come
+      best first; of a `Sample` it is `num_samples`, in the order drawn.
     - `tokens`: `ids` (batch, source_length) int32, padded with 0, or arrays
       `source` -> `ids` (batch, n, max_length), `scores` and `lengths`
       (batch, n).

@@ -62,7 +62,7 @@ class Signatures(TracedSignatures):
         self.records = records.records_of(model, search, max_length)
 
     def n_best(self, inputs: dict) -> dict:
-        """Sources -> n targets each, best first, and their alignments."""
+        """Sources -> n targets each, in the search's order, and alignments."""
         arrays = self.read(inputs)
         decoded = self._searched(self._several, arrays)
         longest = tf.maximum(tf.reduce_max(decoded.lengths), 0)

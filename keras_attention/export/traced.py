@@ -111,7 +111,7 @@ class TracedSignatures:
             yield
 
     def best(self, inputs: dict) -> dict:
-        """Sources -> the best target of each, and its score (B,)."""
+        """Sources -> the best target of each, or the first drawn, (B,)."""
         return self._best_of(self._searched(self._best, self.read(inputs)))
 
     def best_compiled(self, inputs: dict) -> dict:
@@ -122,7 +122,7 @@ class TracedSignatures:
         return self._best_of(shapes.first_rows(decoded, arrays["source"]))
 
     def tokens(self, inputs: dict) -> dict:
-        """Ids or arrays -> n targets each, best first, as ids."""
+        """Ids or arrays -> n targets each, as ids, in the search's order."""
         decoded = self._searched(self._several, self.read(inputs))
         return {
             "ids": decoded.tokens,  # (B, n, T)

@@ -9,7 +9,9 @@ from keras_attention.decoding.search import Search
 
 
 class GeneratedTokens(NamedTuple):
-    """What `generate` returns of ids; n counts hypotheses, best first.
+    """What `generate` returns of ids; n counts hypotheses.
+
+    They come best first, those of a `Sample` in the order drawn.
 
     Example:
 
@@ -25,7 +27,9 @@ class GeneratedTokens(NamedTuple):
 
 
 class GeneratedTexts(NamedTuple):
-    """What `generate` returns of strings; n counts hypotheses, best first.
+    """What `generate` returns of strings; n counts hypotheses.
+
+    They come best first, those of a `Sample` in the order drawn.
 
     Example:
 

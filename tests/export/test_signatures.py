@@ -56,9 +56,13 @@ def test_row_seeds_depend_on_the_row_alone():
             ka.Beam(5, num_hypotheses=2),
         ),
         (ka.Greedy(), ka.Greedy(), ka.Greedy()),
-        (ka.Sample(seed=7), ka.Sample(seed=7), ka.Sample(seed=7)),
+        (
+            ka.Sample(seed=7, num_samples=5),
+            ka.Sample(seed=7),
+            ka.Sample(seed=7, num_samples=5),
+        ),
     ],
-    ids=["beam", "beam_of_two", "greedy", "sample"],
+    ids=["beam", "beam_of_two", "greedy", "samples"],
 )
 def test_searches_for_the_best_and_for_several(search, best, several):
     assert records.best_of(search) == best
@@ -138,3 +142,14 @@ def test_a_target_that_no_vocabulary_holds_fails_no_other():
     )["score"].numpy()
     np.testing.assert_allclose(score[:2], score[2], rtol=1e-6)
     assert len({*score[2:]}) == 2 and np.isfinite(score).all()
+
+
+def test_of_many_samples_the_first_drawn_is_the_one_target():
+    model = ka.Seq2Seq(ka.RNNEncoder(11, 3), ka.RNNDecoder(13, 5))
+    search = ka.Sample(temperature=2.0, num_samples=5)
+    offered = Signatures(model, search, 7, 5, contextlib.nullcontext)
+    source = tf.constant([[5, 4, 2], [7, 2, 0]])
+    several = offered.tokens({"source": source, "ids": source})
+    one = offered.best({"source": source})
+    np.testing.assert_array_equal(one["ids"], several["ids"][:, 0])
+    np.testing.assert_allclose(one["score"], several["scores"][:, 0], rtol=1e-5)

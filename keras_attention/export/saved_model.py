@@ -81,7 +81,8 @@ def export_saved_model(
 
     All but `compiled` run on any server. Any text has an answer: what is
     longer than `max_source_length` is cut, broken UTF-8 reads as U+FFFD, what
-    the vocabulary lacks as unknown; no row changes another's answer. With
+    the vocabulary lacks as unknown; no row changes another's answer. Only a
+    request whose inputs differ in their number of rows is an error. With
     `Sample` the random bits of a row depend on its text and the seed alone.
     So that no request fills the memory, only the first 4 bytes for each of
     the `max_source_length` characters, 64 bytes for each word or symbol, are

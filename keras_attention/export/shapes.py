@@ -16,6 +16,27 @@ MOST_ROWS_FUSED = 32
 POWERS_OF_TWO = [source_rows.next_power_of_two(2**n) for n in range(31)]
 
 
+def of_as_many_rows(inputs: dict) -> dict:
+    """Returns the inputs of a request, which fails where they differ in rows.
+
+    Else kernels would broadcast or cut, and rows be lost without a word.
+
+    Args:
+        inputs: dict of tensors (B, ...) by name.
+    """
+    (first, tensor), *others = inputs.items()
+    checks = [
+        tf.debugging.assert_equal(
+            tf.shape(tensor)[0],
+            tf.shape(other)[0],
+            f"`{first}` and `{name}` must have as many rows",
+        )
+        for name, other in others
+    ]
+    with tf.control_dependencies(checks):
+        return {name: tf.identity(other) for name, other in inputs.items()}
+
+
 def at_least_one_row(arrays: Any) -> Any:
     """Gives an empty batch a row of EOS or zeros; some kernels need rows."""
 

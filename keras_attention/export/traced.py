@@ -81,10 +81,9 @@ class TracedSignatures:
 
         def run(*tensors):
             names = [tensor.name for tensor in inputs]
+            given = dict(zip(names, tensors, strict=True))
             with self._scope():
-                return self.functions[name](
-                    dict(zip(names, tensors, strict=True))
-                )
+                return self.functions[name](shapes.of_as_many_rows(given))
 
         function = tf.function(
             run,

@@ -362,3 +362,5 @@ def test_a_sample_and_a_score_of_ids_are_served(tmp_path):
     target = said[0, 0][said[0, 0] != 0]
     expected = log_probability(model, [5, 4, 7, 9], target)
     np.testing.assert_allclose(found, [expected] * 3, atol=1e-4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many rows"):
+        loaded["score"](ids=tf.constant(LONG_SAME), target=said[:1, 0])

@@ -203,6 +203,21 @@ def test_decode_step_and_score_give_what_the_search_found(served, loaded):
         )
 
 
+@pytest.mark.parametrize(("sources", "targets"), [(3, 1), (1, 3), (2, 0)])
+def test_score_refuses_targets_that_are_not_as_many(loaded, sources, targets):
+    text, target = tf.constant(["cab"] * sources), tf.fill([targets], "a b")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many rows"):
+        loaded.signatures["score"](text=text, target=target)
+
+
+def test_decode_step_refuses_ids_of_other_rows(loaded):
+    encoded = loaded.signatures["encode"](text=tf.constant(["cab", "h"]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many rows"):
+        loaded.signatures["decode_step"](
+            **encoded, ids=tf.zeros([1, 0], "int32")
+        )
+
+
 def test_decode_step_answers_an_empty_batch(loaded):
     encoded = loaded.signatures["encode"](text=tf.zeros([0], tf.string))
     told = loaded.signatures["decode_step"](

@@ -74,6 +74,12 @@ def test_compiled_is_refused_and_the_rest_goes_on(server):
     assert_same(ask(server, ["cab"]), before)
 
 
+def test_score_of_targets_that_are_not_as_many_is_refused(server):
+    texts = {"text": as_bytes(["cab", "h"]), "target": as_bytes(["a"])}
+    reply = server.send("score", texts, VERSION).result()
+    assert reply.code == INVALID_ARGUMENT and "as many rows" in reply.message
+
+
 # --- batches -----------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ def export_litert(
     search: Search = Beam(4),  # noqa: B008 (frozen)
     max_length: int | None = None,
     max_source_length: int = 512,
-    batch_size: int | None = 1,
+    batch_size: int | str | None = "auto",
     overwrite: bool = False,
 ) -> pathlib.Path:
     """Exports the search of a model for LiteRT, once called TensorFlow Lite.
@@ -61,8 +61,9 @@ def export_litert(
         max_source_length: longest source in ids, EOS counted, or in
             positions of an array. Of a `LanguageModel` the most ids of a
             prompt, of which the last are read.
-        batch_size: how many sources each call has, or None for any number. A
-            row of one EOS stands for no source.
+        batch_size: how many sources each call has, or None for any number.
+            "auto" is 1 for a `Seq2Seq`, and None for a `LanguageModel`, which
+            takes no other. A row of one EOS stands for no source.
         overwrite: whether to replace an earlier folder at this path.
 
     Returns:
@@ -91,13 +92,7 @@ def export_litert(
     target_vocabulary.json
     """
     interpreter = _interpreter()
-    validation.check_positive_integer("batch_size", batch_size, optional=True)
-    if isinstance(model, LanguageModel) and batch_size is not None:
-        raise validation.invalid(
-            "batch_size",
-            "None for a LanguageModel, whose file takes any number of prompts",
-            batch_size,
-        )
+    batch_size = _checked_batch_size(model, batch_size)
     folder = pathlib.Path(folder)
     files.check_free(folder, overwrite, (FILE,))
     traced = trace_search(
@@ -107,6 +102,26 @@ def export_litert(
     traced.check(_runner(interpreter, data), "LiteRT")
     runtime_folder.write(folder, data, traced, runtime_folder.LITERT, overwrite)
     return folder
+
+
+def _checked_batch_size(model, batch_size):
+    """Returns the one number of rows, or None for any."""
+    is_language_model = isinstance(model, LanguageModel)
+    if isinstance(batch_size, str) and batch_size == "auto":
+        return None if is_language_model else 1
+    if batch_size is None:
+        return None
+    if not validation.is_integer(batch_size) or batch_size <= 0:
+        raise validation.invalid(
+            "batch_size", "a positive integer, None or 'auto'", repr(batch_size)
+        )
+    if is_language_model:
+        raise validation.invalid(
+            "batch_size",
+            "None for a LanguageModel, whose file takes any number of prompts",
+            batch_size,
+        )
+    return int(batch_size)
 
 
 def _interpreter():

@@ -231,6 +231,15 @@ def test_export_writes_for_another_runtime(
     assert expected in capsys.readouterr().err
 
 
+def test_export_writes_a_language_model_for_litert(language_folder, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    exported = tmp_path / "1"
+    arguments = ["export", language_folder, exported, "--format", "litert"]
+    run(*arguments, "--beam", 1, "--max-length", 2, "--max-source-length", 3)
+    guide = (exported / "README.md").read_text(encoding="utf-8")
+    assert "Sources in one call: any number." in guide
+
+
 def test_plot_writes_a_picture(model_folder, tmp_path, capsys):
     picture = tmp_path / "picture.png"
     run("plot", model_folder, "abba", "--out", picture)

@@ -78,7 +78,7 @@ def test_a_recurrent_encoder_refuses_any_number_of_rows(tmp_path):
 )
 def test_prompts_of_a_language_model(search, tmp_path):
     model = other_runtimes.language_model()
-    folder = export_litert(model, tmp_path / "1", search, batch_size=None)
+    folder = export_litert(model, tmp_path / "1", search)
     other_runtimes.check_prompts(model, search, asked(folder), folder)
 
 
@@ -99,6 +99,8 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
 def test_a_number_of_rows_is_checked(tmp_path):
     with pytest.raises(ValueError, match="`batch_size` must be a positive"):
         export_litert(None, tmp_path / "1", batch_size=0)
+    with pytest.raises(ValueError, match="None or 'auto'. Received: .*'all'"):
+        export_litert(None, tmp_path / "1", batch_size="all")
     model = ka.LanguageModel(ka.DecoderOnlyTransformer(11, 4, num_heads=2))
     with pytest.raises(ValueError, match="`batch_size` must be None for a La"):
-        export_litert(model, tmp_path / "1")
+        export_litert(model, tmp_path / "1", batch_size=1)

@@ -1,5 +1,6 @@
 """What is written to the terminal, and what must not reach it raw."""
 
+import codecs
 import json
 import re
 import sys
@@ -42,8 +43,12 @@ def shown(text: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """Returns JSON on one line, safe for a terminal and without loss."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """Returns JSON on one line, safe for a terminal and without loss.
+
+    Standard output that is not UTF-8 gets ASCII, which any encoding holds.
+    """
+    encoding = codecs.lookup(sys.stdout.encoding or "ascii").name
+    text = json.dumps(value, ensure_ascii=encoding != "utf-8", allow_nan=False)
     return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -1,6 +1,7 @@
 """How the program ends: one line for what a user can cause."""
 
 import io
+import json
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ from fresh_process import run_fresh
 import keras_attention as ka
 from keras_attention import cli
 from keras_attention.cli import generation
+from keras_attention.cli import outcome
 from keras_attention.cli import startup
 
 pytestmark = pytest.mark.tensorflow_only
@@ -170,15 +172,23 @@ def test_a_closed_standard_input_is_an_error(model_folder, monkeypatch, capsys):
     assert "input is closed" in failure(capsys, "evaluate", model_folder, "-")
 
 
-def test_an_output_of_few_characters_gets_escapes(
+def test_an_output_of_few_characters_gets_escapes(monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    assert outcome.exit_status_of(lambda: print("é"), "program") == 0
+    assert output.buffer.getvalue() == b"\\xe9\n"
+
+
+def test_json_of_an_output_of_few_characters_is_json(
     model_folder, monkeypatch, tmp_path
 ):
     output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", output)
     texts = tmp_path / "texts"
-    texts.write_text("é\n", encoding="utf-8")
+    texts.write_text("é\N{GRINNING FACE}\n", encoding="utf-8")
     assert cli.main(["generate", str(model_folder), str(texts), "--json"]) == 0
-    assert b'"source": "\\xe9"' in output.buffer.getvalue()
+    found = json.loads(output.buffer.getvalue())
+    assert found["source"] == "é\N{GRINNING FACE}"
 
 
 def test_notes_of_tensorflow_are_kept_back_unless_asked_for(monkeypatch, capfd):

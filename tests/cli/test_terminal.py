@@ -47,6 +47,15 @@ def test_json_is_safe_and_without_loss():
     assert "你好" in text
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", None])
+def test_json_is_ascii_where_the_output_is_not_utf_8(encoding, monkeypatch):
+    stdout = types.SimpleNamespace(encoding=encoding)
+    monkeypatch.setattr(terminal, "sys", types.SimpleNamespace(stdout=stdout))
+    text = terminal.json_text(HOSTILE + "你好\N{GRINNING FACE}")
+    assert text.isascii() and "\x7f" not in text
+    assert json.loads(text) == HOSTILE + "你好\N{GRINNING FACE}"
+
+
 def test_complaints_are_one_safe_line(capsys):
     terminal.Complaints("g2p").tell("error", ValueError("a\n   b\x1b[2J"))
     assert capsys.readouterr().err == "g2p: error: a b\\x1b[2J\n"

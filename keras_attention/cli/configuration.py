@@ -87,7 +87,7 @@ def _read(name):
         import tomli as tomllib
 
     try:
-        text = bytes_of(name).decode("utf-8-sig")
+        text = bytes_of(name).decode("utf-8")
         return tomllib.loads(text)
     except OSError as error:
         raise ValueError(f"{name!r}: {error.strerror or error}") from error

@@ -33,7 +33,7 @@ def add_generate(commands: Any) -> None:
         metavar="TEXTS",
         default=values.STANDARD_INPUT,
         type=values.input_file,
-        help="file of lines (default: -, standard input)",
+        help="file of lines, packed as .gz or not (default: -, standard input)",
     )
     output = parser.add_argument_group("output")
     parser.add_option(

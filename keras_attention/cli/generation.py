@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from collections.abc import Iterator
 
+from keras_attention.cli.input_files import opened_text
+from keras_attention.cli.input_files import without_mark
 from keras_attention.cli.models import answers
 from keras_attention.cli.models import is_language_model
 from keras_attention.cli.models import load_any
@@ -68,6 +70,7 @@ def batches_of_lines(
         prompt: function to call before each reading, or None.
     """
     begun = []  # parts of a line that has not ended
+    is_first = True  # which may begin with a byte order mark
     while True:
         if prompt is not None:
             prompt()
@@ -77,18 +80,23 @@ def batches_of_lines(
         *lines, rest = chunk.split(b"\n")
         if lines:
             lines[0] = b"".join([*begun, lines[0]])
-            begun = []
+            if is_first:
+                lines[0] = without_mark(lines[0])
+            begun, is_first = [], False
             yield [line.removesuffix(b"\r") for line in lines]
         begun.append(rest)
-    if any(begun):
-        yield [b"".join(begun)]
+    last = b"".join(begun)
+    if is_first:
+        last = without_mark(last)
+    if last:
+        yield [last]
 
 
 @contextlib.contextmanager
 def _input(options):
     """Yields the file of lines, and what shows a prompt at a terminal."""
     if options.texts != STANDARD_INPUT:
-        with open(options.texts, "rb") as file:
+        with opened_text(options.texts) as file:
             yield file, None
         return
     file = standard_input()

@@ -1,22 +1,48 @@
 """The files that a command reads: stored ones, pipes and standard input."""
 
+import codecs
 import contextlib
+import gzip
 import pathlib
 import shutil
 import stat
 import tempfile
+import zlib
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
+from typing import BinaryIO
 
 from keras_attention.cli.terminal import standard_input
 from keras_attention.cli.values import STANDARD_INPUT
 
+GZIP = ".gz"
+
 
 def bytes_of(name: str) -> bytes:
-    """Returns all that a file holds."""
+    """Returns all that a file of text holds, without a byte order mark."""
+    with opened_text(name) as file:
+        return without_mark(file.read())
+
+
+def without_mark(data: bytes) -> bytes:
+    """Returns the beginning of a text without a byte order mark."""
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+@contextlib.contextmanager
+def opened_text(name: str) -> Iterator[BinaryIO]:
+    """Yields a file as `opened`, unpacked where its name ends in `.gz`."""
     with opened(name) as file:
-        return file.read()
+        if not name.lower().endswith(GZIP):
+            yield file
+            return
+        try:
+            yield gzip.GzipFile(fileobj=file)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(
+                f"{name!r}: the gzip archive is broken ({error})"
+            ) from error
 
 
 def opened(name: str) -> Any:

@@ -15,7 +15,7 @@ its tokens (the end counted), source and target, with tabs between them. All
 pairs together are told on standard error.
 
 A model of pairs reads files as train does; a language model scores each line
-of them. - is standard input."""
+of them, and unpacks .gz, too. - is standard input."""
 
 
 def add_score(commands: Any) -> None:

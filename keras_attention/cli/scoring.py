@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from keras_attention.cli.input_files import opened
+from keras_attention.cli.input_files import opened_text
 from keras_attention.cli.input_files import stored_files
+from keras_attention.cli.input_files import without_mark
 from keras_attention.cli.models import TEXTS_AT_ONCE
 from keras_attention.cli.models import given
 from keras_attention.cli.models import is_language_model
@@ -59,8 +60,10 @@ def _lines(options) -> Iterator[list]:
     """Yields lists of (line,)."""
     for name in options.pairs:
         number = 0
-        with opened(name) as file:
+        with opened_text(name) as file:
             while lines := list(itertools.islice(file, TEXTS_AT_ONCE)):
+                if not number:
+                    lines[0] = without_mark(lines[0])
                 number += len(lines)
                 yield [(_without_end(line),) for line in lines]
         if not number:

@@ -1,5 +1,7 @@
 """`generate`: what is printed for each line, and when."""
 
+import codecs
+import gzip
 import io
 import json
 import os
@@ -157,6 +159,33 @@ def test_lines_come_without_waiting_for_more():
         producer.write(b"four")
         producer.close()
         assert list(lines) == [[b"four"]]
+
+
+MARK = codecs.BOM_UTF8
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ([MARK + b"a\n", MARK + b"b\n"], [[b"a"], [MARK + b"b"]]),
+        ([MARK[:1], MARK[1:] + b"a"], [[b"a"]]),
+        ([MARK], []),
+    ],
+    ids=["lines", "in-parts", "alone"],
+)
+def test_a_byte_order_mark_is_no_text(chunks, expected):
+    coming = iter([*chunks, b""])
+    file = types.SimpleNamespace(read1=lambda size: next(coming))
+    assert list(batches_of_lines(file)) == expected
+
+
+def test_a_packed_file_is_unpacked(ask, tmp_path):
+    texts = tmp_path / "texts.gz"
+    packed = gzip.compress(MARK + b"ab\nba\n")
+    texts.write_bytes(packed)
+    assert ask(b"", texts) == ask(b"ab\nba\n")
+    texts.write_bytes(packed[:-9])
+    assert "gzip archive is broken" in ask(b"", texts, status=2).err
 
 
 def test_a_prompt_comes_before_each_reading():

@@ -1,5 +1,7 @@
 """`score`: what is printed of pairs and of lines, and of all together."""
 
+import codecs
+import gzip
 import io
 import json
 import math
@@ -140,6 +142,16 @@ def test_a_language_model_scores_lines(language_folder, capsys, monkeypatch):
     found = json.loads(asked(capsys, language_folder, "-", "--json").out)
     assert list(found) == ["text", "log_probability", "tokens"]
     assert (found["text"], found["tokens"]) == ("ab", 3)
+
+
+def test_a_file_of_lines_may_be_packed_and_begin_with_a_mark(
+    language_folder, tmp_path, capsys
+):
+    plain, packed = tmp_path / "plain", tmp_path / "packed.gz"
+    plain.write_bytes(b"ab\ncab\n")
+    packed.write_bytes(gzip.compress(codecs.BOM_UTF8 + b"ab\ncab\n"))
+    lines = asked(capsys, language_folder, plain, packed).out.splitlines()
+    assert len(lines) == 4 and lines[2:] == lines[:2]
 
 
 def test_what_cannot_be_scored_is_refused(

@@ -77,7 +77,10 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 @contextlib.contextmanager
 def replace_folder(
-    folder: str | os.PathLike, marker_files: Sequence[str], overwrite: bool
+    folder: str | os.PathLike,
+    marker_files: Sequence[str],
+    overwrite: bool,
+    other_names: Sequence[str] = (),
 ) -> Iterator[pathlib.Path]:
     """Makes a folder that appears at `folder` when it is whole.
 
@@ -88,8 +91,12 @@ def replace_folder(
     Args:
         folder: path of the folder to make; its parents are made, too.
         marker_files: names of files. An earlier folder is only replaced if
-            it holds all of them, so that nothing else is ever deleted.
+            it holds all of them and, hidden files aside, nothing that has
+            another name than these and `other_names`, so that nothing else is
+            ever deleted. What folders in it hold is not looked at.
         overwrite: whether to replace an earlier folder.
+        other_names: names of all else, files and folders, that this or an
+            earlier version writes into such a folder.
 
     Yields:
         The path of a temporary folder to write to.
@@ -98,7 +105,7 @@ def replace_folder(
         ValueError: if `folder` may not be written.
     """
     folder = resolved(folder)
-    check_free(folder, overwrite, marker_files)
+    check_free(folder, overwrite, marker_files, other_names)
     make_folder(folder.parent)
     with _temporary_folder(folder) as temporary:
         new = temporary / NEW
@@ -112,7 +119,10 @@ def replace_folder(
 
 
 def check_free(
-    folder: str | os.PathLike, overwrite: bool, marker_files: Sequence[str]
+    folder: str | os.PathLike,
+    overwrite: bool,
+    marker_files: Sequence[str],
+    other_names: Sequence[str] = (),
 ) -> None:
     """Checks that `replace_folder` with these arguments may write.
 
@@ -146,6 +156,25 @@ def check_free(
             repr(str(folder)),
             "Nothing else is ever replaced.",
         )
+    strangers = _strangers(folder, {*marker_files, *other_names})
+    if strangers:
+        raise validation.invalid(
+            "folder",
+            "a folder that holds nothing of another kind, where it is to be "
+            "replaced",
+            f"{str(folder)!r} with {', '.join(map(repr, strangers))}",
+            "Move that elsewhere, or choose another path.",
+        )
+
+
+def _strangers(folder, names):
+    """Names of what is in the folder, but for these and hidden files."""
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name not in names
+        and not (path.name.startswith(".") and path.is_file())
+    )
 
 
 def resolved(path: str | os.PathLike) -> pathlib.Path:

@@ -60,7 +60,7 @@ def test_a_file_is_old_or_new(tmp_path, record_property):
 
 
 def write_folder(folder, content):
-    with files.replace_folder(folder, (MARKER,), overwrite=True) as new:
+    with files.replace_folder(folder, (MARKER,), True, ("inside",)) as new:
         (new / MARKER).write_bytes(content)
         (new / "inside").mkdir()
         (new / "inside" / "b").write_bytes(content * 2)

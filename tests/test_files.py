@@ -9,13 +9,13 @@ import pytest
 
 from keras_attention import files
 
-MARKER_FILES = ("marker",)
+MARKER_FILES, OTHER_NAMES = ("marker",), ("part",)
 KILLED = 9
 
 
 def write(folder, content, **options):
-    options = {"marker_files": MARKER_FILES, "overwrite": True, **options}
-    with files.replace_folder(folder, **options) as new:
+    options = {"overwrite": True, "other_names": OTHER_NAMES, **options}
+    with files.replace_folder(folder, MARKER_FILES, **options) as new:
         (new / "marker").write_text(content)
         (new / "part").mkdir()
         (new / "part" / "more").write_text(content)
@@ -155,6 +155,25 @@ def test_foreign_folder_is_never_replaced(tmp_path):
     assert names_in(tmp_path / "mine") == ["thesis"]
 
 
+def test_folder_that_holds_a_stranger_is_never_replaced(tmp_path):
+    write(tmp_path / "model", "old")
+    (tmp_path / "model" / "mine").mkdir()
+    (tmp_path / "model" / "mine" / "thesis").write_text("years of work")
+    (tmp_path / "model" / "notes").write_text("mine")
+    (tmp_path / "model" / ".hidden").write_text("of a system")
+    with pytest.raises(ValueError, match="model' with 'mine', 'notes'. Move"):
+        write(tmp_path / "model", "new")
+    assert content_of(tmp_path / "model") == "old"
+    assert (tmp_path / "model" / "mine" / "thesis").exists()
+
+
+def test_hidden_files_keep_no_folder_from_being_replaced(tmp_path):
+    write(tmp_path / "model", "old")
+    (tmp_path / "model" / ".hidden").write_text("of a system")
+    write(tmp_path / "model", "new")
+    assert names_in(tmp_path / "model") == ["marker", "part"]
+
+
 KILLED_BETWEEN_TWO_RENAMES = """
 import errno, os, pathlib, sys
 from keras_attention import files
@@ -167,13 +186,13 @@ def rename_and_die(path, target):
     os._exit(9)
 files._exchange = no_exchange
 pathlib.Path.rename = rename_and_die
-with files.replace_folder(folder, ("marker",), overwrite=True) as new:
+with files.replace_folder(folder, ("marker",), True, ("part",)) as new:
     (new / "marker").write_text("new")
 """
 KILLED_WHILE_WRITING = """
 import os, sys
 from keras_attention import files
-with files.replace_folder(sys.argv[1], ("marker",), overwrite=True) as new:
+with files.replace_folder(sys.argv[1], ("marker",), True, ("part",)) as new:
     (new / "marker").write_text("new")
     with files.whole_file(sys.argv[2]) as file:
         file.write(b"new")

@@ -6,7 +6,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_attention import files
 from keras_attention import validation
 from keras_attention.decoding import Beam
 from keras_attention.decoding.search import Search
@@ -15,8 +14,6 @@ from keras_attention.export import weights
 from keras_attention.export.whole_search import trace_search
 from keras_attention.models import LanguageModel
 from keras_attention.models import Seq2Seq
-
-FILE = runtime_folder.LITERT.file
 
 
 def export_litert(
@@ -64,7 +61,8 @@ def export_litert(
         batch_size: how many sources each call has, or None for any number.
             "auto" is 1 for a `Seq2Seq`, and None for a `LanguageModel`, which
             takes no other. A row of one EOS stands for no source.
-        overwrite: whether to replace an earlier folder at this path.
+        overwrite: whether to replace an earlier folder at this path. One
+            that holds anything else is kept, with an error.
 
     Returns:
         The folder, a `pathlib.Path`.
@@ -94,7 +92,7 @@ def export_litert(
     interpreter = _interpreter()
     batch_size = _checked_batch_size(model, batch_size)
     folder = pathlib.Path(folder)
-    files.check_free(folder, overwrite, (FILE,))
+    runtime_folder.check_free(folder, runtime_folder.LITERT, overwrite)
     traced = trace_search(
         model, search, max_length, max_source_length, batch_size
     )

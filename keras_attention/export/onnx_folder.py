@@ -6,7 +6,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_attention import files
 from keras_attention.decoding import Beam
 from keras_attention.decoding.search import Search
 from keras_attention.export import onnx_operations
@@ -18,7 +17,6 @@ from keras_attention.export.whole_search import trace_search
 from keras_attention.models import LanguageModel
 from keras_attention.models import Seq2Seq
 
-FILE = runtime_folder.ONNX.file
 # The highest that tf2onnx 1.17 knows.
 OPERATOR_SET = 18
 
@@ -72,7 +70,8 @@ def export_onnx(
         max_source_length: longest source in ids, EOS counted, or in
             positions of an array. Of a `LanguageModel` the most ids of a
             prompt, of which the last are read.
-        overwrite: whether to replace an earlier folder at this path.
+        overwrite: whether to replace an earlier folder at this path. One
+            that holds anything else is kept, with an error.
 
     Returns:
         The folder, a `pathlib.Path`.
@@ -101,7 +100,7 @@ def export_onnx(
     """
     onnxruntime, tf2onnx = _packages()
     folder = pathlib.Path(folder)
-    files.check_free(folder, overwrite, (FILE,))
+    runtime_folder.check_free(folder, runtime_folder.ONNX, overwrite)
     traced = trace_search(model, search, max_length, max_source_length)
     try:
         data = _converted(tf2onnx, traced)

@@ -21,6 +21,8 @@ from keras_attention.export.whole_search import WholeSearch
 from keras_attention.models import vocabularies
 
 README = "README.md"
+# A folder that is replaced holds the file of its runtime, and these at most.
+OTHER_FILES = (README, *(f"{name}.json" for name in vocabularies.NAMES))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,11 @@ search = Interpreter("model.tflite").get_signature_runner()
 )
 
 
+def check_free(folder: pathlib.Path, runtime: Runtime, overwrite: bool) -> None:
+    """Checks that `write` may write, and raises a ValueError if not."""
+    files.check_free(folder, overwrite, (runtime.file,), OTHER_FILES)
+
+
 def write(
     folder: pathlib.Path,
     data: bytes,
@@ -86,7 +93,9 @@ def write(
         runtime: what runs it.
         overwrite: whether to replace an earlier folder at this path.
     """
-    with files.replace_folder(folder, (runtime.file,), overwrite) as new:
+    with files.replace_folder(
+        folder, (runtime.file,), overwrite, OTHER_FILES
+    ) as new:
         (new / runtime.file).write_bytes(data)
         _describe(new, traced, runtime)
 

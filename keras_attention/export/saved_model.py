@@ -24,8 +24,20 @@ from keras_attention.models import LanguageModel
 from keras_attention.models import Seq2Seq
 from keras_attention.models import vocabularies
 
-# Only a folder that holds it is ever replaced.
+# Only a folder that holds it is ever replaced,
 MARKER_FILES = (SAVED_MODEL,)
+# and nothing else but these, the last three of other writers.
+OTHER_NAMES = (
+    "variables",
+    "assets",
+    "fingerprint.pb",
+    warming.FOLDER,
+    guide.README,
+    guide.BATCHING,
+    "saved_model.pbtxt",
+    "keras_metadata.pb",
+    "debug",
+)
 
 
 def export_saved_model(
@@ -98,7 +110,8 @@ def export_saved_model(
             positions of an array, if it has any length and the encoder keeps
             it. Of a `LanguageModel` the most tokens of a prompt, of which the
             last are read.
-        overwrite: whether to replace an earlier SavedModel at this path.
+        overwrite: whether to replace an earlier SavedModel at this path. One
+            that holds anything else is kept, with an error.
         weights: how the weights are stored. None: as they are. "float16" or
             "bfloat16": half the size, cast up to float32 when the model is
             loaded, so that answers differ by the rounding alone and take as
@@ -138,7 +151,7 @@ def export_saved_model(
     signatures = _offered_by(model, signatures)
     _check_warm_up(vocabularies.of(model), warm_up)
     folder = pathlib.Path(folder)
-    files.check_free(folder, overwrite, MARKER_FILES)
+    files.check_free(folder, overwrite, MARKER_FILES, OTHER_NAMES)
     model, held, scope = formats.stored(model, weights)
     is_language_model = isinstance(model, LanguageModel)
     kind = language.LanguageSignatures if is_language_model else Signatures
@@ -148,7 +161,9 @@ def export_saved_model(
     for name in traced:
         if name != COMPILED:
             check_portable(name, traced[name])
-    with files.replace_folder(folder, MARKER_FILES, overwrite) as new:
+    with files.replace_folder(
+        folder, MARKER_FILES, overwrite, OTHER_NAMES
+    ) as new:
         served = _served(model, held)
         tf.saved_model.save(served, str(new), signatures=traced)
         if warm_up is not None:

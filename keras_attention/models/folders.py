@@ -33,8 +33,15 @@ from keras_attention.models.model_file import check_model_file
 from keras_attention.models.tracing import parts_of
 
 MODEL, CARD = "model.keras", "card.json"
-# Only a folder that holds these is ever replaced.
+HISTORY, CONFIGURATION = "history.jsonl", "training.toml"
+# Only a folder that holds these is ever replaced,
 MARKER_FILES = (MODEL, CARD)
+# and nothing else but these.
+OTHER_FILES = (
+    *(f"{name}.json" for name in vocabularies.NAMES),
+    HISTORY,
+    CONFIGURATION,
+)
 # The card holds the digests of these files under this key.
 DIGESTED_FILES = (MODEL, *(f"{name}.json" for name in vocabularies.NAMES))
 DIGESTS = "sha256"
@@ -54,7 +61,9 @@ def save_folder(
     _check_not_quantized(model)
     check_finite(model, "saved")
     _check_card(card)
-    with files.replace_folder(folder, MARKER_FILES, overwrite) as new:
+    with files.replace_folder(
+        folder, MARKER_FILES, overwrite, OTHER_FILES
+    ) as new:
         _without_optimizer(model, new).save(new / MODEL)
         for name, vocabulary in vocabularies.of(model).items():
             if vocabularies.has_file(vocabulary):
@@ -66,6 +75,11 @@ def save_folder(
         (new / CARD).write_text(text + "\n", encoding="utf-8")
         for name, text in (texts or {}).items():
             (new / name).write_text(text, encoding="utf-8")
+
+
+def check_free(folder: Any, overwrite: bool) -> None:
+    """Checks that `save_folder` may write, and raises a ValueError if not."""
+    files.check_free(folder, overwrite, MARKER_FILES, OTHER_FILES)
 
 
 def _check_not_quantized(model):

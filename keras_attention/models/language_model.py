@@ -265,7 +265,8 @@ class LanguageModel(FittedModel):
             folder: path of the folder; it appears when it is whole.
             card: dict of facts about the model, kept in `card.json`; its keys
                 "sha256" and "format" are reserved.
-            overwrite: whether to replace an earlier model at this path.
+            overwrite: whether to replace an earlier model at this path. A
+                folder that holds anything else is kept, with an error.
 
         Raises:
             ValueError: if the folder exists and may not be replaced, if a

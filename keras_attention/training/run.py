@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import keras
 
-from keras_attention import files
 from keras_attention.models import folders
 from keras_attention.training import saving
 from keras_attention.training.card import check_same_settings
@@ -119,8 +118,7 @@ def _check_folders(settings, workspace):
                 "overwrite=True to begin anew."
             )
     if not (settings.resume and _is_finished(settings, workspace)):
-        overwrite = settings.overwrite
-        files.check_free(settings.folder, overwrite, folders.MARKER_FILES)
+        folders.check_free(settings.folder, settings.overwrite)
 
 
 def _has_nothing_to_do(settings, workspace):

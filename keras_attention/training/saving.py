@@ -11,8 +11,6 @@ from keras_attention.training.fitting import Outcome
 from keras_attention.training.preparation import Data
 from keras_attention.training.settings import TrainingSettings
 
-CONFIGURATION = "training.toml"
-
 
 def save_best(
     settings: TrainingSettings,
@@ -52,11 +50,11 @@ def save_best(
     history = outcome.history.path
     texts = {}
     if history.is_file():
-        texts[history.name] = history.read_text(encoding="utf-8")
-        ended["history"] = history.name
+        texts[folders.HISTORY] = history.read_text(encoding="utf-8")
+        ended["history"] = folders.HISTORY
     if settings.configuration is not None:
-        texts[CONFIGURATION] = settings.configuration
-        ended["configuration"] = CONFIGURATION
+        texts[folders.CONFIGURATION] = settings.configuration
+        ended["configuration"] = folders.CONFIGURATION
     card = card_of(settings, data, model, metrics, ended)
     overwrite = settings.overwrite or settings.resume
     folders.save_folder(model, settings.folder, card, overwrite, texts)

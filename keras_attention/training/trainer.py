@@ -134,8 +134,8 @@ def train(
         resume: whether to go on from an unfinished training, if there is one.
             The data and all settings that change the result must be those it
             began with; only `epochs` may be greater, with a warning.
-        overwrite: whether to replace a model in `folder`, and to forget an
-            unfinished training.
+        overwrite: whether to replace a model in `folder`, unless that holds
+            anything else, and to forget an unfinished training.
         seed: integer for weights, dropout and order of the data.
         jit_compile: whether to compile the training step with XLA, one
             program for each shape of a batch, six at most. "auto" compiles

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 from keras_attention import files
 from keras_attention import validation
+from keras_attention.models.folders import HISTORY
 
 LOCK = "lock"
-HISTORY = "history.jsonl"
 
 
 class Workspace:

@@ -38,7 +38,8 @@ QUANTIZED = (
     keras.layers.Embedding,
 )
 
-REPLACED, OLD_FILE = "half", "old.txt"  # exported over an older one
+# Exported over an older one, which another program wrote.
+REPLACED, OLD_FILE = "half", "keras_metadata.pb"
 
 BATCHES = [["cab", "a", "hgfe", "", "feedbad"], ["abcdefghabc", "hh"]]
 # In this order: plain, too long, control characters, broken UTF-8 (which lone

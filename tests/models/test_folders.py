@@ -129,6 +129,18 @@ def test_existing_folder_is_kept_unless_overwritten(model, tmp_path):
     assert names_in(tmp_path) == ["model"]
 
 
+def test_model_beside_other_things_is_kept(model, tmp_path):
+    folder = tmp_path / "model"
+    model.save_folder(folder, card={"number": 1})
+    for name in ("history.jsonl", "training.toml", "vocabulary.json"):
+        (folder / name).touch()  # what a training or another model wrote
+    model.save_folder(folder, card={"number": 2}, overwrite=True)
+    (folder / "1").mkdir()  # such as an export
+    with pytest.raises(ValueError, match="with '1'. Move that elsewhere"):
+        model.save_folder(folder, card={"number": 3}, overwrite=True)
+    assert read_card(folder) == {"number": 2}
+
+
 def test_empty_folder_is_filled(model, tmp_path):
     (tmp_path / "model").mkdir()
     model.save_folder(tmp_path / "model")

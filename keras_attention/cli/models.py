@@ -82,13 +82,14 @@ def search_of(options: argparse.Namespace, constraints: tuple = ()) -> Any:
             **given(options, names),
         )
     width = options.beam or max(BEAM, count)
-    if width == 1:
+    penalty = given(options, ["length_penalty"])
+    if width == 1 and not penalty:
         return ka.Greedy(constraints=constraints)
     return ka.Beam(
         width=width,
         num_hypotheses=count,
         constraints=constraints,
-        **given(options, ["length_penalty"]),
+        **penalty,
     )
 
 

@@ -75,6 +75,18 @@ def test_n_best_are_numbered_with_falling_scores(ask, model, tmp_path):
     ]
 
 
+def test_a_beam_of_one_has_the_length_penalty_that_is_given(ask, model):
+    options = ["--beam", 1, "--scores"]
+    for penalty, search in (
+        ([], ka.Greedy()),
+        (["--length-penalty", 2], ka.Beam(1, length_penalty=2)),
+    ):
+        score, text = ask(b"ab\n", *options, *penalty).out[:-1].split("\t")
+        expected = model.generate(["ab"], search)
+        assert text == expected.texts[0, 0]
+        assert float(score) == pytest.approx(expected.scores[0, 0], abs=1e-4)
+
+
 def test_json_has_sources_hypotheses_and_alignments(ask, model):
     options = ["--json", "--n-best", 2, "--beam", 5]
     lines = ask(b"aab\n\xff\n", *options, "--alignments").out

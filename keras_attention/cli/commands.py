@@ -14,7 +14,7 @@ from keras_attention.cli.models import load
 from keras_attention.cli.models import load_any
 from keras_attention.cli.models import search_of
 from keras_attention.cli.startup import import_tensorflow
-from keras_attention.cli.terminal import NOT_IN_A_LINE
+from keras_attention.cli.terminal import NOT_IN_A_FIELD
 from keras_attention.cli.terminal import escaped
 from keras_attention.cli.terminal import shown
 
@@ -69,7 +69,7 @@ def evaluate(options: argparse.Namespace) -> None:
     measured = {"sources": len(wanted), **measured}
     if options.hypotheses is not None:
         lines = [
-            "\t".join(escaped(text, NOT_IN_A_LINE) for text in pair)
+            "\t".join(escaped(text, NOT_IN_A_FIELD) for text in pair)
             for pair in zip(references, texts, strict=True)
         ]
         text = "".join(f"{line}\n" for line in lines)

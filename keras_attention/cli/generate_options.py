@@ -14,7 +14,8 @@ A language model goes on with each line, and what follows it is printed.
 
 Each answer is one line, printed at once. On a terminal control
 characters are shown as Python writes them (\\x1b); files and pipes get the text
-unchanged, except that line ends in it are escaped."""
+unchanged, except that line ends in it are escaped, and tabs where fields come
+before it."""
 
 
 def add_generate(commands: Any) -> None:

@@ -18,7 +18,7 @@ from keras_attention.cli.models import is_language_model
 from keras_attention.cli.models import load_any
 from keras_attention.cli.models import search_of
 from keras_attention.cli.terminal import json_text
-from keras_attention.cli.terminal import shown
+from keras_attention.cli.terminal import shown_fields
 from keras_attention.cli.terminal import standard_input
 from keras_attention.cli.values import STANDARD_INPUT
 
@@ -119,7 +119,7 @@ def _write_text(line, answer, options, model):
         fields = [str(number)] if len(texts) > 1 else []
         if options.scores:
             fields.append(f"{score:.4f}")
-        print(*fields, shown(text), sep="\t")
+        print(shown_fields([*fields, text]))
 
 
 def _write_json(line, answer, options, model):

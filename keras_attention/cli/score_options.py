@@ -11,8 +11,8 @@ from keras_attention.cli.values import integer
 
 SCORE_HELP = """\
 A line for each pair: the log probability of the target, the same for each of
-its tokens (the end counted), source and target, with tabs between them. All
-pairs together are told on standard error.
+its tokens (the end counted), source and target, with tabs between them; tabs in
+texts are escaped. All pairs together are told on standard error.
 
 A model of pairs reads files as train does; a language model scores each line
 of them, and unpacks .gz, too. - is standard input."""

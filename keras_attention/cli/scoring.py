@@ -16,7 +16,7 @@ from keras_attention.cli.models import given
 from keras_attention.cli.models import is_language_model
 from keras_attention.cli.models import load_any
 from keras_attention.cli.terminal import json_text
-from keras_attention.cli.terminal import shown
+from keras_attention.cli.terminal import shown_fields
 
 LARGEST_EXPONENT = 700  # of what a float can hold
 COLUMNS_OF_LINES = "--columns is for pairs, and a language model scores lines"
@@ -90,7 +90,7 @@ def _write(texts, log_probability, length, options):
         return
     per_token = log_probability / length
     numbers = (f"{log_probability:.4f}", f"{per_token:.4f}")
-    print(*numbers, *map(shown, texts), sep="\t")
+    print(shown_fields([*numbers, *texts]))
 
 
 class _Total:

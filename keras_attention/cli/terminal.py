@@ -4,6 +4,7 @@ import codecs
 import json
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 from typing import BinaryIO
 
@@ -13,8 +14,9 @@ UNSAFE = re.compile(
     "[\x00-\x08\n-\x1f\x7f-\x9f"
     "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-# What a line of a file cannot hold.
+# What a line of a file cannot hold, and what a field cannot, between tabs.
 NOT_IN_A_LINE = re.compile("[\n\r\ud800-\udfff]")
+NOT_IN_A_FIELD = re.compile("[\t\n\r\ud800-\udfff]")
 
 
 def escaped(text: str, pattern: re.Pattern[str] = UNSAFE) -> str:
@@ -40,6 +42,16 @@ def shown(text: str) -> str:
     is, but for line ends inside it.
     """
     return escaped(text, UNSAFE if sys.stdout.isatty() else NOT_IN_A_LINE)
+
+
+def shown_fields(fields: Sequence[str]) -> str:
+    """Returns `shown` texts on one line, with tabs between them alone.
+
+    A text that is the only field keeps its tabs.
+    """
+    if len(fields) == 1:
+        return shown(fields[0])
+    return "\t".join(escaped(shown(text), NOT_IN_A_FIELD) for text in fields)
 
 
 def json_text(value: Any) -> str:

@@ -170,6 +170,15 @@ def test_a_header_is_noticed_in_one_line_and_quiet_is_quiet(
     assert capsys.readouterr().err == ""
 
 
+def test_tabs_in_texts_are_escaped_in_the_file_of_hypotheses(
+    model_folder, tmp_path
+):
+    pairs, file = tmp_path / "pairs.jsonl", tmp_path / "hypotheses"
+    pairs.write_text('{"source": "a\\tb", "target": "A"}\n')
+    run("evaluate", model_folder, pairs, "--hypotheses", file, "--beam", 1)
+    assert file.read_text(encoding="utf-8").startswith("a\\tb\t")
+
+
 def test_export_writes_a_saved_model_once(model_folder, tmp_path, capsys):
     target, texts = tmp_path / "1", tmp_path / "texts"
     texts.write_bytes(b"ab\n\xff\n")

@@ -40,6 +40,11 @@ def test_files_and_pipes_get_the_text_on_one_line():
     assert terminal.shown("a\nb\r\udc80") == "a\\nb\\r\\udc80"
 
 
+def test_tabs_are_between_fields_alone(at_a_terminal):
+    assert terminal.shown_fields(["a\tb"]) == "a\tb"
+    assert terminal.shown_fields(["1", "a\tb\x1b"]) == "1\ta\\tb\\x1b"
+
+
 def test_json_is_safe_and_without_loss():
     text = terminal.json_text({"text": HOSTILE + "\n\udc80你好"})
     assert json.loads(text) == {"text": HOSTILE + "\n\udc80你好"}

@@ -91,6 +91,7 @@ def _values_of(facts: Facts) -> dict[str, Any]:
     inputs = facts.request.inputs
     values = {
         "search": repr(signatures.search),
+        "scores": _described_scores(facts),
         "order": search_texts.order_of(signatures.search),
         "max_length": signatures.max_length,
         "max_source_length": signatures.max_source_length,
@@ -198,6 +199,14 @@ def _described_warm_up(facts: Facts) -> str:
     names = ", ".join(f"`{name}`" for name in asked)
     kind = "texts" if facts.warm_up.is_text else "sources"
     return f"up to {len(facts.warm_up.texts)} {kind} at once for {names}"
+
+
+def _described_scores(facts: Facts) -> str:
+    search = facts.signatures.search
+    told = [search_texts.scores_of(search)]
+    if "score" in facts.names:
+        told.append(search_texts.given_scores_of(search))
+    return "\n".join(filter(None, told))
 
 
 def _table(facts: Facts) -> str:

@@ -36,8 +36,7 @@ $batch
 
 $table
 
-`score` is the sum of the log probabilities of the tokens, divided by the
-length penalty of the search if it has one.
+$scores
 $order
 $reading
 

@@ -112,6 +112,7 @@ def _describe(folder, traced, runtime):
         file=runtime.file,
         packages=runtime.packages,
         search=traced.search,
+        scores=search_texts.scores_of(traced.search),
         order=search_texts.order_of(traced.search),
         count=traced.num_hypotheses,
         max_length=traced.max_length,

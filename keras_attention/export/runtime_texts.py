@@ -24,8 +24,8 @@ $table
 
 Id 0 is padding, which stands at the end of a row and is ignored; 1 is the
 begin, which no text holds; 2 is the end of a text; 3 is whatever the
-vocabulary does not know. A score is the sum of the log probabilities of the
-tokens, divided by the length penalty of the search if it has one.
+vocabulary does not know.
+$scores
 $order
 
 ## Text

@@ -73,7 +73,8 @@ def export_saved_model(
       `source` -> `ids` (batch, n, max_length), `scores` and `lengths`
       (batch, n).
     - `score`: `text`, `target` (batch,) -> `score` and `log_probability`
-      (batch,) that the model gives this target.
+      (batch,) that the model gives this target. The length penalty of the
+      search counts, its coverage penalty and its constraints do not.
     - `encode` and `decode_step`: for clients that show each token at once;
       the `README.md` beside the SavedModel has an example.
     - `compiled`: as `serving_default`, the search compiled by XLA: faster

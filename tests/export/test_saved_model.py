@@ -295,6 +295,7 @@ def test_the_guide_names_every_signature_and_the_search(model):
     assert all(f"| `{name}` |" in text for name in SIGNATURES)
     assert repr(served_models.KINDS[model["name"]][2]) in text
     assert "$" not in text.replace("$PWD", "")
+    assert "A score is the sum of the log probabilities of the tokens" in text
     batching = (model["folder"] / "batching_parameters.txt").read_text()
     sizes = re.findall(r"allowed_batch_sizes: (\d+)", batching)
     assert f"max_batch_size {{ value: {sizes[-1]} }}" in batching

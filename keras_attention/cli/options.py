@@ -18,6 +18,7 @@ from keras_attention.cli.shared_options import add_command
 from keras_attention.cli.shared_options import add_folder
 from keras_attention.cli.shared_options import add_pairs
 from keras_attention.cli.shared_options import add_search
+from keras_attention.cli.shared_options import check_standard_input
 from keras_attention.cli.values import integer
 
 PROGRAM = "keras-attention"
@@ -144,6 +145,7 @@ def _add_evaluate(commands):
         "evaluate",
         "commands",
         "measure what is generated for files of pairs",
+        check=_check_evaluate,
         epilog=FILES_HELP,
     )
     add_folder(parser)
@@ -284,6 +286,10 @@ def _add_completion(commands):
     )
 
 
+def _check_evaluate(options):
+    check_standard_input(options.pairs)
+
+
 def _check_export(options):
     if options.format in (None, choices.EXPORT_FORMATS[0]):
         return
@@ -302,6 +308,4 @@ def _check_train(options):
             "the following arguments are required: " + ", ".join(missing)
         )
     sources = [*options.pairs, *(options.validation_pairs or [])]
-    sources += [options.config]
-    if sources.count(values.STANDARD_INPUT) > 1:
-        raise ValueError("- can stand for one file only")
+    check_standard_input([*sources, options.config])

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from keras_attention.cli import values
 from keras_attention.cli.shared_options import add_columns
 from keras_attention.cli.shared_options import add_command
 from keras_attention.cli.shared_options import add_folder
 from keras_attention.cli.shared_options import add_pairs
+from keras_attention.cli.shared_options import check_standard_input
 from keras_attention.cli.values import integer
 
 SCORE_HELP = """\
@@ -53,5 +53,4 @@ def add_score(commands: Any) -> None:
 def _check_score(options):
     if options.json and options.total:
         raise ValueError("--total is JSON already: leave --json out")
-    if options.pairs.count(values.STANDARD_INPUT) > 1:
-        raise ValueError("- can stand for one file only")
+    check_standard_input(options.pairs)

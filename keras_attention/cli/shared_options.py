@@ -3,6 +3,7 @@
 import argparse
 import importlib
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from keras_attention.cli import values
@@ -79,6 +80,12 @@ def add_pairs(
         metavar="PAIRS",
         help=help,
     )
+
+
+def check_standard_input(names: Sequence[str | None]) -> None:
+    """Raises a ValueError where standard input is more than one file."""
+    if names.count(values.STANDARD_INPUT) > 1:
+        raise ValueError("- can stand for one file only")
 
 
 def add_columns(parser: Parser, group: Any = None) -> None:

@@ -33,10 +33,13 @@ def check_saved_model(
         `serving_default` `text` and `score`, one of each per text.
 
     Raises:
-        ValueError: if `folder` does not hold a SavedModel.
+        ValueError: if `folder` does not hold a SavedModel, or `texts` is one
+            string.
         RuntimeError: if it cannot be loaded or does not answer; the message
             ends with what the process said.
     """
+    if isinstance(texts, (str, bytes)):
+        raise validation.invalid("texts", "a list of strings", repr(texts)[:80])
     folder = pathlib.Path(folder)
     if not (folder / SAVED_MODEL).is_file():
         raise validation.invalid(

@@ -1,6 +1,7 @@
 """Writes a model as one SavedModel: text in, text out, without Python."""
 
 import pathlib
+from collections.abc import Collection
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -183,7 +184,8 @@ def _served(model, held):
 
 
 def _check_names(signatures):
-    if isinstance(signatures, str) or not signatures:
+    is_listed = isinstance(signatures, Collection)
+    if not is_listed or isinstance(signatures, str) or not signatures:
         raise validation.invalid(
             "signatures", "a list of names", repr(signatures)
         )

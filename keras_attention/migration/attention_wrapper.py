@@ -49,8 +49,9 @@ def from_attention_wrapper(
         Rows without any memory are zero; they are NaN there.
 
     Raises:
-        ValueError: if weights are missing, or if some have no place here, as
-            those of a second attention, or if an argument does not fit.
+        ValueError: if weights are missing or have no names, or if some have
+            no place here, as those of a second attention, or if an argument
+            does not fit.
 
     Example:
 
@@ -72,6 +73,14 @@ def from_attention_wrapper(
     validation.check_choice(
         "probability_fn", probability_fn, ("softmax", "hardmax")
     )
+    if not hasattr(weights, "keys"):
+        raise validation.invalid(
+            "weights",
+            "arrays by name",
+            type(weights).__name__,
+            "`get_weights()` leaves the names out: save "
+            "{w.name: w.numpy() for w in wrapper.weights}.",
+        )
     found = _Weights(weights)
     recurrent = found.take("recurrent_kernel")
     cell_weights = [found.take("kernel", of_cell=True), recurrent]

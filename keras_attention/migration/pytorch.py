@@ -10,6 +10,8 @@ from keras_attention.layers import MultiHeadAttention
 from keras_attention.migration.weights import set_weights
 
 PROJECTIONS = ("q", "k", "v")
+# Arguments of the layer that are no options here.
+TOLD_BY_WEIGHTS = ("key_dim", "use_bias", "output_shape")
 # What a module may have that has no place here.
 REFUSED = {"bias_k", "bias_v"}
 
@@ -53,8 +55,9 @@ def from_torch(
         A new layer, built.
 
     Raises:
-        ValueError: if a weight is missing, is unknown under this prefix, or
-            does not fit `num_heads`.
+        ValueError: if a weight is missing, is unknown under this prefix, has
+            another shape or does not fit `num_heads`; or if an option is what
+            the weights tell.
 
     Example:
 
@@ -68,6 +71,13 @@ def from_torch(
     >>> layer(np.ones((1, 3, 6)), np.ones((1, 5, 6))).shape
     TensorShape([1, 3, 6])
     """
+    if not hasattr(state_dict, "items"):
+        raise validation.invalid(
+            "state_dict",
+            "arrays by name, as `module.state_dict()` gives them",
+            type(state_dict).__name__,
+        )
+    _check_options(options)
     weights = {
         name.removeprefix(prefix): _as_array(value)
         for name, value in state_dict.items()
@@ -79,9 +89,10 @@ def from_torch(
         "num_heads", num_heads, "embed_dim", width
     )
     heads = (num_heads, width // num_heads)
-    output, output_bias = _taken(weights, "out_proj.weight"), None
+    output = _taken(weights, "out_proj.weight", (width, width))
+    output_bias = None
     if biases is not None:
-        output_bias = _taken(weights, "out_proj.bias")
+        output_bias = _taken(weights, "out_proj.bias", (width,))
     _check_empty(weights)
     values = []
     for index, kernel in enumerate(kernels):
@@ -102,12 +113,15 @@ def from_torch(
 def _projections(weights):
     """Takes the kernels (E, width) of q, k and v, and their biases or None."""
     if "in_proj_weight" in weights:
-        kernels = _thirds(weights, "in_proj_weight")
+        kernels = _thirds(weights, "in_proj_weight", (None, None))
     else:
-        kernels = [_taken(weights, f"{x}_proj_weight") for x in PROJECTIONS]
+        kernels = [
+            _taken(weights, f"{x}_proj_weight", (None, None))
+            for x in PROJECTIONS
+        ]
     biases = None
     if "in_proj_bias" in weights:
-        biases = _thirds(weights, "in_proj_bias")
+        biases = _thirds(weights, "in_proj_bias", (None,))
     sizes = {len(array) for array in (*kernels, *(biases or ()))}
     if len(sizes) > 1:
         raise ValueError(
@@ -118,9 +132,9 @@ def _projections(weights):
     return kernels, biases
 
 
-def _thirds(weights, name):
+def _thirds(weights, name, shape):
     """Takes the parts of query, key and value from an array of all three."""
-    array = _taken(weights, name)
+    array = _taken(weights, name, shape)
     if len(array) % 3:
         raise ValueError(
             f"`state_dict[{name!r}]` must have 3 * embed_dim rows. Received: "
@@ -129,13 +143,35 @@ def _thirds(weights, name):
     return np.split(array, 3)
 
 
-def _taken(weights, name):
+def _taken(weights, name, shape):
+    """Takes an array of this shape, whose sizes of None are free."""
     if name not in weights:
         raise ValueError(
             "`state_dict` must be that of a torch.nn.MultiheadAttention. "
             f"Received: no {name!r} among {sorted(weights)}. Is `prefix` right?"
         )
-    return weights.pop(name)
+    array = weights.pop(name)
+    fits = array.ndim == len(shape) and all(
+        size in (None, found)
+        for size, found in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        sizes = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(
+            f"`state_dict[{name!r}]` must have the shape ({sizes}). Received: "
+            f"the shape {array.shape}."
+        )
+    return array
+
+
+def _check_options(options):
+    for name in TOLD_BY_WEIGHTS:
+        if name in options:
+            raise validation.invalid(
+                name,
+                "left out, since the weights tell it",
+                repr(options[name]),
+            )
 
 
 def _check_empty(weights):

@@ -247,8 +247,9 @@ def test_score_prints_json_in_one_way(tmp_path, capsys):
 def test_only_one_file_can_be_standard_input(tmp_path, capsys):
     arguments = ["train", "-", "--validation-pairs", "-", "--out", tmp_path]
     assert "- can stand for one file" in refusal(arguments, capsys)
-    arguments = ["score", tmp_path, "-", "-"]
-    assert "- can stand for one file" in refusal(arguments, capsys)
+    for command in ("evaluate", "score"):
+        arguments = [command, tmp_path, "-", "-"]
+        assert "- can stand for one file" in refusal(arguments, capsys)
 
 
 def test_paths_are_checked_before_the_work(tmp_path, capsys):

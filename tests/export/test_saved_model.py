@@ -324,6 +324,8 @@ def test_check_saved_model_answers(served):
 def test_check_saved_model_refuses_what_is_none(tmp_path):
     with pytest.raises(ValueError, match="`folder` must be a folder that hol"):
         export.check_saved_model(tmp_path)
+    with pytest.raises(ValueError, match="`texts` must be a list of strings"):
+        export.check_saved_model(tmp_path, "abc")
 
 
 def test_check_saved_model_says_why_it_does_not_answer(tmp_path, monkeypatch):
@@ -354,11 +356,12 @@ def small_model(**options):
             "`warm_up` must be a WarmUp of strings",
         ),
         ({"signatures": "score"}, "`signatures` must be a list of names"),
+        ({"signatures": 5}, "`signatures` must be a list of names"),
         ({"signatures": ["scores"]}, "`signatures` must be one of 'serving_d"),
     ],
     ids=[
         *("search", "max_length", "max_source_length", "weights", "warm_up"),
-        *("warm_up of an array", "signatures", "signature"),
+        *("warm_up of an array", "signatures", "number", "signature"),
     ],
 )
 def test_export_refuses_arguments(tmp_path, arguments, message):

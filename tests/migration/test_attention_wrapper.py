@@ -189,5 +189,7 @@ def test_what_is_no_wrapper_is_refused(change, message):
     given = {name: x for name, x in weights.items() if x is not None}
     with pytest.raises(ValueError, match=message):
         from_attention_wrapper(given)
+    with pytest.raises(ValueError, match="arrays by name.*list. `get_weights"):
+        from_attention_wrapper(list(given.values()))
     with pytest.raises(ValueError, match="`probability_fn` must be one of"):
         from_attention_wrapper(named(weights), probability_fn="relu")

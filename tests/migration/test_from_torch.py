@@ -78,6 +78,8 @@ def test_state_dict_is_carried(packed, bias):
         ({"out_proj.weight": None}, HEADS, "no 'out_proj.weight' among"),
         ({"in_proj_weight": None}, HEADS, "no 'q_proj_weight' among"),
         ({"in_proj_weight": np.ones((17, 3))}, HEADS, "must have 3 \\* embed"),
+        ({"in_proj_weight": np.ones(36)}, HEADS, r"the shape \(any, any\)"),
+        ({"out_proj.weight": np.ones((5, 5))}, HEADS, r"shape \(12, 12\). Rec"),
         ({"in_proj_bias": np.ones(9)}, HEADS, r"Received: the sizes \[3, 12\]"),
         ({}, 5, "`num_heads` must be a divisor of embed_dim=12"),
     ],
@@ -87,6 +89,17 @@ def test_what_does_not_fit_is_refused(change, heads, message):
     weights = {name: w for name, w in weights.items() if w is not None}
     with pytest.raises(ValueError, match=message):
         migration.from_torch(weights, heads)
+
+
+@pytest.mark.parametrize("name", ["use_bias", "key_dim", "output_shape"])
+def test_what_the_weights_tell_is_no_option(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be left out"):
+        migration.from_torch(state_dict(), HEADS, **{name: 3})
+
+
+def test_arrays_without_names_are_refused():
+    with pytest.raises(ValueError, match="arrays by name.*Received:.*list"):
+        migration.from_torch(list(state_dict().values()), HEADS)
 
 
 @pytest.mark.parametrize("options", [{}, {"kdim": 11, "vdim": 13}])

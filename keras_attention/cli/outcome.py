@@ -37,8 +37,12 @@ def exit_status_of(
         mend; 130 after an interruption.
     """
     complaints = Complaints(program)
-    if sys.stdout is None:  # it was closed: nobody wants to read it
-        sys.stdout = open(os.devnull, "w")
+    # What was closed, nobody wants to read. `print` would write to standard
+    # output in place of a standard error that is None.
+    if sys.stdout is None:
+        sys.stdout = _nowhere(1)
+    if sys.stderr is None:
+        sys.stderr = _nowhere(2)
     if hasattr(sys.stdout, "reconfigure"):  # the C locale cannot print all
         sys.stdout.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
@@ -57,6 +61,20 @@ def exit_status_of(
         except Exception as error:
             return _status_of_error(error, complaints)
     return SUCCEEDED
+
+
+def _nowhere(descriptor):
+    """Returns a file that keeps nothing, and takes a descriptor if it is free.
+
+    Else the next file that is opened would have it, and get what libraries
+    write there.
+    """
+    file = open(os.devnull, "w")
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        os.dup2(file.fileno(), descriptor)
+    return file
 
 
 def _status_of_error(error, complaints):

@@ -4,11 +4,13 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 import types
 import zipfile
 
 import pytest
+from fresh_process import ROOT
 from fresh_process import run_fresh
 
 import keras_attention as ka
@@ -36,6 +38,31 @@ def test_closed_output_is_no_error(model_folder, monkeypatch):
     monkeypatch.setattr(sys, "stdin", texts)
     assert cli.main(["generate", str(model_folder)]) == 0
     sys.stdout.close()  # what took its place
+
+
+CLOSED_ERROR = """
+import os, sys
+from keras_attention.cli.outcome import exit_status_of
+def work():
+    with open(sys.argv[1], "w") as file:
+        os.write(2, b"a note")
+        assert file.fileno() != 2
+    raise ValueError("no such model")
+sys.exit(exit_status_of(work, "program"))
+"""
+
+
+def test_messages_for_a_closed_standard_error_are_in_no_other_file(tmp_path):
+    file = tmp_path / "file"
+    command = [sys.executable, "-c", CLOSED_ERROR, file]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (outcome.WRONG, b"")
+    assert file.read_bytes() == b""
 
 
 @pytest.mark.parametrize(

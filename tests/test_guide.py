@@ -14,7 +14,8 @@ from keras_attention import masks
 from keras_attention import plots
 from keras_attention import training
 
-DOCS = pathlib.Path(__file__).parent.parent / "docs"
+ROOT = pathlib.Path(__file__).parent.parent
+DOCS, PACKAGE = ROOT / "docs", ROOT / "keras_attention"
 FIGURES = DOCS / "figures"
 
 
@@ -31,6 +32,32 @@ def test_each_figure_is_shown_and_each_that_is_shown_is_there():
     drawn = {path.name for path in FIGURES.glob("*.svg")}
     assert len(drawn) > 20
     assert figures_shown() == drawn
+
+
+def paths_in(page):
+    """Returns the paths of this repository that a page has in backticks.
+
+    They begin with a folder of it, or of the package. What follows `::` is
+    the name of a test.
+    """
+    quoted = re.findall(
+        r"`([\w.-]+/[\w./-]*)(?:::\w+)?`", page.read_text("utf-8")
+    )
+    return [
+        (root, path)
+        for path in quoted
+        for root in (ROOT, PACKAGE)
+        if (root / path.split("/")[0]).is_dir()
+    ]
+
+
+def test_paths_that_a_page_names_are_there():
+    pages = [p for p in DOCS.rglob("*.md") if DOCS / "_build" not in p.parents]
+    pages += [ROOT / "README.md", ROOT / "benchmarks" / "RESULTS.md"]
+    found = {(page, *pair) for page in pages for pair in paths_in(page)}
+    assert len(found) > 40
+    missing = [x for x in found if not x[1].joinpath(x[2]).exists()]
+    assert missing == []
 
 
 def test_figures_need_no_font_and_no_network():

@@ -14,7 +14,11 @@ from keras_attention import AdditiveAttention
 from keras_attention import AttentionMechanism
 from keras_attention import DotProductAttention
 from keras_attention import SelfAttention
+from keras_attention import functional
 from keras_attention import masks
+from keras_attention.functional import blockwise
+from keras_attention.functional.blockwise import attend_blockwise
+from keras_attention.functional.dense import attend_dense
 
 BATCH, QUERIES, KEYS, WIDTH, VALUE_WIDTH = 2, 5, 7, 3, 11
 LAYERS = {
@@ -94,6 +98,36 @@ def test_dropout_of_a_loop_is_that_of_one_shot(make):
     plain = answer(layer, *inputs(), training=False)[0]
     np.testing.assert_allclose(results[1], results[0], atol=1e-5)
     assert np.abs(np.array(plain) - np.array(results[0])).max() > 0.1
+
+
+@pytest.mark.parametrize("rows", [1, BATCH])
+@pytest.mark.parametrize("schedule", ["tiles", "batch"])
+def test_dropout_at_positions_is_the_same_by_blocks(schedule, rows):
+    generator = np.random.default_rng(13)
+    shapes = [(BATCH, QUERIES, 4, 3), (BATCH, KEYS, 2, 3), (BATCH, KEYS, 2, 11)]
+    tensors = [
+        ops.convert_to_tensor(generator.normal(size=shape).astype("float32"))
+        for shape in shapes
+    ]
+    positions = np.array([[17], [2]])[:rows] + np.arange(QUERIES)
+    positions = ops.convert_to_tensor(positions, "int32")
+    layer = AdditiveAttention(5, dropout=0.4, seed=3)
+    dropout = layer.dropout_at(positions, seed=7, training=True)
+    score = functional.DotProductScore()
+    # No mask, bias, soft cap or sink.
+    arguments = (*tensors, score, None, None, None, None, dropout)
+    expected, _ = attend_dense(*arguments)
+    with blockwise.schedule(schedule):
+        found = attend_blockwise(*arguments, block_sizes=(2, 3))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    # Blocks of queries that are not full read no positions of other rows.
+    keep = dropout.keep((BATCH, 1, QUERIES + 1, KEYS))
+    whole = functional.Dropout(0.4, seed=7).keep((BATCH, 1, 30, KEYS))
+    for row in range(BATCH):
+        places = np.array(positions)[min(row, rows - 1)]
+        np.testing.assert_array_equal(
+            np.array(keep)[row, :, :QUERIES], np.array(whole)[row][:, places]
+        )
 
 
 @pytest.mark.tensorflow_only

@@ -101,8 +101,12 @@ class DropoutAt(Dropout):
 
     def bits(self, batch: Any, head: Any, query: Any, key: Any) -> Any:
         if self.positions is not None:
-            query = ops.take(self.positions, ops.reshape(query, (-1,)), axis=1)
-            query = query[:, None, :, None]  # (B or 1, 1, T, 1)
+            rows, length = ops.shape(self.positions)
+            # One row may stand for all. Blocks read past the last query, and
+            # drop what they find there.
+            row = ops.minimum(batch, rows - 1)
+            place = row * length + ops.minimum(query, length - 1)
+            query = ops.take(ops.reshape(self.positions, (-1,)), place)
         return super().bits(batch, head, query, key)
 
 

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_attention import validation
 from keras_attention.functional.precision import at_least_float32
+
+HEAD_AXES = "(batch, length, num_heads, width)"
 
 
 def positions_from(start_index: Any, length: Any) -> Any:
@@ -97,7 +100,11 @@ def rotate(
 
     Returns:
         Tensor of the shape and dtype of `heads`.
+
+    Raises:
+        ValueError: if `heads` has not four axes.
     """
+    validation.check_rank("heads", heads, 4, HEAD_AXES)
     angle = angle[..., None, :]  # ((B,) T, 1, R / 2)
     half = angle.shape[-1]
     rotated = at_least_float32(heads[..., : 2 * half])

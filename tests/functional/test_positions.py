@@ -54,6 +54,12 @@ def test_rotation_is_a_product_of_complex_numbers(
     np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance)
 
 
+def test_rotation_wants_heads():
+    angle = np.zeros((LENGTH, WIDTH // 2), "float32")
+    with pytest.raises(ValueError, match=r"`heads` must have.*\(2, 5, 14\)"):
+        positions.rotate(heads()[:, :, 0], angle)
+
+
 def test_angles_are_float32_where_heads_are_half():
     position = positions.positions_from(5000, LENGTH)
     angle = positions.angles(position, positions.rotary_rates(WIDTH))

@@ -84,6 +84,19 @@ def test_rotary_embedding_wants_pairs_that_are_there(rotary_dim):
         RotaryEmbedding(rotary_dim=rotary_dim)(HEADS[..., :7])
 
 
+@pytest.mark.parametrize(
+    "layer", [RotaryEmbedding(), RotaryEmbedding2D(3)], ids=["1d", "2d"]
+)
+@pytest.mark.parametrize("shape", [(2, 5, 4), (2, 3, 5, 3, 4)], ids=str)
+@pytest.mark.parametrize("of", ["array", "symbol"])
+def test_rotary_embedding_wants_heads(layer, shape, of):
+    inputs = np.ones(shape) if of == "array" else keras.KerasTensor(shape)
+    with pytest.raises(
+        ValueError, match=r"`inputs` must have shape .*num_heads.*2, "
+    ):
+        layer(inputs)
+
+
 def test_rotary_attention_is_attention_of_rotated_heads():
     layer = MultiHeadAttention(
         6,

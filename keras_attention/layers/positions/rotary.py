@@ -52,7 +52,8 @@ class RotaryEmbedding(Rotation):
         Padded positions are rotated like any other.
 
     Raises:
-        ValueError: if `rotary_dim` is odd or exceeds the width of a head.
+        ValueError: if `rotary_dim` is odd or exceeds the width of a head,
+            or `inputs` has not four axes.
 
     Example:
 

@@ -48,7 +48,8 @@ class RotaryEmbedding2D(Rotation):
         as of prompts of several lengths, would move patches along the grid.
 
     Raises:
-        ValueError: if the width of a head is no multiple of 4.
+        ValueError: if the width of a head is no multiple of 4,
+            or `inputs` has not four axes.
 
     Example:
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention import validation
 from keras_attention.functional import positions
 from keras_attention.layers.positions.position import AttentionPosition
 
@@ -37,6 +38,7 @@ class Rotation(AttentionPosition):
         raise TypeError(f"{type(self).__name__} does not define `angles`.")
 
     def call(self, inputs: Any, start_index: Any = 0) -> Any:
+        validation.check_rank("inputs", inputs, 4, positions.HEAD_AXES)
         position = positions.positions_from(start_index, ops.shape(inputs)[1])
         angle = self.angles(position, inputs.shape[-1])
         return positions.rotate(inputs, angle, self.interleaved, self.magnitude)
@@ -44,6 +46,7 @@ class Rotation(AttentionPosition):
     def compute_output_spec(
         self, inputs: Any, start_index: Any = 0
     ) -> keras.KerasTensor:
+        validation.check_rank("inputs", inputs, 4, positions.HEAD_AXES)
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def rotate(

@@ -17,6 +17,7 @@ from keras_attention import validation
 from keras_attention.functional import biases
 from keras_attention.functional import padding
 from keras_attention.functional import scores as score_functions
+from keras_attention.functional.arguments import check_arguments
 from keras_attention.functional.blockwise import attend_blockwise
 from keras_attention.functional.by_length import attend_by_length
 from keras_attention.functional.dense import attend_dense
@@ -249,74 +250,3 @@ def _is_declared_short(query, key, largest_dense):
     return bool(declared) and all(
         queries * keys <= largest_dense for _, queries, keys in declared
     )
-
-
-def check_arguments(
-    query: Any,
-    key: Any,
-    value: Any,
-    score: DotProductScore | AdditiveScore,
-    mask: masks.Mask | None,
-    bias: biases.Bias | None,
-    sink: Any,
-) -> None:
-    """Checks that tensors of `attend` fit together.
-
-    Raises:
-        ValueError: if they do not.
-    """
-    _check_shapes(query, key, value)
-    _check_extras(query, key, score, mask, bias, sink)
-
-
-def _check_shapes(query, key, value):
-    heads = "num_key_value_heads"
-    validation.check_rank(
-        "query", query, 4, "(batch, query_length, num_heads, key_dim)"
-    )
-    for name, tensor in (("key", key), ("value", value)):
-        validation.check_rank(
-            name, tensor, 4, f"(batch, key_length, {heads}, {name}_dim)"
-        )
-    if query.shape[3] != key.shape[3]:
-        raise ValueError(
-            "`key` must have the width of `query` on its last axis. Received: "
-            f"query.shape={tuple(query.shape)}, key.shape={tuple(key.shape)}."
-        )
-    if not _alike(key.shape[:3], value.shape[:3]):
-        raise ValueError(
-            f"`value` must share (batch, key_length, {heads}) with `key`. "
-            f"Received: key.shape={tuple(key.shape)}, "
-            f"value.shape={tuple(value.shape)}."
-        )
-    if not _alike(query.shape[:1], key.shape[:1]):
-        raise ValueError(
-            "`key` must have the batch size of `query`. Received: "
-            f"query.shape={tuple(query.shape)}, key.shape={tuple(key.shape)}."
-        )
-    if query.shape[2] % key.shape[2]:
-        raise ValueError(
-            f"The heads of `query` must be a multiple of those of `key`. "
-            f"Received: num_heads={query.shape[2]}, {heads}={key.shape[2]}."
-        )
-
-
-def _alike(shape, other):
-    return all(
-        a == b or a is None or b is None
-        for a, b in zip(shape, other, strict=True)
-    )
-
-
-def _check_extras(query, key, score, mask, bias, sink):
-    target = (query.shape[0], query.shape[2], query.shape[1], key.shape[1])
-    score.check(tuple(query.shape))
-    if mask is not None:
-        mask.check(target)
-    if bias is not None:
-        bias.check(target)
-    if sink is not None and tuple(sink.shape) != (query.shape[2],):
-        raise ValueError(
-            f"`sink` must have shape (num_heads,)=({query.shape[2]},). "
-            f"Received: sink.shape={tuple(sink.shape)}."
-        )

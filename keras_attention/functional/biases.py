@@ -5,6 +5,7 @@ on the distance between query and key never becomes a score matrix.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from keras import ops
@@ -59,6 +60,13 @@ class Bias:
         """
         return self.block(0, 1, 0, key_length)
 
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
+        """Returns (name, shape) of each tensor held, aligned with the scores.
+
+        As `masks.Mask.broadcast_shapes`.
+        """
+        return ()
+
     def check(self, target: tuple) -> None:
         """Raises a ValueError unless the bias broadcasts to `target`."""
         raise TypeError(f"{type(self).__name__} does not define `check`.")
@@ -90,10 +98,14 @@ class TensorBias(Bias):
         lengths = (1, None, query_length, key_length)[-rank:]
         return ranges.window(self.tensor, starts, lengths)
 
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
+        return (("bias", tuple(self.tensor.shape)),)
+
     def check(self, target: tuple) -> None:
-        validation.check_broadcasts(
-            "bias", self.tensor.shape, target, validation.SCORE_AXES
-        )
+        for name, shape in self.broadcast_shapes():
+            validation.check_broadcasts(
+                name, shape, target, validation.SCORE_AXES
+            )
 
 
 def as_bias(bias: Any) -> Bias | None:

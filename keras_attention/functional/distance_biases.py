@@ -7,6 +7,7 @@ are told apart, Q slots of a step.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from keras import ops
@@ -79,6 +80,9 @@ class DistanceBias(Bias):
         """
         return _index(distance, self.zero, ops.shape(self.values)[1])
 
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
+        return ranges.row_shapes("bias.zero", self.zero)
+
     def check(self, target: tuple) -> None:
         validation.check_broadcasts(
             "bias.values",
@@ -140,6 +144,9 @@ class LinearDistanceBias(Bias):
             query_start, query_length, key_start, key_length
         )
         return ops.abs((key - query)[None] + ranges.per_row(offset))
+
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
+        return ranges.row_shapes("bias.offset", self.offset)
 
     def check(self, target: tuple) -> None:
         validation.check_broadcasts(
@@ -221,13 +228,13 @@ class QueryDistanceBias(Bias):
         index = _index(key, self.zero, self.values.shape[3])
         return _taken(self.values, index)  # (B, N, Q, S)
 
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
+        values = ("bias.values", (*self.values.shape[:3], 1))
+        return (values, *ranges.row_shapes("bias.zero", self.zero))
+
     def check(self, target: tuple) -> None:
-        validation.check_broadcasts(
-            "bias.values",
-            (*self.values.shape[:3], 1),
-            target,
-            validation.SCORE_AXES,
-        )
+        (name, shape), *_ = self.broadcast_shapes()
+        validation.check_broadcasts(name, shape, target, validation.SCORE_AXES)
         _check_rows("bias.zero", self.zero, target)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 from keras import ops
@@ -32,6 +33,9 @@ class And(Mask):
     def check(self, target: tuple) -> None:
         for mask in self.masks:
             mask.check(target)
+
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
+        return _shapes(self.masks)
 
     def block(
         self,
@@ -83,6 +87,9 @@ class Or(Mask):
         for mask in self.masks:
             mask.check(target)
 
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
+        return _shapes(self.masks)
+
     def block(
         self,
         query_start: Integer,
@@ -116,6 +123,10 @@ class Or(Mask):
             for mask in self.masks
             for part in mask.key_ranges(query_start, query_end, key_length)
         )
+
+
+def _shapes(masks):
+    return itertools.chain(*(mask.broadcast_shapes() for mask in masks))
 
 
 def both(mask: Any, other: Any) -> And:

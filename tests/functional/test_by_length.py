@@ -57,6 +57,9 @@ CASES = {
 }
 
 
+INPUTS = ("query", "key", "value")
+
+
 def answer(case, implementation):
     """Returns a function of tensors by name: the output and its gradients."""
     mask, bias, cap, has_sink, rate, is_additive, _ = CASES[case]
@@ -96,7 +99,7 @@ def without_lengths(function, tensors, **settings):
     """Returns the function traced for unknown batch and lengths."""
 
     def shape(name, tensor):
-        is_long = name in ("query", "key", "value")
+        is_long = name in INPUTS
         return (None, None, *tensor.shape[2:]) if is_long else tensor.shape
 
     signature = {
@@ -192,6 +195,49 @@ def test_explicit_blockwise_of_no_position(lengths, path):
     output = run(tensors).numpy()
     assert output.shape == (B, queries, K, V)
     assert not output.any()
+
+
+WRONG_SIZES = {
+    "mask too large": {"mask": masks.Array(np.ones((7, 5), bool))},
+    "mask too small": {"mask": np.ones((5, 3), bool)},
+    "joined": {"mask": masks.Causal() & np.ones((2, 5, 3), bool)},
+    "either": {"mask": masks.Causal() | masks.Padding(np.ones((2, 3), bool))},
+    "rows": {"mask": masks.Causal(np.array([5, 3, 2]))},
+    "bias": {"bias": np.zeros((3, 3), "float32")},
+    "query bias": {
+        "bias": functional.QueryDistanceBias(tf.zeros((1, 1, 3, 5)), zero=2)
+    },
+    "rows of a bias": {
+        "bias": functional.LinearDistanceBias(tf.ones(1), np.array([1, 2, 3]))
+    },
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_SIZES)
+def test_a_size_that_does_not_fit_is_an_error_of_the_call(wrong):
+    options = {**WRONG_SIZES[wrong], "implementation": "blockwise"}
+    tensors = dict.fromkeys(INPUTS, tf.ones((2, 5, 1, 3)))
+    function = without_lengths(lambda x: attend(**x, **options), tensors)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match="(?s)whose size is [37] where the .* stands.*must broadcast",
+    ):
+        function(tensors)
+
+
+@pytest.mark.parametrize("implementation", ["blockwise", "auto"])
+def test_known_sizes_that_fit_are_no_error(implementation):
+    options = {
+        "mask": np.tri(5, dtype=bool)[None] & masks.Lengths(np.array([5, 3])),
+        "bias": numbers(1, 5, seed=3),
+        "implementation": implementation,
+    }
+    x = tf.constant(numbers(2, 5, 1, 3, seed=1))
+    tensors = dict.fromkeys(INPUTS, x)
+    function = without_lengths(lambda x: attend(**x, **options), tensors)
+    np.testing.assert_allclose(
+        function(tensors), attend(**tensors, **options), atol=1e-5
+    )
 
 
 def test_layers_that_ask_alike_share_one_trace(monkeypatch):

@@ -14,7 +14,7 @@ from keras_attention import masks
 from keras_attention import validation
 from keras_attention.functional import padding
 from keras_attention.functional import scores as score_functions
-from keras_attention.functional.attention import check_arguments
+from keras_attention.functional.arguments import check_arguments
 from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.ring.share import Share
 from keras_attention.functional.scores import AdditiveScore

@@ -718,6 +718,64 @@ def test_booleans_are_not_read():
     assert masks.Array(given).mask is given
 
 
+# --- integers ----------------------------------------------------------------
+
+INTEGER_FIELDS = {
+    "offset": masks.Causal,
+    "lengths": masks.Lengths,
+    "prefix_lengths": masks.PrefixLM,
+    "query_ids": lambda x: masks.Segments(x[None]),
+    "key_ids": lambda x: masks.Segments(np.zeros((1, 2), int), x[None]),
+}
+
+
+@pytest.mark.parametrize("convert", [np.asarray, keras.ops.convert_to_tensor])
+@pytest.mark.parametrize("name", INTEGER_FIELDS)
+def test_integers_are_no_floats(name, convert):
+    message = rf"`{name}` must be of an integer dtype.*float.*2,?\).*Cast"
+    with pytest.raises(ValueError, match=message):
+        INTEGER_FIELDS[name](convert([2.0, 1.0]))
+
+
+@pytest.mark.parametrize("name", ["offset", "lengths", "prefix_lengths"])
+def test_numbers_beyond_int32_are_refused(name):
+    with pytest.raises(ValueError, match=rf"`{name}` must be within int32"):
+        INTEGER_FIELDS[name](np.array([2**32 + 1, 1]))
+
+
+def test_numbers_of_every_form_are_integers():
+    forms = [[2, 1], np.array([2, 1], "int64"), np.array([2, 1], "uint8")]
+    for form in [*forms, keras.ops.convert_to_tensor([2, 1])]:
+        assert picture(masks.Lengths(form), 1, 3) == [["xx."], ["x.."]]
+    assert masks.Causal(np.int64(3)).offset == 3
+    assert masks.Lengths([]).dense(2, 3).shape == (0, 1, 2, 3)
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("kind", ["list", "array", "tensor"])
+def test_ids_of_64_bits_are_told_apart(kind):
+    import tensorflow as tf
+
+    ids = [[0, 2**32, 0, -(2**40)]]
+    if kind != "list":
+        ids = np.array(ids) if kind == "array" else tf.constant(ids, "int64")
+    mask = masks.Segments(ids, np.array([[0, 2**32]]))
+    assert picture(mask, 4, 2) == [["x.", ".x", "x.", ".."]]
+    first, last = mask.key_range(1, 2, 2)
+    assert (int(first), int(last)) == (1, 2)
+    graph = tf.function(lambda ids: masks.Segments(ids).dense(4, 4))
+    whole = masks.Segments(np.array([[0, 1, 0, 2]])).dense(4, 4)
+    np.testing.assert_array_equal(graph(tf.constant(ids, "int64")), whole)
+
+
+def test_ids_that_no_tensor_holds_are_refused():
+    if keras.backend.backend() == "jax":
+        with pytest.raises(ValueError, match="`query_ids` must be within int"):
+            masks.Segments([[0, 2**32]])
+    fits = masks.Segments(np.array([[0, 1]], "int64"))
+    assert fits.query_ids.dtype == "int32"
+
+
 # --- errors ------------------------------------------------------------------
 
 
@@ -733,9 +791,9 @@ def test_booleans_are_not_read():
          r"`key_mask` must have shape \(batch, key_length\).*shape=\(3,\)"),
         (lambda: masks.QueryPadding(np.ones((2, 3, 5))),
          r"`query_mask` must have shape \(batch, query_length\)."),
-        (lambda: masks.Segments(np.ones(3)),
+        (lambda: masks.Segments(np.ones(3, int)),
          r"`query_ids` must have shape \(batch, query_length\)."),
-        (lambda: masks.Segments(np.ones((2, 3)), np.ones(3)),
+        (lambda: masks.Segments(np.ones((2, 3), int), np.ones(3, int)),
          r"`key_ids` must have shape \(batch, key_length\)."),
         (lambda: masks.Array(np.ones(3)),
          r"`mask` must have shape \(query_length, key_length\).*\(3,\)"),
@@ -763,10 +821,10 @@ def test_constructors_refuse(make, message):
         (masks.PrefixLM([1, 2, 3]), "prefix_lengths", r"\(3,\)"),
         (masks.Causal(offset=[0, 0, 0]), "offset", r"\(3,\)"),
         (masks.SlidingWindow(1, 1, offset=[0, 0, 0]), "offset", r"\(3,\)"),
-        (masks.Segments(np.ones((2, KEYS))), "query_ids", r"\(2, 7\)"),
-        (masks.Segments(np.ones((2, QUERIES))), "query_ids", r"\(2, 5\)"),
+        (masks.Segments(np.ones((2, KEYS), int)), "query_ids", r"\(2, 7\)"),
+        (masks.Segments(np.ones((2, QUERIES), int)), "query_ids", r"\(2, 5\)"),
         (
-            masks.Segments(np.ones((2, QUERIES)), np.ones((2, 3))),
+            masks.Segments(np.ones((2, QUERIES), int), np.ones((2, 3), int)),
             "key_ids",
             r"\(2, 3\)",
         ),

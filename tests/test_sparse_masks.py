@@ -12,6 +12,7 @@ from keras_attention.functional import attend
 from keras_attention.functional.blockwise import schedule
 from keras_attention.functional.blockwise.grid import TILES
 from keras_attention.functional.blockwise.grid import Grid
+from keras_attention.masks import packing
 
 LENGTH, BLOCK = 96, 4
 WINDOW = masks.SlidingWindow(5, 5)
@@ -179,3 +180,14 @@ def test_constructors_refuse():
         masks.RandomBlocks(25, 4, LENGTH)
     with pytest.raises(ValueError, match="`block_size` must be a positive"):
         masks.RandomBlocks(2, 0, LENGTH)
+    with pytest.raises(ValueError, match="`seed` must be an integer"):
+        masks.RandomBlocks(2, 4, LENGTH, seed=0.5)
+    with pytest.raises(ValueError, match="`offset` must be of an integer"):
+        masks.GlobalTokens(2, offset=0.5)
+
+
+def test_numbers_of_numpy_become_those_of_python():
+    mask = masks.RandomBlocks(*map(np.int64, (1, 2, 6, 3)))
+    numbers = (mask.num_blocks, mask.block_size, mask.length, mask.seed)
+    assert [type(number) for number in numbers] == [int] * 4
+    packing.pack(mask)  # as a layer does

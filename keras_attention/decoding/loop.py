@@ -19,7 +19,7 @@ from keras_attention.decoding.search import Sample
 from keras_attention.decoding.search import Search
 from keras_attention.decoding.token_sampler import TokenSampler
 from keras_attention.masks.booleans import as_boolean
-from keras_attention.masks.booleans import values_of
+from keras_attention.masks.known import known_values
 
 
 def _beam_search(search, *rest):
@@ -226,7 +226,7 @@ def _largest_id(prefix):
     """Returns the largest id; None where there is none, or it is not known."""
     if not hasattr(prefix, "dtype"):
         prefix = np.asarray(prefix)
-    values, is_empty = values_of(prefix), 0 in prefix.shape
+    values, is_empty = known_values(prefix), 0 in prefix.shape
     dtype = keras.backend.standardize_dtype(prefix.dtype)
     if "int" not in dtype and not is_empty:
         raise validation.invalid("prefix", "integers", f"a prefix of {dtype}")

@@ -15,6 +15,7 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.functional.biases import Bias
 from keras_attention.masks import ranges
+from keras_attention.masks.integers import as_integers
 from keras_attention.masks.ranges import Integer
 from keras_attention.masks.ranges import Tensor
 
@@ -45,7 +46,7 @@ class DistanceBias(Bias):
         validation.check_rank(
             "values", self.values, 2, "(num_heads, num_distances)"
         )
-        object.__setattr__(self, "zero", _int32(self.zero))
+        object.__setattr__(self, "zero", _int32("zero", self.zero))
 
     def block(
         self,
@@ -115,7 +116,7 @@ class LinearDistanceBias(Bias):
 
     def __post_init__(self):
         validation.check_rank("slopes", self.slopes, 1, "(num_heads,)")
-        object.__setattr__(self, "offset", _int32(self.offset))
+        object.__setattr__(self, "offset", _int32("offset", self.offset))
 
     def block(
         self,
@@ -186,7 +187,7 @@ class QueryDistanceBias(Bias):
             4,
             "(batch, num_heads, query_length, num_distances)",
         )
-        object.__setattr__(self, "zero", _int32(self.zero))
+        object.__setattr__(self, "zero", _int32("zero", self.zero))
 
     def block(
         self,
@@ -238,13 +239,14 @@ class QueryDistanceBias(Bias):
         _check_rows("bias.zero", self.zero, target)
 
 
-def _int32(number):
+def _int32(name, number):
     """Returns an integer as it is, and anything else as an int32 tensor.
 
     One row's number is that of all rows, and need not be told apart by row.
     """
-    if validation.is_integer(number):
-        return int(number)
+    number = as_integers(name, number)
+    if isinstance(number, int):
+        return number
     number = ops.cast(ops.convert_to_tensor(number), "int32")
     return number[0] if tuple(number.shape) == (1,) else number
 

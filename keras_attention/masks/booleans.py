@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_attention.masks.known import known_values
+
 
 def as_boolean(name: str, mask: Any) -> Any:
     """Returns a mask of 0 and 1 as booleans; a boolean mask is not read.
@@ -26,23 +28,12 @@ def as_boolean(name: str, mask: Any) -> Any:
     is_symbolic = isinstance(mask, keras.KerasTensor)
     if is_symbolic or keras.backend.standardize_dtype(mask.dtype) == "bool":
         return mask
-    values = values_of(mask)
+    values = known_values(mask)
     if values is not None:
         _check(name, values)
     if isinstance(mask, np.ndarray):
         return mask == 1
     return ops.equal(mask, 1)
-
-
-def values_of(mask: Any) -> np.ndarray | None:
-    """Returns the numbers of a tensor; None where it is being traced."""
-    is_tensorflow = keras.backend.backend() == "tensorflow"
-    if is_tensorflow and ops.is_tensor(mask) and not hasattr(mask, "numpy"):
-        return None
-    try:
-        return np.asarray(mask)
-    except TypeError:  # of JAX
-        return None
 
 
 def _check(name, values):

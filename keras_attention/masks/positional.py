@@ -9,6 +9,7 @@ from keras_attention import validation
 from keras_attention.masks import ranges
 from keras_attention.masks.algebra import Or
 from keras_attention.masks.base import Mask
+from keras_attention.masks.integers import as_integers
 from keras_attention.masks.ranges import Integer
 from keras_attention.masks.ranges import Range
 from keras_attention.masks.ranges import Tensor
@@ -25,6 +26,9 @@ class Causal(Mask):
             aligned); `key_length - query_length` aligns the last query with
             the last key; the number of cached keys serves a cached step.
 
+    Raises:
+        ValueError: if `offset` is no integer.
+
     Example:
 
     >>> from keras_attention import masks
@@ -35,6 +39,10 @@ class Causal(Mask):
 
     offset: Integer | Tensor = 0
     tensor_fields = ("offset",)  # see functional/compiling.py
+
+    def __post_init__(self):
+        offset = as_integers("offset", self.offset)
+        object.__setattr__(self, "offset", offset)
 
     def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         return ranges.row_shapes("offset", self.offset)
@@ -78,7 +86,8 @@ class SlidingWindow(Mask):
         offset: as in `Causal`: position of the first query among the keys.
 
     Raises:
-        ValueError: if `left` or `right` is a negative number.
+        ValueError: if `left` or `right` is a negative number, or `offset` is
+            no integer.
 
     Example:
 
@@ -104,6 +113,8 @@ class SlidingWindow(Mask):
                     name, "a number of neighbours >= 0 or None", repr(size)
                 )
             object.__setattr__(self, name, int(size))
+        offset = as_integers("offset", self.offset)
+        object.__setattr__(self, "offset", offset)
 
     def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         return ranges.row_shapes("offset", self.offset)
@@ -164,7 +175,8 @@ class PrefixLM(Mask):
         offset: as in `Causal`.
 
     Raises:
-        ValueError: if `prefix_lengths` does not have one axis.
+        ValueError: if `prefix_lengths` does not have one axis, or holds no
+            integers.
     """
 
     prefix_lengths: Tensor
@@ -172,6 +184,9 @@ class PrefixLM(Mask):
     tensor_fields = ("offset",)  # see functional/compiling.py
 
     def __post_init__(self):
+        for name in ("prefix_lengths", "offset"):
+            number = as_integers(name, getattr(self, name))
+            object.__setattr__(self, name, number)
         validation.check_rank(
             "prefix_lengths", self.prefix_lengths, 1, "(batch,)"
         )

@@ -10,6 +10,9 @@ from keras_attention import validation
 from keras_attention.masks import ranges
 from keras_attention.masks.base import Mask
 from keras_attention.masks.booleans import as_boolean
+from keras_attention.masks.integers import as_ids
+from keras_attention.masks.integers import as_integers
+from keras_attention.masks.integers import dtype_of
 from keras_attention.masks.ranges import Integer
 from keras_attention.masks.ranges import Range
 from keras_attention.masks.ranges import Tensor
@@ -25,12 +28,14 @@ class Lengths(Mask):
         lengths: integer tensor of shape (batch,).
 
     Raises:
-        ValueError: if `lengths` does not have one axis.
+        ValueError: if `lengths` does not have one axis, or no integers.
     """
 
     lengths: Tensor
 
     def __post_init__(self):
+        lengths = as_integers("lengths", self.lengths)
+        object.__setattr__(self, "lengths", lengths)
         validation.check_rank("lengths", self.lengths, 1, "(batch,)")
 
     def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
@@ -180,13 +185,17 @@ class Segments(Mask):
             `query_ids`, for self-attention.
 
     Raises:
-        ValueError: if the ids do not have two axes.
+        ValueError: if the ids do not have two axes, or are no integers.
     """
 
     query_ids: Tensor
     key_ids: Tensor | None = None
 
     def __post_init__(self):
+        for name in ("query_ids", "key_ids"):
+            ids = getattr(self, name)
+            if ids is not None:
+                object.__setattr__(self, name, as_ids(name, ids))
         validation.check_rank(
             "query_ids", self.query_ids, 2, "(batch, query_length)"
         )
@@ -197,10 +206,10 @@ class Segments(Mask):
 
     def _ids(self):
         key_ids = self.query_ids if self.key_ids is None else self.key_ids
-        return (
-            ops.convert_to_tensor(self.query_ids, dtype="int32"),
-            ops.convert_to_tensor(key_ids, dtype="int32"),
-        )
+        ids = [ops.convert_to_tensor(x) for x in (self.query_ids, key_ids)]
+        # Ids of 64 bits would meet those of others in 32.
+        is_small = all(np.can_cast(dtype_of(x), "int32") for x in ids)
+        return [ops.cast(x, "int32" if is_small else "int64") for x in ids]
 
     def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         query_ids, key_ids = self._ids()
@@ -240,7 +249,7 @@ class Segments(Mask):
         query_ids, key_ids = self._ids()
         everything = ops.ones_like(query_ids, dtype="bool")
         inside = ranges.between(everything, query_start, query_end)
-        largest = np.iinfo("int32").max
+        largest = np.iinfo(dtype_of(query_ids)).max
         low = ops.min(ops.where(inside, query_ids, largest), axis=1)  # (B,)
         high = ops.max(ops.where(inside, query_ids, -largest), axis=1)
         near = ops.logical_and(

@@ -11,6 +11,7 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.masks import ranges
 from keras_attention.masks.base import Mask
+from keras_attention.masks.integers import as_integers
 from keras_attention.masks.ranges import Integer
 from keras_attention.masks.ranges import Range
 from keras_attention.masks.ranges import Tensor
@@ -34,7 +35,7 @@ class GlobalTokens(Mask):
 
     Raises:
         ValueError: if `count` is no such number, or below 0 where that can
-            be seen.
+            be seen, or `offset` is no integer.
 
     Example:
 
@@ -51,6 +52,8 @@ class GlobalTokens(Mask):
 
     def __post_init__(self):
         object.__setattr__(self, "count", _checked_count(self.count))
+        offset = as_integers("offset", self.offset)
+        object.__setattr__(self, "offset", offset)
 
     def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
         return (
@@ -117,7 +120,8 @@ class RandomBlocks(Mask):
         offset: as in `Causal`: position of the first query among the keys.
 
     Raises:
-        ValueError: if there are fewer than `num_blocks` blocks.
+        ValueError: if there are fewer than `num_blocks` blocks, or a number is
+            no integer.
 
     Example:
 
@@ -137,7 +141,13 @@ class RandomBlocks(Mask):
 
     def __post_init__(self):
         for name in ("num_blocks", "block_size", "length"):
-            validation.check_positive_integer(name, getattr(self, name))
+            size = validation.check_positive_integer(name, getattr(self, name))
+            object.__setattr__(self, name, size)
+        if not validation.is_integer(self.seed):
+            raise validation.invalid("seed", "an integer", repr(self.seed))
+        object.__setattr__(self, "seed", int(self.seed))
+        offset = as_integers("offset", self.offset)
+        object.__setattr__(self, "offset", offset)
         if self.num_blocks > self._total:
             raise validation.invalid(
                 "num_blocks",

@@ -17,6 +17,8 @@ from keras_attention import validation
 from keras_attention.functional.step import OwnHead
 from keras_attention.functional.step import OwnKeys
 from keras_attention.functional.step import attend_step
+from keras_attention.layers.cache_checks import check_parts
+from keras_attention.layers.cache_checks import check_room
 from keras_attention.layers.cache_span import Span
 from keras_attention.layers.cache_span import mask_of_written
 
@@ -213,32 +215,13 @@ class KeyValueCache:
             raise validation.invalid(
                 "cache_index", "given together with `cache`", cache_index
             )
-        if not isinstance(cache, dict) or set(cache) != set(self.names):
-            raise validation.invalid(
-                "cache",
-                f"a dict of {' and '.join(self.names)}",
-                type(cache).__name__,
-                "Use `make_cache`.",
-            )
-        new_positions = inputs.shape[1]
-        shape = validation.shape_of(cache["key"])
-        expected = (1, self.num_heads, self.key_dim)
-        if len(shape) != 5 or tuple(shape[2:]) != expected:
-            raise ValueError(
-                "`cache` must hold keys of shape (length, batch, 1, "
-                f"num_key_value_heads, key_dim)=(..., 1, {self.num_heads}, "
-                f"{self.key_dim}). Received: cache['key'].shape={shape}. Use "
-                "`make_cache`."
-            )
-        sizes = (cache_index, new_positions, shape[0])
-        if self.is_ring or not all(map(validation.is_integer, sizes)):
-            return
-        if not 0 <= cache_index <= shape[0] - new_positions:
-            raise ValueError(
-                "`cache_index` must leave room for the new positions. "
-                f"Received: cache_index={cache_index}, {new_positions} new "
-                f"positions, max_length={shape[0]}."
-            )
+        widths = {"key": self.key_dim, "value": self.value_dim}
+        widths = {name: widths[name] for name in self.names}
+        check_parts(cache, self.num_heads, widths, inputs.shape[0])
+        kept = validation.shape_of(cache["key"])[0]
+        if self.is_ring and (kept is None or kept >= self.window):
+            kept = None  # it never ends
+        check_room(cache_index, inputs.shape[1], kept)
 
     def _put(self, buffer, new, index):
         """Puts `new` (B, Q, K, H) at one position of (T, B, Q, K, H).

@@ -298,21 +298,56 @@ def test_cache_has_the_compute_dtype():
         ("good", None, "`cache_index` must be given together with `cache`"),
         ("good", 5, "must leave room for the new positions"),
         ("good", -1, "must leave room for the new positions"),
+        ("good", np.array(5), "must leave room.*cache_index=5, 7 new"),
+        ("good", ops.array(5), "must leave room.*max_length=11"),
+        ("good", ops.array([2, 5]), r"must leave room.*cache_index=\[2 5\]"),
+        ("good", 1.7, "`cache_index` must be of an integer dtype"),
         ("narrow", 0, "`cache` must hold keys of shape"),
+        ("narrow value", 0, r"hold values of shape .*\(11, 2, 1, 6, 5\)"),
+        ("short value", 0, r"hold values of shape .*\(11, 2, 1, 6, 5\)"),
+        ("other batch", 0, "`cache` must hold keys of shape"),
         ("list", 0, "`cache` must be a dict"),
     ],
 )
 def test_bad_caches(cache, index, message):
     layer = MultiHeadAttention(6, 5)
-    other = MultiHeadAttention(6, 3)
     good = layer.make_cache(BATCH, MAX_LENGTH)
+    narrow = MultiHeadAttention(6, 3).make_cache(BATCH, MAX_LENGTH)
     caches = {
         "good": good,
-        "narrow": other.make_cache(BATCH, MAX_LENGTH),
+        "narrow": narrow,
+        "narrow value": {**good, "value": narrow["value"]},
+        "short value": {**good, "value": good["value"][1:]},
+        "other batch": layer.make_cache(BATCH + 1, MAX_LENGTH),
         "list": list(good.values()),
     }
     with pytest.raises(ValueError, match=message):
         layer(INPUTS, INPUTS, cache=caches[cache], cache_index=index)
+
+
+@pytest.mark.parametrize("new", [1, 2])
+def test_a_window_longer_than_its_cache_ends_with_it(new):
+    layer = MultiHeadAttention(6, 5, sliding_window=8)
+    cache = layer.make_cache(BATCH, 4)
+    now = INPUTS[:, :new]
+    layer(now, now, cache=cache, cache_index=4 - new)
+    with pytest.raises(ValueError, match="must leave room.*max_length=4"):
+        layer(now, now, cache=cache, cache_index=5 - new)
+    ring = layer.make_cache(BATCH, 8)
+    layer(now, now, cache=ring, cache_index=17)
+
+
+@pytest.mark.parametrize("name", ["value", "key"])
+@pytest.mark.parametrize("new", [1, 2])
+def test_a_cached_call_wants_one_length(name, new):
+    layer = MultiHeadAttention(6, 5)
+    inputs = dict.fromkeys(("query", "value", "key"), INPUTS[:, :new])
+    if name == "value":
+        inputs |= {"value": INPUTS[:, :3], "key": INPUTS[:, :3]}
+    cache = layer.make_cache(BATCH, MAX_LENGTH)
+    layer(**dict.fromkeys(inputs, INPUTS[:, :new]), cache=cache, cache_index=0)
+    with pytest.raises(ValueError, match=f"`{name}` must have the length of"):
+        layer(**(inputs | {name: INPUTS[:, :3]}), cache=cache, cache_index=0)
 
 
 def test_cache_wants_one_axis_of_positions():

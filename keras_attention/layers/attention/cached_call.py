@@ -23,6 +23,7 @@ from keras_attention.layers.attention import head_projections
 from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.attention.call_masks import mask_for
 from keras_attention.layers.cache import taken
+from keras_attention.layers.cache_checks import check_lengths
 from keras_attention.layers.cache_span import AfterPadding
 from keras_attention.layers.cache_span import shifted
 from keras_attention.masks.booleans import as_boolean
@@ -60,6 +61,7 @@ def call(
     """
     layout, length = attention.cache_layout, query.shape[1]
     layout.check(cache, index, query)
+    check_lengths(query, value=value, key=key)
     index = index if isinstance(index, int) else ops.cast(index, "int32")
     kept = None if layout.is_ring else cache["key"].shape[0]
     mask = mask_for(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+LARGEST = float(np.finfo("float32").max)
 SCORE_AXES = "(batch, num_heads, query_length, key_length)"
 
 
@@ -47,20 +48,37 @@ def check_rate(name: str, value: Any) -> float:
 def check_positive_number(
     name: str, value: Any, optional: bool = False
 ) -> float | None:
-    """Returns `value`, above zero (or an allowed None), as a float."""
+    """Returns `value`, above zero (or an allowed None), as a float.
+
+    It is finite in float32, in which it meets tensors.
+    """
     if optional and value is None:
         return None
     if not is_number(value) or not value > 0:
         expected = "a number above 0" + (" or None" if optional else "")
         raise invalid(name, expected, repr(value))
+    if _is_beyond_float32(value):
+        fix = "None sets no limit." if optional else ""
+        raise invalid(name, "finite in float32", repr(value), fix)
     return float(value)
 
 
 def check_number(name: str, value: Any) -> float:
-    """Returns `value`, a real number of any sign, as a float."""
+    """Returns `value`, a real number of any sign, as a float.
+
+    It is finite in float32, in which it meets tensors.
+    """
     if not is_number(value) or math.isnan(value):
         raise invalid(name, "a number", repr(value))
+    if _is_beyond_float32(value):
+        raise invalid(name, "finite in float32", repr(value))
     return float(value)
+
+
+def _is_beyond_float32(value):
+    # As a number of Python: as float16 the bound itself would be infinite.
+    number = int(value) if is_integer(value) else float(value)
+    return abs(number) > LARGEST
 
 
 def is_integer(value: Any) -> bool:

@@ -85,6 +85,24 @@ def test_positive_number_refuses(value):
         validation.check_positive_number("cap", value, optional=True)
 
 
+@pytest.mark.parametrize("value", [float("inf"), 1e39, 10**40])
+@pytest.mark.parametrize(
+    "check", [validation.check_number, validation.check_positive_number]
+)
+def test_numbers_are_finite_in_float32(check, value):
+    message = f"`cap` must be finite in float32. Received: cap={value!r}."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check("cap", value)
+    assert check("cap", 3e38) == 3e38
+    with pytest.raises(ValueError, match="cap=inf. None sets no limit.$"):
+        validation.check_positive_number("cap", float("inf"), optional=True)
+
+
+def test_numbers_below_float32_are_refused():
+    with pytest.raises(ValueError, match="`scale` must be finite"):
+        validation.check_number("scale", -float("inf"))
+
+
 @pytest.mark.parametrize("value", [1, 1.0, -0.1, float("nan")])
 def test_rate_refuses_what_is_out_of_range(value):
     message = rf"`rate` must be in \[0, 1\). Received: rate={value}."

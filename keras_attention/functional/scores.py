@@ -29,7 +29,7 @@ class DotProductScore:
             to 1 / sqrt(key_dim).
 
     Raises:
-        ValueError: if `scale` is NaN.
+        ValueError: if `scale` is not finite.
     """
 
     scale: Any = None

@@ -599,6 +599,8 @@ def ones(*shape):
         ({"logit_soft_cap": 0.0},
          r"`logit_soft_cap` must be a number above 0 or None. Received: "
          r"logit_soft_cap=0.0"),
+        ({"logit_soft_cap": float("inf")},
+         r"`logit_soft_cap` must be finite.*None sets no limit."),
     ],
 )  # fmt: skip
 def test_attend_refuses(changes, message):

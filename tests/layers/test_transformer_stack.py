@@ -304,6 +304,20 @@ def weights_of_one_block():
             "`cross_attention` must be False to run several .* with `step`",
         ),
         (
+            lambda: TransformerStack(1, 3, cross_attention=True)(INPUTS),
+            "`encoded` must be given with cross_attention=True",
+        ),
+        (
+            lambda: TransformerStack(1, 3)(INPUTS, INPUTS),
+            "`encoded` must be None with cross_attention=False",
+        ),
+        (
+            lambda: TransformerStack(1, 3)(
+                keras.KerasTensor((2, 5, 6)), keras.KerasTensor((2, 5, 6))
+            ),
+            "`encoded` must be None with cross_attention=False",
+        ),
+        (
             lambda: TransformerStack(0, 3),
             "`num_layers` must be a positive integer",
         ),

@@ -75,7 +75,8 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         That of the blocks. The Keras mask of `inputs` is passed on.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: if an argument is out of range, or `encoded` is given
+            without cross-attention or missing with it.
 
     Example:
 
@@ -132,6 +133,7 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
     def build(
         self, inputs_shape: tuple, encoded_shape: tuple | None = None
     ) -> None:
+        self._check_encoded(encoded_shape)
         shapes = [inputs_shape]
         block_class = TransformerEncoderBlock
         if self.cross_attention:
@@ -182,6 +184,7 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         *,
         mask: Any = None,
     ) -> Any:
+        self._check_encoded(_shape_of(encoded))
         # The name under which Keras passes the mask of a single input.
         inputs_mask = mask if inputs_mask is None else inputs_mask
         if self.cross_attention and attention_mask is not None:
@@ -248,6 +251,7 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         *,
         mask: Any = None,
     ) -> Any:
+        self._check_encoded(_shape_of(encoded))
         source = inputs if encoded is None else encoded
         length = source.shape[1]
         return output_spec(self, inputs, return_attention_scores, length)
@@ -386,6 +390,16 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
             for block, block_state in zip(self.blocks, state, strict=True)
         ]
 
+    def _check_encoded(self, shape):
+        """Raises a ValueError unless `encoded` is there where it is read."""
+        if self.cross_attention != (shape is not None):
+            wanted = "given" if self.cross_attention else "None"
+            raise validation.invalid(
+                "encoded",
+                f"{wanted} with cross_attention={self.cross_attention}",
+                shape if shape is None else f"a tensor of shape {shape}",
+            )
+
     def _normalize(self, x):
         return x if self.normalization is None else self.normalization(x)
 
@@ -410,3 +424,7 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TransformerStack":
         return super().from_config(objects_of(config))
+
+
+def _shape_of(encoded):
+    return None if encoded is None else tuple(encoded.shape)

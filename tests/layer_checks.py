@@ -55,6 +55,7 @@ def run_layer_checks(
     check_config_round_trip(case)
     check_weights(case, expected_weights or {})
     check_build_from_shapes(case)
+    check_output_shape(case)
     check_symbolic_output(case)
     check_graph_and_compiled(case)
     check_half_precision(case, {**HALF_TOLERANCE, **(half_tolerance or {})})
@@ -223,6 +224,18 @@ def check_build_from_shapes(case):
     assert weight_shapes(layer) == weight_shapes(called)
     layer.set_weights(called.get_weights())
     assert_all_close(case.outputs(layer), case.outputs(called))
+
+
+def check_output_shape(case):
+    """Keras's wrappers ask for it, before the first call."""
+    layer, arrays = case.new_layer(), case.arrays
+    (_, first), *others = arrays.items()
+    names = inspect.signature(layer.compute_output_shape).parameters
+    shapes = {f"{name}_shape": array.shape for name, array in others}
+    found = layer.compute_output_shape(
+        first.shape, **{name: shapes[name] for name in names if name in shapes}
+    )
+    assert tuple(found) == tuple(case.output_shapes[0])
 
 
 def check_symbolic_output(case):

@@ -107,6 +107,15 @@ def test_a_call_goes_on_from_a_state(kind):
     assert np.array(last["position"]).tolist() == [[LENGTH]] * BATCH
 
 
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("kind", CELLS)
+def test_shape_is_known_before_the_first_call(kind, return_sequences):
+    layer = AttentionRNN(cell(kind), return_sequences=return_sequences)
+    shapes = [array.shape for array in inputs()]
+    found = layer.compute_output_shape(*shapes)
+    assert found == tuple(layer(*inputs()).shape)
+
+
 @pytest.mark.parametrize("kind", ["previous", "unfed"])
 def test_a_window_goes_on_from_where_it_was(kind):
     """Local attention has no state, and needs to know the position."""

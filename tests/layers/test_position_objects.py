@@ -74,6 +74,7 @@ def test_rotary_embedding_is_a_good_layer():
     layer_checks.check_config_holds_every_argument(case)
     layer_checks.check_config_round_trip(case)
     layer_checks.check_build_from_shapes(case)
+    layer_checks.check_output_shape(case)
     layer_checks.check_symbolic_output(case)
     layer_checks.check_half_precision(case, layer_checks.HALF_TOLERANCE)
 

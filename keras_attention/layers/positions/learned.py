@@ -88,6 +88,9 @@ class LearnedPositionalEncoding(keras.layers.Layer):
                 f"{start_index}. Choose a larger `max_length`."
             )
 
+    def compute_output_shape(self, inputs_shape: tuple) -> tuple:
+        return inputs_shape
+
     def compute_output_spec(
         self, inputs: Any, start_index: Any = 0
     ) -> keras.KerasTensor:

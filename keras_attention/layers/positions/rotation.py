@@ -43,6 +43,9 @@ class Rotation(AttentionPosition):
         angle = self.angles(position, inputs.shape[-1])
         return positions.rotate(inputs, angle, self.interleaved, self.magnitude)
 
+    def compute_output_shape(self, inputs_shape: tuple) -> tuple:
+        return inputs_shape
+
     def compute_output_spec(
         self, inputs: Any, start_index: Any = 0
     ) -> keras.KerasTensor:

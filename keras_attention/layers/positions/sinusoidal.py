@@ -66,6 +66,9 @@ class PositionalEncoding(keras.layers.Layer):
         encoding = sinusoid(position, inputs.shape[2], self.max_wavelength)
         return inputs + ops.cast(encoding, inputs.dtype)
 
+    def compute_output_shape(self, inputs_shape: tuple) -> tuple:
+        return inputs_shape
+
     def compute_output_spec(
         self, inputs: Any, start_index: Any = 0
     ) -> keras.KerasTensor:

@@ -80,6 +80,9 @@ class PositionalEncoding2D(keras.layers.Layer):
         encoding = ops.concatenate(encoding, axis=-1)  # (height, width, depth)
         return inputs + ops.cast(encoding, inputs.dtype)
 
+    def compute_output_shape(self, inputs_shape: tuple) -> tuple:
+        return inputs_shape
+
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 

@@ -156,6 +156,13 @@ class AttentionRNN(keras.layers.Layer):
         # Keras gives masks to the results in their order.
         return previous_mask if self.return_sequences else None
 
+    def compute_output_shape(
+        self, inputs_shape: tuple, value_shape: Any
+    ) -> tuple:
+        """Returns the shape of the outputs, which come first."""
+        shape = self.cell.compute_output_shape(inputs_shape, value_shape)
+        return shape if self.return_sequences else (shape[0], shape[-1])
+
     def get_config(self) -> dict[str, Any]:
         config = {
             "cell": keras.saving.serialize_keras_object(self.cell),

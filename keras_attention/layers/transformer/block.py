@@ -211,6 +211,11 @@ class TransformerBlock(ResidualBlock):
             attention_options, flash_attention, position
         )
 
+    def compute_output_shape(
+        self, inputs_shape: tuple, encoded_shape: tuple | None = None
+    ) -> tuple:
+        return inputs_shape
+
     def reorder(self, state: dict[str, Any], parents: Any) -> dict[str, Any]:
         """Returns the state whose slot k holds what slot parents[:, k] held.
 

@@ -238,6 +238,11 @@ class TransformerStack(MaskCarrier, keras.layers.Layer):
         )
         return self._normalize(x), weights
 
+    def compute_output_shape(
+        self, inputs_shape: tuple, encoded_shape: tuple | None = None
+    ) -> tuple:
+        return inputs_shape
+
     def compute_output_spec(
         self,
         inputs: Any,

@@ -90,6 +90,21 @@ def test_keras_mask_hides_padding_on_both_sides():
     assert np.all(np.any(output[0] != 0, axis=-1))
 
 
+@pytest.mark.parametrize("kind", ["list", "array", "tensor"])
+def test_an_explicit_mask_replaces_that_of_keras(kind):
+    layer = SelfAttention(UNITS)
+    ids = np.array([[3, 5, 0, 0], [2, 0, 0, 0]])
+    embedded = keras.layers.Embedding(10, WIDTH, mask_zero=True)(ids)
+    plain = ops.convert_to_tensor(array(embedded))
+    mask = np.arange(4) < np.array([[3], [2]])
+    given = {"list": mask.tolist(), "array": mask}.get(kind)
+    given = ops.convert_to_tensor(mask) if given is None else given
+    np.testing.assert_array_equal(
+        array(layer(embedded, query_mask=given)),
+        array(layer(plain, query_mask=mask)),
+    )
+
+
 def test_memory_prepared_once_serves_every_step():
     layer = SelfAttention(UNITS)
     expected = array(layer(INPUTS, MEMORY))

@@ -131,7 +131,7 @@ class SelfAttention(StatelessMechanism):
         *,
         mask: Any = None,
     ) -> Any:
-        query_mask = query_mask if mask is None else mask
+        query_mask = mask if query_mask is None else query_mask
         if value is None:
             value = query
             value_mask = query_mask if value_mask is None else value_mask

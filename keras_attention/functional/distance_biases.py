@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional.biases import Bias
+from keras_attention.functional.precision import at_least_float32
 from keras_attention.masks import ranges
 from keras_attention.masks.integers import as_integers
 from keras_attention.masks.ranges import Integer
@@ -128,7 +129,9 @@ class LinearDistanceBias(Bias):
     ) -> Tensor:
         """Returns the bias of a block, (N, T, S), or (B, N, T, S) by rows."""
         area = query_start, query_length, key_start, key_length
-        slopes = ops.convert_to_tensor(self.slopes)[:, None, None]
+        # Half precision would round distances, and far ones to infinity.
+        slopes = at_least_float32(ops.convert_to_tensor(self.slopes))
+        slopes = slopes[:, None, None]
         return -slopes * ops.cast(self.distance(*area, row), slopes.dtype)
 
     def distance(

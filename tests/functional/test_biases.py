@@ -136,6 +136,37 @@ def test_block_is_a_slice_of_the_whole(bias, queries, keys, as_tensors):
     np.testing.assert_allclose(step[:, :, 0], whole[:, :, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_slopes_count_distances_in_float32(dtype):
+    slopes = ops.cast([0.3, 11.0], dtype)
+    offset = 40_000  # beyond float16
+    bias = LinearDistanceBias(slopes, offset).block(0, 1, 0, 7)
+    exact = np.array(ops.cast(slopes, "float32"), "float64")
+    expected = -exact[:, None, None] * (offset + np.arange(7.0))
+    np.testing.assert_allclose(bias, expected, rtol=1e-6)
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("implementation", ["dense", "blockwise"])
+def test_gradient_of_half_slopes_is_half(implementation):
+    import tensorflow as tf
+
+    x = tf.cast(tf.reshape(tf.range(70.0) / 70, (1, 5, 2, 7)), "bfloat16")
+    slopes = tf.constant([0.5, 0.25], "bfloat16")
+    with tf.GradientTape() as tape:
+        tape.watch(slopes)
+        output = attend(
+            query=x,
+            key=x,
+            value=x,
+            bias=LinearDistanceBias(slopes),
+            implementation=implementation,
+        )
+    gradient = tape.gradient(output, slopes)
+    assert gradient.dtype == "bfloat16"
+    assert np.abs(gradient).min() > 0
+
+
 def test_bias_of_one_number_changes_nothing_and_is_accepted():
     x = np.random.default_rng(41).normal(size=(2, 3, 5, 7)).astype("float32")
     plain = attend(query=x, key=x, value=x)

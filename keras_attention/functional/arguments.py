@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_attention import masks
 from keras_attention import validation
 from keras_attention.functional.biases import Bias
+from keras_attention.functional.dropout import Dropout
 from keras_attention.functional.run_time import check_when_run
 from keras_attention.functional.scores import AdditiveScore
 from keras_attention.functional.scores import DotProductScore
@@ -20,14 +22,34 @@ def check_arguments(
     mask: masks.Mask | None,
     bias: Bias | None,
     sink: Any,
+    dropout: Dropout | None,
 ) -> None:
-    """Checks that tensors of `attend` fit together.
+    """Checks the arguments of `attend`, and that they fit together.
 
     Raises:
-        ValueError: if they do not.
+        ValueError: if they do not, or one is of another kind.
     """
+    _check_kinds(query, key, value, score, dropout)
     _check_shapes(query, key, value)
     _check_extras(query, key, score, mask, bias, sink)
+
+
+def _check_kinds(query, key, value, score, dropout):
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            raise validation.invalid(name, "of a float dtype", dtype)
+    if not isinstance(score, (DotProductScore, AdditiveScore)):
+        raise validation.invalid(
+            "score",
+            "DotProductScore(scale) or AdditiveScore(vector)",
+            repr(score),
+            "Any other score is a projection before one of them.",
+        )
+    if not (dropout is None or isinstance(dropout, Dropout)):
+        raise validation.invalid(
+            "dropout", "Dropout(rate, seed) or None", repr(dropout)
+        )
 
 
 def _check_shapes(query, key, value):

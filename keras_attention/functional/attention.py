@@ -147,7 +147,8 @@ def attend(
     check_normalizer(normalizer)
     query, key, value = map(ops.convert_to_tensor, (query, key, value))
     mask, bias = masks.as_mask(mask), biases.as_bias(bias)
-    check_arguments(query, key, value, score, mask, bias, sink)
+    sink = None if sink is None else ops.convert_to_tensor(sink)
+    check_arguments(query, key, value, score, mask, bias, sink, dropout)
     query, key, value = padding.zero_padding(mask, query, key, value)
     arguments = (
         query, key, value, score, mask, bias, logit_soft_cap, sink, dropout

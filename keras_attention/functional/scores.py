@@ -87,6 +87,11 @@ class AdditiveScore:
 
     vector: Any
 
+    def __post_init__(self):
+        if not hasattr(self.vector, "shape"):
+            vector = ops.convert_to_tensor(self.vector)
+            object.__setattr__(self, "vector", vector)
+
     def check(self, query_shape: tuple) -> None:
         """Raises a ValueError unless the vector fits query and heads."""
         heads, units = query_shape[2], query_shape[3]

@@ -593,6 +593,19 @@ def ones(*shape):
          r"Received: score.vector.shape=\(13,\)"),
         ({"score": functional.AdditiveScore(ones(2, 11))},
          r"`score.vector` must broadcast.*shape=\(2, 11\)"),
+        ({"query": np.ones((3, 5, 8, 11), int)},
+         r"`query` must be of a float dtype. Received: query=int."),
+        ({"key": np.ones((3, 7, 2, 11), "int32")},
+         r"`key` must be of a float dtype. Received: key=int32."),
+        ({"value": np.ones((3, 7, 2, 13), bool)},
+         r"`value` must be of a float dtype. Received: value=bool."),
+        ({"score": "dot"},
+         r"`score` must be DotProductScore\(scale\) or AdditiveScore.*'dot'"),
+        ({"dropout": 0.5},
+         r"`dropout` must be Dropout\(rate, seed\) or None.*dropout=0.5"),
+        ({"sink": [0.0, 0.0]}, r"`sink` must have shape.*shape=\(2,\)"),
+        ({"score": functional.AdditiveScore([1.0] * 13)},
+         r"`score.vector` must broadcast.*vector.shape=\(13,\)"),
         ({"implementation": "fast"},
          r"`implementation` must be one of 'auto', 'dense', 'flash', 'block.*"
          r"Received: implementation='fast'"),
@@ -611,6 +624,22 @@ def test_attend_refuses(changes, message):
     }
     with pytest.raises(ValueError, match=message):
         functional.attend(**{**fitting, **changes})
+
+
+@pytest.mark.parametrize("implementation", ["dense", "blockwise"])
+def test_attend_takes_lists(implementation):
+    random = np.random.default_rng(47)
+    x = random.normal(size=(2, 3, 2, 5)).astype("float32")
+    options = {"query": x, "key": x, "value": x}
+    options["implementation"] = implementation
+    vector, sink = [1.0, -1.0, 0.5, 2.0, 0.0], [0.5, -0.5]
+    found, expected = (
+        functional.attend(
+            **options, sink=of(sink), score=functional.AdditiveScore(of(vector))
+        )
+        for of in (list, lambda numbers: np.array(numbers, "float32"))
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_attend_takes_keywords_only():

@@ -94,7 +94,7 @@ def attend_in_ring(
 
     mesh = getattr(mesh, "backend_mesh", mesh)
     mask = masks.as_mask(mask)
-    check_arguments(query, key, value, score, mask, None, sink)
+    check_arguments(query, key, value, score, mask, None, sink, dropout)
     count = _num_devices(mesh, axis_name, query, key)
     query, key, value = padding.zero_padding(mask, query, key, value)
     share = Share(axis_name, count, score, mask, logit_soft_cap, dropout)

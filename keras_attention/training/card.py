@@ -6,9 +6,12 @@ from keras_attention.models import Seq2Seq
 from keras_attention.models import folders
 from keras_attention.training import aids
 from keras_attention.training import optimizers
+from keras_attention.training.identity import DEFAULTS
+from keras_attention.training.identity import facts_of
 from keras_attention.training.pairs import as_paths
 from keras_attention.training.preparation import Data
 from keras_attention.training.preparation import described
+from keras_attention.training.preparation import prepare
 from keras_attention.training.settings import OF_THE_OPTIMIZER
 from keras_attention.training.settings import TrainingSettings
 
@@ -21,6 +24,7 @@ ON_THE_CARD = (
     "monitor",
     "seed",
 )
+FACTS = "facts"
 
 
 def card_of(
@@ -57,6 +61,7 @@ def card_of(
             **ended,
         },
         "metrics": metrics,
+        FACTS: facts_of(settings, data),
     }
     if settings.initial_folder is not None:
         before = folders.read_card(settings.initial_folder)
@@ -85,15 +90,37 @@ def check_same_settings(card: dict, settings: TrainingSettings) -> None:
             if unit is not None:  # the card has "26 characters"
                 wanted[f"{side}_unit"] = unit
                 found[f"{side}_unit"] = card[side].rpartition(" ")[2]
-    wanted = json.loads(json.dumps(wanted))
-    for name, value in wanted.items():
-        if value != found.get(name, value):
-            raise ValueError(
-                f"`{name}` must be what it was where the training in `folder` "
-                f"is finished: {found[name]!r}. Received: "
-                f"{name}={value!r}. Name another folder, or set "
-                "overwrite=True to begin anew."
-            )
+    for name, value in _as_in_json(wanted).items():
+        _check_same(name, value, found.get(name, value))
+
+
+def check_same_facts(card: dict, settings: TrainingSettings) -> None:
+    """Checks that a finished model was trained on the same, in the same way.
+
+    This takes what `check_same_settings` does not: the data must be read.
+    Cards of older versions do not say enough for it.
+
+    Raises:
+        ValueError: if its card has other facts.
+    """
+    if FACTS not in card:
+        return
+    found, facts = card[FACTS], facts_of(settings, prepare(settings))
+    for name, value in _as_in_json(facts).items():
+        _check_same(name, value, found.get(name, DEFAULTS.get(name)))
+
+
+def _as_in_json(facts):
+    return json.loads(json.dumps(facts))
+
+
+def _check_same(name, value, found):
+    if value != found:
+        raise ValueError(
+            f"`{name}` must be what it was where the training in `folder` "
+            f"is finished: {found!r}. Received: {name}={value!r}. Name "
+            "another folder, or set overwrite=True to begin anew."
+        )
 
 
 def _training_facts(settings):

@@ -10,6 +10,7 @@ import keras
 
 from keras_attention.models import folders
 from keras_attention.training import saving
+from keras_attention.training.card import check_same_facts
 from keras_attention.training.card import check_same_settings
 from keras_attention.training.distribution import distribution_of
 from keras_attention.training.distribution import telling_the_others
@@ -135,6 +136,7 @@ def _is_finished(settings, workspace):
 def _finished(settings):
     card = folders.read_card(settings.folder)
     check_same_settings(card, settings)
+    check_same_facts(card, settings)
     if settings.verbose:
         print(f"{str(settings.folder)!r} is finished: nothing to go on with.")
     return Trained(folders.load(settings.folder), card)

@@ -131,9 +131,10 @@ def train(
         max_measured: generate for so many held-out sources; None for all.
         max_minutes: end at the first step after this time, then save.
         checkpoint_every: steps between two checkpoints.
-        resume: whether to go on from an unfinished training, if there is one.
-            The data and all settings that change the result must be those it
-            began with; only `epochs` may be greater, with a warning.
+        resume: whether to go on from an unfinished training, if there is one;
+            a finished model is returned. The data and all settings that change
+            the result must be those it began with; of an unfinished training
+            `epochs` may be greater, with a warning.
         overwrite: whether to replace a model in `folder`, unless that holds
             anything else, and to forget an unfinished training.
         seed: integer for weights, dropout and order of the data.

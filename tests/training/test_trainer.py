@@ -190,19 +190,44 @@ def test_unfinished_training_is_neither_lost_nor_mixed_up(unfinished, tmp_path):
     train(PAIRS[:-1], folder, **again)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     # What is finished is returned as it is.
-    finished = train(PAIRS, folder, **SMALL, resume=True)
+    finished = train(PAIRS[:-1], folder, **SMALL, resume=True)
     assert finished.card["data"]["pairs"] == len(PAIRS) - 1
     # Not where another one was asked for.
-    for name, value in {
-        "units": 7,
-        "bidirectional": False,
-        "epochs": 11,
-        "seed": 3,
-        "kind": "cnn-luong",
-        "source_unit": "symbols",
+    same = {"pairs": PAIRS[:-1], "folder": folder, **SMALL, "resume": True}
+    known = ka.Vocabulary.build(["abcdx"])
+    for name, changed in {
+        "units": {"units": 7},
+        "bidirectional": {"bidirectional": False},
+        "epochs": {"epochs": 11},
+        "seed": {"seed": 3},
+        "kind": {"kind": "cnn-luong"},
+        "source_unit": {"source_unit": "symbols"},
+        "pairs": {"pairs": PAIRS},
+        "validation_pairs": {"validation_pairs": PAIRS[1::7]},
+        "warmup_steps": {"warmup_steps": 1},
+        "clip_norm": {"clip_norm": None},
+        "patience": {"patience": 3},
+        "min_count": {"min_count": 2},
+        "vocabulary_size": {"vocabulary_size": 101},
+        "max_target_length": {"max_target_length": 53},
+        "search": {"search": ka.Beam(3)},
+        "vocabularies": {"source_vocabulary": known},
     }.items():
         with pytest.raises(ValueError, match=f"`{name}` must be what it was"):
-            train(PAIRS, folder, **{**SMALL, name: value}, resume=True)
+            train(**{**same, **changed})
+
+
+def test_finished_training_of_an_older_version_has_no_facts_to_compare(
+    tmp_path,
+):
+    folder = tmp_path / "model"
+    train(PAIRS, folder, **SMALL, max_minutes=1e-9)
+    path = folder / "card.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    assert card.pop("facts")["pairs"].startswith("48 pairs, SHA-256")
+    path.write_text(json.dumps(card), encoding="utf-8")
+    again = train(PAIRS[:-1], folder, **SMALL, resume=True)
+    assert again.card["data"]["pairs"] == len(PAIRS)
 
 
 def test_a_foreign_folder_beside_is_never_removed(tmp_path):

@@ -146,11 +146,13 @@ class StopWhenNonFinite(keras.callbacks.Callback):
 
     def _check(self):
         weight = non_finite_weight(self.model)
-        if self.step is None and weight is not None:
+        if weight is None:
+            return
+        if self.step is None:
             self.step = int(self.model.optimizer.iterations)
             self.epoch = self._epoch
             self.weight = weight
-            self.model.stop_training = True
+        self.model.stop_training = True
 
 
 class TimeBudget(keras.callbacks.Callback):

@@ -17,6 +17,8 @@ from keras_attention.training import archives
 from keras_attention.training import callback_state
 
 KEPT = 2
+# True to `fit`, and not what another callback sets to end the training.
+END_OF_EPOCH = object()
 
 
 class Position(NamedTuple):
@@ -103,7 +105,6 @@ class Checkpoints(keras.callbacks.Callback):
         self._position = Position()
         self._remembered = None  # of the callbacks, from a checkpoint
         self._metrics = []  # what they were there
-        self._ends_epoch = False
         self._is_whole = False  # whether the last epoch ran all its steps
         self._skipped = 0  # steps of the epoch, before this run
         self._has_begun = False  # the first epoch of this run
@@ -181,8 +182,7 @@ class Checkpoints(keras.callbacks.Callback):
         steps = self.params.get("steps")
         if steps is not None and step >= steps:
             if self._skipped:  # fit knows nothing of the steps skipped
-                self._ends_epoch = True
-                self.model.stop_training = True
+                self.model.stop_training = END_OF_EPOCH
         elif step // self.every > before.step // self.every:
             self._save()
 
@@ -191,8 +191,7 @@ class Checkpoints(keras.callbacks.Callback):
     ) -> None:
         steps = self.params.get("steps")
         self._is_whole = steps is None or self._position.step >= steps
-        if self._ends_epoch:
-            self._ends_epoch = False
+        if self.model.stop_training is END_OF_EPOCH:
             self.model.stop_training = False
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

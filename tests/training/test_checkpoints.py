@@ -17,6 +17,7 @@ import pytest
 
 from keras_attention.training import Checkpoints
 from keras_attention.training import Position
+from keras_attention.training import StopWhenNonFinite
 from keras_attention.training import train
 from keras_attention.training.archives import read_archive
 from keras_attention.training.archives import write_archive
@@ -456,6 +457,44 @@ def test_stopping_in_the_resumed_epoch_is_heeded(tmp_path):
     callbacks = [Counted(), StopAfterEpoch()]
     assert fit(model, tmp_path, 6, callbacks=callbacks) == Position(1, 3)
     assert int(model.optimizer.iterations) == 8
+
+
+class StopAtStep(keras.callbacks.Callback):
+    """Ends the training at a step, counted since it began."""
+
+    def __init__(self, step):
+        super().__init__()
+        self._step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == self._step:
+            self.model.stop_training = True
+
+
+@pytest.mark.parametrize("step", [4, 5])
+def test_stopping_at_a_step_after_resuming_is_heeded(tmp_path, step):
+    with pytest.raises(RuntimeError, match="crash"):
+        fit(small_model(), tmp_path, 3, callbacks=[StopAt(4)])
+    model = small_model()
+    # Step 4 is the last one of the epoch that is resumed.
+    assert fit(model, tmp_path, 3, callbacks=[StopAtStep(step)]) == (0, 3, 0)
+    assert int(model.optimizer.iterations) == step
+
+
+def test_weights_that_spoil_as_the_resumed_epoch_ends_end_the_training(
+    tmp_path,
+):
+    class Spoil(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 4:
+                self.model.layers[1].bias.assign([float("nan")])
+                logs["loss"] = float("nan")
+
+    with pytest.raises(RuntimeError, match="crash"):
+        fit(small_model(), tmp_path, 3, callbacks=[StopAt(4)])
+    model, stopping = small_model(), StopWhenNonFinite()
+    fit(model, tmp_path, 3, callbacks=[Spoil(), stopping])
+    assert stopping.step == int(model.optimizer.iterations) == 4
 
 
 def test_checkpoint_of_another_model_is_refused(tmp_path):

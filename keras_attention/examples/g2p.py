@@ -33,7 +33,7 @@ from keras_attention.examples import pronunciations
 from keras_attention.examples import task
 from keras_attention.examples.g2p_card import check_licence
 from keras_attention.examples.g2p_card import export_and_describe
-from keras_attention.examples.g2p_card import versions
+from keras_attention.examples.g2p_card import save_with_results
 from keras_attention.examples.g2p_training import ATTENTION
 from keras_attention.examples.g2p_training import PRESETS
 from keras_attention.examples.g2p_training import SEARCHES
@@ -68,21 +68,12 @@ def run(options: Any) -> Iterator[task.Result]:
 
 
 def _result(kind, dictionary, output, options):
-    from keras_attention import training
-
     folder = output / "model"
     model, card = train(dictionary, folder, **settings_of(kind, options))
     test = dictionary.splits["test"]
     print(f"\nSpeaking {len(test):,} {dictionary.measured} ...")
-    card = {
-        **card,
-        "dictionary": dictionary.name,
-        "test": measure(model, test),
-        "versions": versions(),
-    }
-    if rows := training.HistoryFile(folder / "history.jsonl").rows():
-        card["training"]["minutes"] = sum(r["seconds"] for r in rows) / 60
-    model.save_folder(folder, card=card, overwrite=True)
+    results = {"dictionary": dictionary.name, "test": measure(model, test)}
+    card = save_with_results(model, folder, {**card, **results})
     figures = ", ".join(
         "{} WER {:.1%} PER {:.2%}".format(name, *card["test"][name].values())
         for name in SEARCHES

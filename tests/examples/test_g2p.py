@@ -81,8 +81,24 @@ def test_resuming_needs_a_folder(capsys):
     assert "`--resume` needs the `--output`" in capsys.readouterr().err
 
 
+def test_epochs_and_minutes_exclude_each_other(capsys):
+    for given in (["--preset", "table"], ["--minutes", "3"]):
+        assert g2p.main([*given, "--epochs", "7"]) == 2
+        assert "`--epochs` must not be given where" in capsys.readouterr().err
+    (quick,) = settings("--preset", "table", "--quick", "--epochs", "7")
+    assert quick["epochs"] == 7 and "minutes" not in quick
+
+
+@pytest.mark.parametrize(
+    ("length", "told"),
+    [
+        (["--epochs", "1"], "for 1 epochs (29 words a"),
+        (["--minutes", "1e-3"], "for 0.001 minutes of processor time (29"),
+    ],
+    ids=["epochs", "minutes"],
+)
 def test_run_trains_measures_exports_and_describes(
-    tmp_path, monkeypatch, capsys
+    tmp_path, monkeypatch, capsys, length, told
 ):
     pronunciations.write_sample(tmp_path)
     words = pronunciations.load_classic(tmp_path)
@@ -104,7 +120,7 @@ def test_run_trains_measures_exports_and_describes(
     )
     monkeypatch.setitem(g2p.PRESETS["demo"], "average", 1)
     output = tmp_path / "small"
-    options = ["--units", "5", "--epochs", "1", "--batch-size", "29"]
+    options = ["--units", "5", "--batch-size", "29", *length]
     assert g2p.main(["--output", str(output), *options]) == 0
     assert sorted(path.name for path in output.iterdir()) == [
         "CMUDICT-LICENSE",
@@ -117,7 +133,10 @@ def test_run_trains_measures_exports_and_describes(
     test = pronunciations.read_dictionary(None).splits["test"]
     assert card["test"]["words"] == len(test)
     check_page(output)
-    assert "`xylophone` -> `XYLOPHONE`" in (output / "README.md").read_text()
+    assert (output / "model" / card["training"]["history"]).is_file()
+    page = (output / "README.md").read_text()
+    assert "`xylophone` -> `XYLOPHONE`" in page
+    assert told in page and "peak learning rate 0.004," in page
     printed = capsys.readouterr().out
     rate = card["test"]["beam 4"]["word_error_rate"]
     assert f"beam 4 WER {rate:.1%}" in printed

@@ -72,6 +72,9 @@ def table_of(
     entries: dict[int, int], default: int
 ) -> tf.lookup.StaticHashTable:
     """Returns a table of int64 by int64 for use inside of a graph."""
+    # TensorFlow refuses an empty one. What any key has without an entry
+    # changes nothing.
+    entries = entries or {0: default}
     return tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(
             tf.constant(list(entries), tf.int64),

@@ -133,6 +133,21 @@ def test_byte_pair_merges_one_pair_after_the_other(byte_pair, texts):
     assert pieces_of(byte_pair, texts) == expected
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"scores": [-1.0, -2.0, -3.0]}, {"merges": []}],
+    ids=["scores", "merges"],
+)
+def test_byte_pairs_without_a_merge_are_characters(options):
+    pieces = [MARK, "a", "b"]
+    vocabulary = PieceVocabulary(pieces, algorithm="byte_pair", **options)
+    assert pieces_of(vocabulary, ["ab ca"]) == [
+        [MARK, "a", "b", MARK, "<unk>", "a"]
+    ]
+    built = PieceVocabulary.build(["ab ba"] * 5, 7, algorithm="byte_pair")
+    assert sorted(built.tokens[4:]) == ["a", "b", MARK]
+
+
 def test_learned_pieces_are_those_of_sentencepiece(learned):
     vocabulary, processor = learned
     lines = [

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_attention import validation
 from keras_attention.choices import BLEU_TOKENIZERS
-from keras_attention.training.rates import reference_lists
+from keras_attention.training.rates import texts_to_compare
 
 NEED_SACREBLEU = ("bleu", "chrf")
 
@@ -105,12 +105,12 @@ def import_sacrebleu() -> Any:
 
 
 def _corpus_score(metric, references, hypotheses):
-    lists = reference_lists(references, hypotheses)
+    lists, texts = texts_to_compare(references, hypotheses)
     most = max(map(len, lists))
     # The first references of all texts, the second ones, and so on.
     streams = [
         [those[n] if n < len(those) else None for those in lists]
         for n in range(most)
     ]
-    score = metric.corpus_score(list(hypotheses), streams).score
+    score = metric.corpus_score(texts, streams).score
     return min(score, 100.0)  # 100.00000000000004 is rounding

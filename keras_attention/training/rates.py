@@ -3,6 +3,7 @@
 BLEU and chrF, which need a further package, are in `ngram_scores`.
 """
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from keras_attention.text.units import as_text_tensor
 from keras_attention.text.units import split
 
 TEXTS_AT_ONCE = 1024
+TEXT = (str, bytes)
 
 
 def exact_match(
@@ -24,8 +26,9 @@ def exact_match(
     The word error rate of pronunciations is 1 minus this.
 
     Args:
-        references: list with a str, or a list of str, for each hypothesis.
-        hypotheses: list of str.
+        references: list with a text, or a list of texts, for each hypothesis;
+            a text is a str, or bytes of UTF-8.
+        hypotheses: list of texts.
         unit: None compares texts; "characters", "words" or "symbols" their
             tokens, so that spacing and, for words, case do not count.
 
@@ -42,7 +45,7 @@ def exact_match(
     >>> exact_match([["L IY D", "L EH D"], "S AO"], ["L EH D", "S IY"])
     0.5
     """
-    references = reference_lists(references, hypotheses)
+    references, hypotheses = texts_to_compare(references, hypotheses)
     if unit is not None:
         validation.check_choice("unit", unit, UNITS)
         references = _tokens_of_each(references, unit)
@@ -61,8 +64,9 @@ def error_rate(
     rate, with characters the character error rate.
 
     Args:
-        references: list with a str, or a list of str, for each hypothesis.
-        hypotheses: list of str.
+        references: list with a text, or a list of texts, for each hypothesis;
+            a text is a str, or bytes of UTF-8.
+        hypotheses: list of texts.
         unit: what is counted: "characters", "words" or "symbols".
 
     Returns:
@@ -79,7 +83,7 @@ def error_rate(
     0.25
     """
     validation.check_choice("unit", unit, UNITS)
-    references = reference_lists(references, hypotheses)
+    references, hypotheses = texts_to_compare(references, hypotheses)
     references = _tokens_of_each(references, unit)
     errors = total = 0
     for text, those in zip(_tokens(hypotheses, unit), references, strict=True):
@@ -131,29 +135,51 @@ def edit_distance(first: Sequence, second: Sequence) -> int:
     return int(row[-1])
 
 
-def reference_lists(
+def texts_to_compare(
     references: Sequence, hypotheses: Sequence
-) -> list[list[str]]:
-    """Returns the references of each hypothesis as a list.
+) -> tuple[list[list[str]], list[str]]:
+    """Returns the references of each hypothesis as a list, and hypotheses.
+
+    Bytes, such as those of a string tensor, are decoded.
 
     Raises:
-        ValueError: if the lists are empty or differ in length.
+        ValueError: if the lists are empty or differ in length, or hold
+            anything but texts.
     """
-    if isinstance(hypotheses, str) or not len(hypotheses):
+    if isinstance(hypotheses, TEXT) or not len(hypotheses):
         raise validation.invalid(
             "hypotheses", "a list of str, not empty", repr(hypotheses)
         )
-    if isinstance(references, str) or len(references) != len(hypotheses):
+    if isinstance(references, TEXT) or len(references) != len(hypotheses):
         raise ValueError(
             "`references` must have one entry for each hypothesis. Received: "
             f"{len(references)} references, {len(hypotheses)} hypotheses."
         )
-    lists = [[r] if isinstance(r, str) else list(r) for r in references]
+    lists = [
+        [_text("references", text) for text in _as_list(entry)]
+        for entry in references
+    ]
     if not all(lists):
         raise validation.invalid(
             "references", "at least one str for each hypothesis", "an empty one"
         )
-    return lists
+    return lists, [_text("hypotheses", text) for text in hypotheses]
+
+
+def _as_list(entry):
+    """Returns the references of one hypothesis, of which there may be one."""
+    is_list = isinstance(entry, Iterable) and not isinstance(entry, TEXT)
+    return list(entry) if is_list else [entry]
+
+
+def _text(name, text):
+    if hasattr(text, "numpy"):  # a scalar of a string tensor
+        text = text.numpy()
+    if isinstance(text, bytes):
+        return text.decode("utf-8", "replace")
+    if not isinstance(text, str):
+        raise validation.invalid(name, "texts, str or bytes", f"{text!r:.80}")
+    return text
 
 
 def _tokens_of_each(references, unit):

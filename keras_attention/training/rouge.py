@@ -1,12 +1,10 @@
 """ROUGE: how much of a summary's words are those of its reference."""
 
-import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from keras_attention.training.rates import reference_lists
-
-WORD = re.compile(r"\w+")
+from keras_attention.training.rates import texts_to_compare
 
 
 def rouge_1(references: Sequence, hypotheses: Sequence) -> float:
@@ -17,8 +15,8 @@ def rouge_1(references: Sequence, hypotheses: Sequence) -> float:
 
         ROUGE-1 = 100 * 2 c / (n + m)
 
-    Words are runs of letters and digits, lower-cased; nothing is stemmed. Of
-    several references the best one counts.
+    Words are runs of letters with their marks and of digits, lower-cased;
+    nothing is stemmed. Of several references the best one counts.
 
     Args:
         references: list with a str, or a list of str, for each hypothesis.
@@ -65,10 +63,10 @@ def rouge_l(references: Sequence, hypotheses: Sequence) -> float:
 
 
 def _mean(references, hypotheses, count):
-    lists = reference_lists(references, hypotheses)
+    lists, texts = texts_to_compare(references, hypotheses)
     scores = [
         max(_f1(_words(one), _words(text), count) for one in those)
-        for text, those in zip(hypotheses, lists, strict=True)
+        for text, those in zip(texts, lists, strict=True)
     ]
     return 100.0 * sum(scores) / len(scores)
 
@@ -79,7 +77,14 @@ def _f1(reference, text, count):
 
 
 def _words(text):
-    return WORD.findall(text.lower())
+    kept = (c if _is_of_a_word(c) else " " for c in text.lower())
+    return "".join(kept).split()
+
+
+def _is_of_a_word(character):
+    # Marks such as vowel signs are no letters, and inside of words.
+    is_mark = unicodedata.category(character).startswith("M")
+    return is_mark or character.isalnum()
 
 
 def _words_in_common(first, second):

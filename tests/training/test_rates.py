@@ -1,13 +1,18 @@
 """Exact match and edit-distance rates against hand computation."""
 
 import functools
+import itertools
 import random
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
+from keras_attention.training import chrf
 from keras_attention.training import edit_distance
 from keras_attention.training import error_rate
 from keras_attention.training import exact_match
+from keras_attention.training import rouge_1
 
 
 def distance_by_definition(first, second):
@@ -47,6 +52,31 @@ def test_error_rate_sums_over_all_texts():
     # One substitution in 3, one deletion in 4: (1 + 1) / (3 + 4).
     found = error_rate(["A B C", "A B C D"], ["A X C", "A B D"], "symbols")
     assert found == 2 / 7
+
+
+def test_bytes_are_the_text_that_they_encode():
+    texts = ["Ä B", b"\xc3\x84 B"]
+    for reference, text in itertools.product(texts, texts):
+        assert exact_match([reference], [text]) == 1.0
+        assert exact_match([["C", reference]], np.array([text], object)) == 1.0
+        assert error_rate([reference], [text]) == 0.0
+        assert rouge_1([reference], [text]) == 100.0
+    # What `decode` returns.
+    assert exact_match(["Ä B", "C"], tf.constant(["Ä B", "D"])) == 0.5
+
+
+@pytest.mark.parametrize(
+    "metric", [exact_match, error_rate, rouge_1, chrf], ids=lambda m: m.__name__
+)
+def test_what_is_no_text_is_refused(metric):
+    with pytest.raises(ValueError, match="`references` must be texts, .*=3"):
+        metric([3], ["ab"])
+    with pytest.raises(ValueError, match="`references` must be texts, .*=3"):
+        metric([["a", 3]], ["ab"])
+    with pytest.raises(ValueError, match="`hypotheses` must be texts, .*=7"):
+        metric(["a"], [7])
+    with pytest.raises(ValueError, match="`hypotheses` must be a list"):
+        metric(["a"], b"a")
 
 
 def test_error_rate_takes_the_closest_reference():

@@ -47,6 +47,14 @@ def test_rouge_is_a_mean_over_texts_of_the_best_reference():
             rouge(["a"], [])
 
 
+def test_words_keep_their_marks_and_end_at_other_characters():
+    # The same consonants with other vowel signs; an accent by itself.
+    for text, other in [("किताब", "कातिब"), ("cafe\u0301", "cafe")]:
+        assert rouge_1([text], [other]) == 0.0
+        assert rouge_1([text], [f"{text}!"]) == 100.0
+    assert rouge_1(["a_b2"], ["b2-a"]) == 100.0
+
+
 def test_rouge_is_measured_by_its_name():
     names = ["rouge_l", "rouge_1"]
     found = measure_texts(["a b c"], ["c b a"], names)

@@ -65,7 +65,9 @@ def run(options: types.SimpleNamespace) -> task.Result:
     """Trains, and measures the model and the baseline on the test part."""
     from keras_attention import Beam
     from keras_attention.training import measure_texts
+    from keras_attention.training.text_metrics import check_metrics
 
+    check_metrics(METRICS)  # before the training
     parts = {"train": [], "dev": [], "test": []}
     for long, short in descriptions.read(options.data):
         pair = lead(long, options.source_words), short

@@ -1,11 +1,13 @@
 """Descriptions of packages: the format, the parts, the baseline."""
 
 import gzip
+import sys
 
 import pytest
 
 from keras_attention.examples import descriptions
 from keras_attention.examples import summaries
+from keras_attention.examples import text_to_text
 
 TEXT = """\
 Package: 2048
@@ -56,3 +58,11 @@ def test_descriptions_that_begin_alike_are_in_one_part():
 def test_the_best_number_of_first_words_is_found():
     pairs = [("one two three four five six", "one two three four five")]
     assert summaries.best_lead(pairs) == 5
+
+
+@pytest.mark.tensorflow_only
+def test_metrics_are_asked_for_before_the_training(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    monkeypatch.setattr(text_to_text, "train", lambda *_, **__: 1 / 0)
+    assert summaries.main(["--quick"]) != 0
+    assert "pip install sacrebleu" in capsys.readouterr().err

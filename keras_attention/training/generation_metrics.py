@@ -30,7 +30,8 @@ class GenerationMetrics(keras.callbacks.Callback):
     Args:
         pairs: path, list of paths or list of (source, target); targets of one
             source are its references.
-        every: epochs between two measurements; the logs repeat the last.
+        every: epochs between two measurements; the logs repeat the last. The
+            first epoch is measured too.
         search: search object, such as `Greedy()`.
         prefix: beginning of the names in the logs.
         unit: unit of the error rate. Defaults to the target vocabulary's, of
@@ -95,7 +96,7 @@ class GenerationMetrics(keras.callbacks.Callback):
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        is_due = (epoch + 1) % self.every == 0
+        is_due = (epoch + 1) % self.every == 0 or not self.results()
         if is_due or epoch + 1 == self.params.get("epochs"):
             self.measure()
         if logs is not None:

@@ -36,6 +36,13 @@ def check_positive_integer(
     return int(value)
 
 
+def check_count(name: str, value: Any) -> int:
+    """Returns `value`, an integer of at least 0, as an int."""
+    if not is_integer(value) or value < 0:
+        raise invalid(name, "an integer of at least 0", repr(value))
+    return int(value)
+
+
 def check_rate(name: str, value: Any) -> float:
     """Returns `value`, a dropout rate with 0 <= rate < 1, as a float."""
     if not is_number(value):

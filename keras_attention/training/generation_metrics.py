@@ -10,6 +10,7 @@ from keras_attention.choices import BLEU_TOKENIZERS
 from keras_attention.choices import METRICS
 from keras_attention.choices import UNITS
 from keras_attention.decoding import Greedy
+from keras_attention.decoding.search import check_search
 from keras_attention.training.pairs import Pairs
 from keras_attention.training.rates import counted_unit
 from keras_attention.training.text_metrics import USUAL_METRICS
@@ -76,7 +77,7 @@ class GenerationMetrics(keras.callbacks.Callback):
         validation.check_positive_integer(
             "max_sources", max_sources, optional=True
         )
-        self.search = search
+        self.search = check_search(search)
         self.prefix = prefix
         if unit is not None:
             validation.check_choice("unit", unit, UNITS)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_attention import validation
+from keras_attention.training.schedules import TO_AN_END
 from keras_attention.training.schedules import WarmupSchedule
 
 WARMUP_SHARE, WARMUP_AT_MOST = 0.05, 4000
@@ -56,6 +57,9 @@ def make_optimizer(
     Args:
         settings: a `TrainingSettings`.
         total_steps: steps of the whole training.
+
+    Raises:
+        ValueError: if the warm-up would leave no step for the decay.
     """
     found = keras.optimizers.get(settings.optimizer)
     if settings.has_own_optimizer:
@@ -63,6 +67,14 @@ def make_optimizer(
     warmup = settings.warmup_steps
     if warmup is None:
         warmup = min(WARMUP_AT_MOST, int(WARMUP_SHARE * total_steps))
+    if settings.decay in TO_AN_END and warmup >= total_steps:
+        raise validation.invalid(
+            "warmup_steps",
+            f"below {total_steps}, the steps of the training, for "
+            f"decay={settings.decay!r}",
+            warmup,
+            "Give fewer, or more `epochs`.",
+        )
     schedule = WarmupSchedule(
         settings.learning_rate, warmup, settings.decay, total_steps=total_steps
     )

@@ -8,6 +8,8 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.choices import DECAYS
 
+TO_AN_END = ("linear", "cosine")  # decays that take a number of steps
+
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -60,16 +62,11 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     ):
         super().__init__()
         self.peak = validation.check_positive_number("peak", peak)
-        if isinstance(warmup_steps, bool) or not (
-            isinstance(warmup_steps, int) and warmup_steps >= 0
-        ):
-            raise validation.invalid(
-                "warmup_steps", "an integer of at least 0", repr(warmup_steps)
-            )
-        self.warmup_steps = warmup_steps
+        self.warmup_steps = validation.check_count("warmup_steps", warmup_steps)
         self.decay = validation.check_choice("decay", decay, DECAYS)
-        if decay in ("linear", "cosine") and (
-            not isinstance(total_steps, int) or total_steps <= warmup_steps
+        if decay in TO_AN_END and (
+            not validation.is_integer(total_steps)
+            or total_steps <= warmup_steps
         ):
             raise validation.invalid(
                 "total_steps",
@@ -77,10 +74,14 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
                 f"decay={decay!r}",
                 repr(total_steps),
             )
-        self.total_steps = total_steps
-        if not 0 <= end <= peak:
-            raise validation.invalid("end", f"in [0, peak={peak}]", end)
-        self.end = end
+        self.total_steps = validation.check_positive_integer(
+            "total_steps", total_steps, optional=True
+        )
+        if not validation.is_number(end) or not 0 <= end <= peak:
+            raise validation.invalid(
+                "end", f"a number in [0, peak={peak}]", repr(end)
+            )
+        self.end = float(end)
         self.name = name
 
     @classmethod

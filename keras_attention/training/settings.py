@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import os
+from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from keras_attention.choices import BLEU_TOKENIZERS
 from keras_attention.choices import DECAYS
 from keras_attention.choices import MONITORS
 from keras_attention.decoding import Greedy
+from keras_attention.decoding.search import check_search
 from keras_attention.models import build_seq2seq
 from keras_attention.training import aids
 from keras_attention.training import optimizers
@@ -104,9 +106,10 @@ class TrainingSettings:
             self._set(name, _without_numpy(value))
         options = {n: _without_numpy(v) for n, v in self.options.items()}
         self._set("options", options)
-        self._set("callbacks", tuple(self.callbacks))
+        self._set("callbacks", _as_callbacks(self.callbacks))
         _check_numbers(self)
         _check_choices(self)
+        check_search(self.search)
         _check_configuration(self)
         _check_options(self)
         _check_optimizer(self)
@@ -166,6 +169,24 @@ def _without_numpy(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _as_callbacks(given):
+    """Returns callbacks as `fit` takes them, one or several, as a tuple."""
+    if given is None:
+        return ()
+    is_list = isinstance(given, Iterable)
+    callbacks = tuple(given) if is_list else (given,)
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            fix = "Make an object of it." if isinstance(callback, type) else ""
+            raise validation.invalid(
+                "callbacks",
+                "objects of `keras.callbacks.Callback`",
+                repr(callback),
+                fix,
+            )
+    return callbacks
+
+
 def _check_numbers(settings):
     for name in ("epochs", "checkpoint_every", "min_count"):
         validation.check_positive_integer(name, getattr(settings, name))
@@ -186,9 +207,9 @@ def _check_numbers(settings):
         validation.check_positive_number(name, value, optional=True)
     validation.check_positive_number("learning_rate", settings.learning_rate)
     validation.check_rate("label_smoothing", settings.label_smoothing)
-    seed = settings.seed
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise validation.invalid("seed", "an integer of at least 0", repr(seed))
+    validation.check_count("seed", settings.seed)
+    if settings.warmup_steps is not None:
+        validation.check_count("warmup_steps", settings.warmup_steps)
 
 
 def _check_choices(settings):

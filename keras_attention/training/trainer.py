@@ -151,8 +151,8 @@ def train(
             `tf.distribute.Strategy`. A batch is that of all together. The
             chief alone writes. Where a worker was lost, start all of them
             again, with resume=True.
-        callbacks: further `keras.callbacks`, called before those of `train`
-            that choose the best epoch.
+        callbacks: further `keras.callbacks`, one or several, called before
+            those of `train` that choose the best epoch.
         configuration: text to keep in the folder as `training.toml`, such as
             what this training was called with.
         verbose: 1 prints a summary and progress bars, 2 a line per epoch, 0
@@ -165,7 +165,8 @@ def train(
 
     Raises:
         ValueError: before any work: pairs are broken, the folder exists or
-            another process trains it, an argument is out of range; on
+            another process trains it, an argument is out of range; when the
+            pairs are counted: `warmup_steps` are all steps or more; on
             resuming: the data or the settings differ from those of the
             training; at the end: no epoch had finite weights.
         TypeError: if an option is unknown.

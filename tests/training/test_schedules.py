@@ -75,9 +75,10 @@ def test_optimizer_uses_and_keeps_the_schedule():
             {"decay": "linear", "warmup_steps": 7, "total_steps": 7},
             "`total_steps` must be an integer above warmup_steps=7",
         ),
-        ({"end": 2.0}, r"`end` must be in \[0, peak=1.0\]"),
+        ({"end": 2.0}, r"`end` must be a number in \[0, peak=1.0\]"),
+        ({"end": None}, r"`end` must be a number in \[0, peak=1.0\]"),
     ],
-    ids=["peak", "warmup", "decay", "no-total", "total", "end"],
+    ids=["peak", "warmup", "decay", "no-total", "total", "end", "no-end"],
 )
 def test_schedule_checks_its_arguments(options, message):
     with pytest.raises(ValueError, match=message):

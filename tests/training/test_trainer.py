@@ -20,6 +20,7 @@ from keras_attention.training import CoverageLoss
 from keras_attention.training import DiagonalAlignmentLoss
 from keras_attention.training import GenerationMetrics
 from keras_attention.training import GuidedAlignmentLoss
+from keras_attention.training import KeepMemory
 from keras_attention.training import ScheduledSampling
 from keras_attention.training import train
 from keras_attention.training.fitting import compile_model
@@ -698,6 +699,18 @@ def test_broken_pairs_leave_nothing_behind(tmp_path, content, message):
             "`scheduled_sampling` must be an object with `get_config`",
         ),
         ({"decay": "root"}, "`decay` must be one of"),
+        ({"search": "beam"}, "`search` must be .*'beam'"),
+        ({"warmup_steps": -3}, "`warmup_steps` must be an integer of at lea"),
+        ({"warmup_steps": "a"}, "`warmup_steps` must be an integer of at lea"),
+        (
+            {"warmup_steps": 10, "kind": "cnn-rnn", "units": 3},
+            "`warmup_steps` must be below 10, the steps.* more `epochs`",
+        ),
+        ({"callbacks": 7}, "`callbacks` must be objects of .*=7"),
+        (
+            {"callbacks": [KeepMemory]},
+            "`callbacks` must be objects of .*Make an object",
+        ),
         ({"source_unit": "letters"}, "`source_unit` must be one of"),
         ({"batch_tokens": 0}, "`batch_tokens` must be a positive integer or"),
         (
@@ -732,6 +745,13 @@ def test_train_checks_its_arguments(tmp_path, options, message):
             **{"validation_pairs": PAIRS[:2], **options},
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_callbacks_are_given_as_to_fit():
+    one = Crash()
+    for given, kept in [(None, ()), (one, (one,)), ([one], (one,))]:
+        made = TrainingSettings(pairs=PAIRS, folder="any", callbacks=given)
+        assert made.callbacks == kept
 
 
 def test_misspelt_option_is_an_error(tmp_path):

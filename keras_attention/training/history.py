@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_attention import files
@@ -19,7 +20,8 @@ class HistoryFile(keras.callbacks.Callback):
 
     A line has the epoch, counted from 1, its seconds, the learning rate at
     its end, and all that is in the logs of `fit`: losses, metrics and what
-    callbacks before this one have put there. What is NaN or infinite is null.
+    callbacks before this one have put there. What is NaN or infinite is null,
+    and a metric of several values a list.
     The file is whole at any moment. A training that goes on after a crash
     (see `Checkpoints`) continues it: an epoch done again replaces its line.
 
@@ -106,6 +108,15 @@ def _row_of(line):
 
 
 def finite_or_none(logs: dict) -> dict:
-    """Returns logs as floats, with None for what JSON has no number for."""
-    values = {name: float(value) for name, value in logs.items()}
-    return {n: v if math.isfinite(v) else None for n, v in values.items()}
+    """Returns logs as floats, with None for what JSON has no number for.
+
+    A metric that has several values, one for each class, is a list of them.
+    """
+    arrays = {n: ops.convert_to_numpy(value) for n, value in logs.items()}
+    return {n: _finite(np.asarray(a).tolist()) for n, a in arrays.items()}
+
+
+def _finite(value):
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return float(value) if math.isfinite(value) else None

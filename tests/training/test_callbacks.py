@@ -6,9 +6,11 @@ import pytest
 
 import keras_attention as ka
 from keras_attention.training import GenerationMetrics
+from keras_attention.training import HistoryFile
 from keras_attention.training import KeepBest
 from keras_attention.training import StopWhenNonFinite
 from keras_attention.training import TimeBudget
+from keras_attention.training.history import finite_or_none
 
 PAIRS = [("ab", "A B"), ("ab", "B A"), ("c", "C"), ("cab", "C A B")]
 
@@ -119,6 +121,20 @@ def test_keep_best_keeps_no_weights_that_are_not_finite(tmp_path):
     # JSON has no number for an infinite loss.
     facts = callback.load_into(model)
     assert facts == {"epoch": 1, "value": 5.0, "loss": None}
+
+
+def test_metrics_of_several_values_are_kept_as_lists(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    model.compile("sgd", "mse", metrics=[keras.metrics.F1Score(name="f1")])
+    best = KeepBest(tmp_path / "best.npz", "loss")
+    history = HistoryFile(tmp_path / "history.jsonl")
+    data = np.ones((5, 2)), np.eye(3)[[0, 1, 2, 0, 1]]
+    model.fit(*data, epochs=1, callbacks=[best, history], verbose=0)
+    (row,), facts = history.rows(), best.load_into(model)
+    assert row["loss"] == facts["loss"] == best.best
+    assert row["f1"] == facts["f1"] and len(row["f1"]) == 3
+    found = finite_or_none({"f1": np.array([0.5, np.nan, np.inf]), "loss": 2})
+    assert found == {"f1": [0.5, None, None], "loss": 2.0}
 
 
 def test_training_stops_at_the_step_that_is_not_finite():

@@ -400,6 +400,24 @@ def test_decode_refuses_what_is_not_integer(ids):
             method(ids)
 
 
+@each_unit
+def test_decode_reads_what_encode_ragged_writes(unit):
+    vocabulary = vocabulary_of(unit)
+    texts = ["a b", "", "b"]
+    ragged, dense = vocabulary.encode_ragged(texts), vocabulary.encode(texts)
+    expected = as_str(vocabulary.decode(dense))
+    assert as_str(vocabulary.decode(ragged)) == expected
+    names = vocabulary.token_strings(dense).numpy().tolist()
+    assert vocabulary.token_strings(ragged).numpy().tolist() == names
+    decode = tf.function(vocabulary.decode)
+    assert as_str(decode(ragged)) == expected
+
+
+def test_decode_refuses_rows_of_different_lengths():
+    with pytest.raises(ValueError, match="`ids` must be integers, all rows of"):
+        vocabulary_of("symbols").decode([[4, 5, 2], [6, 2]])
+
+
 def test_decode_refuses_a_scalar():
     with pytest.raises(ValueError, match=r"at least 1 axis.*shape=\(\)"):
         vocabulary_of("symbols").decode(4)

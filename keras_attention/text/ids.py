@@ -22,7 +22,7 @@ class NamedIds(tf.Module):
         """Names each id, special tokens included: labels for a picture.
 
         Args:
-            ids: integer tensor of any shape.
+            ids: integer tensor of any shape; a ragged one is padded.
 
         Returns:
             string tensor of the same shape; ids outside of the vocabulary
@@ -74,7 +74,8 @@ def joined(ids: Any, texts: tf.Tensor) -> tf.Tensor:
     """Joins the texts of each row of ids, up to its first `<eos>`.
 
     Args:
-        ids: integer tensor `(..., length)`. `<pad>` and `<bos>` are dropped.
+        ids: integer tensor `(..., length)`, ragged or not. `<pad>` and
+            `<bos>` are dropped.
         texts: string tensor `(size,)`, what each id reads.
 
     Returns:
@@ -96,14 +97,28 @@ def joined(ids: Any, texts: tf.Tensor) -> tf.Tensor:
 
 
 def known(ids: Any, size: int) -> tf.Tensor:
-    """Returns int32 ids, those outside of the vocabulary as unknown."""
-    ids = tf.convert_to_tensor(ids)
+    """Returns int32 ids, padded, those outside of the vocabulary unknown."""
+    ids = _dense(ids)
     is_empty = ids.shape.num_elements() == 0  # [] makes a float tensor
     if not is_empty and not ids.dtype.is_integer:
         raise validation.invalid("ids", "integers", ids.dtype.name)
     ids = tf.cast(ids, tf.int64)
     is_known = (ids >= 0) & (ids < size)
     return tf.where(is_known, tf.cast(ids, tf.int32), UNKNOWN_ID)
+
+
+def _dense(ids):
+    if isinstance(ids, tf.RaggedTensor):
+        return ids.to_tensor(PAD_ID)
+    try:
+        return tf.convert_to_tensor(ids)
+    except (TypeError, ValueError) as error:
+        raise validation.invalid(
+            "ids",
+            "integers, all rows of one length",
+            f"{ids!r:.80}",
+            f"Pad them with {PAD_ID}, or give a tf.RaggedTensor.",
+        ) from error
 
 
 def _warn_if_longer(tokens, max_length):

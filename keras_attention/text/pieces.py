@@ -223,8 +223,9 @@ class PieceVocabulary(ids_of_rows.NamedIds):
         """Joins the pieces of each row, up to its first `<eos>`.
 
         Args:
-            ids: integer tensor `(..., length)`. `<pad>` and `<bos>` are
-                dropped; ids outside of the vocabulary read `<unk>`.
+            ids: integer tensor `(..., length)`, ragged or not. `<pad>` and
+                `<bos>` are dropped; ids outside of the vocabulary read
+                `<unk>`.
 
         Returns:
             string tensor `(...)`, always valid UTF-8: bytes that make no

@@ -208,8 +208,9 @@ class Vocabulary(ids_of_rows.NamedIds):
         """Joins the tokens of each row, up to its first `<eos>`.
 
         Args:
-            ids: integer tensor `(..., length)`. `<pad>` and `<bos>` are
-                dropped; ids outside of the vocabulary read `<unk>`.
+            ids: integer tensor `(..., length)`, ragged or not. `<pad>` and
+                `<bos>` are dropped; ids outside of the vocabulary read
+                `<unk>`.
 
         Returns:
             string tensor `(...)`, always valid UTF-8.

@@ -137,6 +137,8 @@ def make_dataset(
     """
     check_batching(batch_size, batch_tokens)
     validation.check_positive_integer("shuffle_buffer", shuffle_buffer)
+    for name, number in (("seed", seed), ("epoch", epoch), ("step", step)):
+        validation.check_count(name, number)
     pairs = pairs if isinstance(pairs, Pairs) else Pairs(pairs)
     vocabularies = (source_vocabulary, target_vocabulary)
     limits = (max_source_length, max_target_length)
@@ -146,7 +148,7 @@ def make_dataset(
     _check_multiples(survey, pad_to_multiple_of)
     sizes = (batch_size, batch_tokens)
     steps = survey.num_batches(*sizes, drop_remainder)
-    if not 0 <= step < steps:
+    if step >= steps:
         raise validation.invalid("step", f"in [0, {steps})", step)
     bucket_numbers = survey.bucket_numbers()
     parts = _checked_parts(num_parts, parts)

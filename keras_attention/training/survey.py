@@ -260,6 +260,11 @@ def survey_pairs(
     >>> survey_pairs(pairs, vocabulary, vocabulary).buckets
     ((2, 3), (4, 5))
     """
+    for name, most in (
+        ("max_source_length", max_source_length),
+        ("max_target_length", max_target_length),
+    ):
+        validation.check_positive_integer(name, most, optional=True)
     validation.check_positive_integer("num_buckets", num_buckets)
     if num_buckets >= LEFT_OUT:
         raise validation.invalid(

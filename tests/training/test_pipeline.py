@@ -412,6 +412,12 @@ def test_broken_pairs_fail_before_the_first_batch(tmp_path):
         ({"batch_size": 0}, "`batch_size` must be a positive integer"),
         ({"shuffle_buffer": 0}, "`shuffle_buffer` must be a positive"),
         ({"step": 3}, r"`step` must be in \[0, 3\)"),
+        ({"step": "1"}, "`step` must be an integer of at least 0"),
+        ({"seed": -1}, "`seed` must be an integer of at least 0"),
+        ({"seed": 1.5}, "`seed` must be an integer of at least 0"),
+        ({"epoch": -1}, "`epoch` must be an integer of at least 0"),
+        ({"max_source_length": "5"}, "`max_source_length` must be a positive"),
+        ({"max_target_length": 0}, "`max_target_length` must be a positive"),
         ({"max_source_length": 1}, "must leave at least one pair"),
         ({"num_buckets": 0}, "`num_buckets` must be a positive integer"),
         ({"num_buckets": 255}, "`num_buckets` must be below 255"),
@@ -419,7 +425,8 @@ def test_broken_pairs_fail_before_the_first_batch(tmp_path):
         ({"batch_tokens": 64}, "`batch_size` must be left at 64 where"),
     ],
     ids=[
-        *("batch-size", "buffer", "step", "all-too-long"),
+        *("batch-size", "buffer", "step", "no-step", "seed", "half-seed"),
+        *("epoch", "source-length", "target-length", "all-too-long"),
         *("no-bucket", "many-buckets", "no-multiple", "rows-and-tokens"),
     ],
 )

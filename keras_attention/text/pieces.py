@@ -33,10 +33,14 @@ class PieceVocabulary(ids_of_rows.NamedIds):
       merged in the order in which their merges were learned (Sennrich et al.
       2016, "Neural Machine Translation of Rare Words with Subword Units").
 
-    Encoding and decoding are plain TensorFlow operations, and equal to those
-    of the `sentencepiece` and `tokenizers` packages, ties included. `build`
-    learns the pieces from texts; `read_vocabulary` reads the files of both
-    packages.
+    Encoding and decoding are plain TensorFlow operations. Ids are those of the
+    `sentencepiece` and `tokenizers` packages, ties included. `decode` gives
+    back what `normalize` makes of the text that was encoded; the prefix, which
+    `tokenizers` may leave, is not part of it. Other ids, which a model may
+    generate, can spell bytes that are no UTF-8, a mark or spaces in front: of
+    these the packages, which differ among themselves, may leave more, and
+    write more U+FFFD. `build` learns the pieces from texts; `read_vocabulary`
+    reads the files of both packages.
 
     Args:
         pieces: list of str, without the special tokens.

@@ -5,7 +5,6 @@ travels to the command line or an exported model. `decode` runs it.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -70,8 +69,8 @@ class Sample(Search):
     temperature and filters.
 
     Args:
-        temperature: finite number above 0 that divides the log
-            probabilities; below 1 sharpens, above 1 flattens.
+        temperature: number above 0 that divides the log probabilities; below
+            1 sharpens, above 1 flattens.
         top_k: keep the `top_k` most probable tokens; None keeps all. Tokens
             that tie with the last one kept stay too, here and below.
         top_p: keep the smallest head of the distribution that holds at least
@@ -104,10 +103,6 @@ class Sample(Search):
     def __post_init__(self):
         super().__post_init__()
         validation.check_positive_number("temperature", self.temperature)
-        if math.isinf(self.temperature):
-            raise validation.invalid(
-                "temperature", "a finite number", repr(self.temperature)
-            )
         validation.check_positive_integer("top_k", self.top_k, optional=True)
         _check_share("top_p", self.top_p)
         _check_share("min_p", self.min_p)

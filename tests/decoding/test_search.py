@@ -31,7 +31,7 @@ def test_sample_rejects_temperatures_not_above_zero(value):
 
 
 def test_sample_rejects_a_temperature_without_end():
-    with pytest.raises(ValueError, match="`temperature` must be a finite num"):
+    with pytest.raises(ValueError, match="`temperature` must be finite in"):
         Sample(temperature=float("inf"))
 
 

@@ -204,9 +204,6 @@ WRONG_SIZES = {
     "either": {"mask": masks.Causal() | masks.Padding(np.ones((2, 3), bool))},
     "rows": {"mask": masks.Causal(np.array([5, 3, 2]))},
     "bias": {"bias": np.zeros((3, 3), "float32")},
-    "query bias": {
-        "bias": functional.QueryDistanceBias(tf.zeros((1, 1, 3, 5)), zero=2)
-    },
     "rows of a bias": {
         "bias": functional.LinearDistanceBias(tf.ones(1), np.array([1, 2, 3]))
     },

@@ -163,6 +163,10 @@ class AttentionRNN(keras.layers.Layer):
         shape = self.cell.compute_output_shape(inputs_shape, value_shape)
         return shape if self.return_sequences else (shape[0], shape[-1])
 
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        # Keras would take the shape for that of all results.
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
         config = {
             "cell": keras.saving.serialize_keras_object(self.cell),

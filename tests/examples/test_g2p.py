@@ -92,7 +92,10 @@ def test_epochs_and_minutes_exclude_each_other(capsys):
 @pytest.mark.parametrize(
     ("length", "told"),
     [
-        (["--epochs", "1"], "for 1 epochs (29 words a"),
+        pytest.param(
+            *(["--epochs", "2"], "for 2 epochs (29 words a"),
+            marks=pytest.mark.exhaustive,
+        ),
         (["--minutes", "1e-3"], "for 0.001 minutes of processor time (29"),
     ],
     ids=["epochs", "minutes"],

@@ -10,7 +10,6 @@ from keras_attention.training import SequenceLoss
 
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 STEPS, IDS = 4, 11
-DRAW = np.random.default_rng(5)
 
 
 def seq2seq():
@@ -68,7 +67,10 @@ def test_weights_of_classes_are_refused(make):
             call(x, labels, class_weight={3: 2.0})
 
 
-@pytest.mark.parametrize("make", [seq2seq, language_model])
+@pytest.mark.parametrize(
+    "make",
+    [seq2seq, pytest.param(language_model, marks=pytest.mark.exhaustive)],
+)
 def test_a_compiled_model_is_loaded_compiled(make, tmp_path):
     """With the state of its optimizer, so that both go on alike."""
     model = make()

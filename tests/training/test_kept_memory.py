@@ -44,7 +44,13 @@ model.fit(data, callbacks=[*keep, Step()], verbose=0)
 """
 
 
-@pytest.mark.parametrize(("given", "is_kept"), [("keep", True), ("", False)])
+@pytest.mark.parametrize(
+    ("given", "is_kept"),
+    [
+        ("keep", True),
+        pytest.param("", False, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_freed_memory_is_kept(given, is_kept):
     first, *_ = run_fresh("-c", PROGRAM, given).stdout.split()
     assert (float(first) > 50) == is_kept

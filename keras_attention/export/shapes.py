@@ -37,6 +37,15 @@ def of_as_many_rows(inputs: dict) -> dict:
         return {name: tf.identity(other) for name, other in inputs.items()}
 
 
+def of_length(ids: Any, length: int | None) -> Any:
+    """Returns ids (B, S) padded and cut to a length; to at least 1 for None."""
+    if length is None:
+        return at_least_one_position(ids)
+    missing = tf.maximum(length - tf.shape(ids)[1], 0)
+    padded = tf.pad(ids, [[0, 0], [0, missing]])[:, :length]
+    return tf.ensure_shape(padded, (None, length))
+
+
 def at_least_one_row(arrays: Any) -> Any:
     """Gives an empty batch a row of EOS or zeros; some kernels need rows."""
 

@@ -56,7 +56,9 @@ class Signatures(TracedSignatures):
         self.needs_source_mask = facts.needs_source_mask
         self.cuts_sources = facts.keeps_length
         self.guide_phrases = guide_texts.SEQ2SEQ
-        self.may_pad_sources = facts.tells_padding or facts.needs_source_mask
+        self.may_pad_sources = facts.cuts_padding or (
+            facts.needs_source_mask and facts.cuts_hidden
+        )
         if model.source_vocabulary is not None:
             self.pads_at_the_end = hides_padding_alone(model)
         self.records = records.records_of(model, search, max_length)
@@ -145,19 +147,10 @@ class Signatures(TracedSignatures):
                 `source_mask`.
         """
         facts = self.model.encoder_facts
-        if "text" in inputs:
-            vocabulary = self.model.source_vocabulary
-            text = inputs["text"]
-            return {
-                "source": ids.ids_of(text, vocabulary, self.max_source_length)
-            }
-        source = inputs["ids" if "ids" in inputs else "source"]
         if facts.signature.is_ids:
-            source = source[:, : self.max_source_length]
-            size = getattr(self.model.encoder, "vocabulary_size", 2**31 - 1)
-            source = ids.known_ids(source, size)
-            return {"source": shapes.at_least_one_position(source)}
-        arrays = {"source": source}
+            length = facts.signature.shape[0]
+            return {"source": shapes.of_length(self._ids_in(inputs), length)}
+        arrays = {"source": inputs["source"]}
         if facts.signature.shape[0] is not None or not facts.keeps_length:
             return arrays
         if facts.needs_source_mask:
@@ -168,6 +161,16 @@ class Signatures(TracedSignatures):
             )
             for name, tensor in arrays.items()
         }
+
+    def _ids_in(self, inputs):
+        """Returns the ids (B, S) of a request of texts or ids."""
+        longest = self.max_source_length
+        if "text" in inputs:
+            vocabulary = self.model.source_vocabulary
+            return ids.ids_of(inputs["text"], vocabulary, longest)
+        source = inputs["ids" if "ids" in inputs else "source"][:, :longest]
+        size = getattr(self.model.encoder, "vocabulary_size", 2**31 - 1)
+        return ids.known_ids(source, size)
 
     def _teacher_forced(self, said, encoded, inputs):
         """Logits (B, T, V), and alignments (B, T, S) or None."""

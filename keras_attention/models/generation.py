@@ -124,9 +124,14 @@ class BatchGenerator:
 
     def _encode(self, texts):
         self.check_vocabularies()
+        vocabulary = self.model.source_vocabulary
+        length = self.model.source_signature.shape[0]
         if not texts:
-            return np.zeros((0, 1), "int32")
-        return np.asarray(self.model.source_vocabulary.encode(texts))
+            return np.zeros((0, length or 1), "int32")
+        if length is None:
+            return np.asarray(vocabulary.encode(texts))
+        ids = np.asarray(vocabulary.encode(texts, length))
+        return np.pad(ids, ((0, 0), (0, length - ids.shape[1])))
 
     def check_vocabularies(self) -> None:
         """Raises a ValueError unless the model has both vocabularies."""

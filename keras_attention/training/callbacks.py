@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_attention import validation
 from keras_attention.models.finite import non_finite_weight
@@ -27,7 +28,8 @@ class KeepBest(keras.callbacks.Callback):
         mode: "min" or "max", which of two values is better.
 
     Raises:
-        ValueError: if `mode` is neither, or `monitor` is not in the logs.
+        ValueError: if `mode` is neither, or `monitor` is not in the logs or
+            several numbers there.
 
     Example:
 
@@ -66,6 +68,13 @@ class KeepBest(keras.callbacks.Callback):
                 f"one of the logs {sorted(logs or {})}",
                 repr(self.monitor),
                 "GenerationMetrics must come before.",
+            )
+        if np.size(value) != 1:
+            raise validation.invalid(
+                "monitor",
+                "a log of one number",
+                f"{self.monitor!r} with {np.size(value)}",
+                "A metric of Keras has one by `average`.",
             )
         value = float(value)
         if math.isnan(value) or not self.is_better(value):

@@ -167,6 +167,9 @@ def test_keep_best_checks_monitor_and_mode(tmp_path):
     callback = KeepBest(tmp_path / "best.npz")
     with pytest.raises(ValueError, match="one of the logs .*'val_loss'"):
         callback.on_epoch_end(0, {"val_loss": 1.0})
+    callback = KeepBest(tmp_path / "best.npz", "f1", "max")
+    with pytest.raises(ValueError, match="`monitor` must be a log of one num"):
+        callback.on_epoch_end(0, {"f1": np.ones(3)})
 
 
 def test_time_budget_ends_at_the_next_step():

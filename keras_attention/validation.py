@@ -99,6 +99,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def without_numpy(value: Any) -> Any:
+    """Returns a NumPy scalar as that of Python, which JSON has a form for."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def check_choice(name: str, value: Any, choices: Collection) -> Any:
     """Returns `value` if it is one of `choices`."""
     if value not in choices:

@@ -7,8 +7,6 @@ travels to the command line or an exported model. `decode` runs it.
 import dataclasses
 from typing import Any
 
-import numpy as np
-
 from keras_attention import validation
 
 
@@ -30,9 +28,8 @@ class Search:
             )
         object.__setattr__(self, "constraints", tuple(given))
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.generic):  # as JSON has no such numbers
-                object.__setattr__(self, field.name, value.item())
+            value = validation.without_numpy(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +41,8 @@ class Greedy(Search):
     Args:
         constraints: keyword-only; tuple or list of `MinLength`, `Suppress`,
             `NoRepeatNgram`, `RepetitionPenalty` or callables like them,
-            applied in this order.
+            applied in this order. Where they leave no token a row ends with
+            what it has said, and scores -inf.
 
     Raises:
         ValueError: if `constraints` holds something else.

@@ -179,7 +179,7 @@ def save_with_results(
 ) -> dict[str, Any]:
     """Saves a trained model again, with a card that says more.
 
-    The history of its epochs, which `train` has put beside it, stays.
+    The file that `train` wrote about each epoch, `history.jsonl`, is kept.
 
     Args:
         model: a trained `Seq2Seq`.
@@ -193,7 +193,7 @@ def save_with_results(
     from keras_attention.models import folders
 
     card = {**card, "versions": versions()}
-    history, texts = training.HistoryFile(folder / "history.jsonl"), {}
+    history, texts = training.HistoryFile(folder / folders.HISTORY), {}
     if rows := history.rows():
         minutes = sum(row["seconds"] for row in rows) / 60
         card["training"] = {**card["training"], "minutes": minutes}

@@ -221,6 +221,6 @@ def train(
         callbacks=callbacks,
         **settings,
     )
-    if minutes:  # a finished training has been told of its own
+    if minutes:  # the card of a model that was finished before has them
         card["training"].setdefault("processor_minutes", minutes)
     return model, card

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_attention import files
 from keras_attention import validation
@@ -103,8 +102,10 @@ class TrainingSettings:
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            self._set(name, _without_numpy(value))
-        options = {n: _without_numpy(v) for n, v in self.options.items()}
+            self._set(name, validation.without_numpy(value))
+        options = {
+            n: validation.without_numpy(v) for n, v in self.options.items()
+        }
         self._set("options", options)
         self._set("callbacks", _as_callbacks(self.callbacks))
         _check_numbers(self)
@@ -163,10 +164,6 @@ def _nameless(described):
         for name, value in described.items()
         if not (is_layer and name == "name")
     }
-
-
-def _without_numpy(value):
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _as_callbacks(given):

@@ -1,6 +1,6 @@
 """States, masks and sources of a fixed length, given to `generate` and `score`.
 
-What `generate` finds is compared with `call`, which reads everything as it is.
+The oracle is `call` of the model, which neither cuts nor groups its sources.
 """
 
 import keras

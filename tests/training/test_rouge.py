@@ -48,7 +48,7 @@ def test_rouge_is_a_mean_over_texts_of_the_best_reference():
 
 
 def test_words_keep_their_marks_and_end_at_other_characters():
-    # The same consonants with other vowel signs; an accent by itself.
+    # Words that differ in their combining marks alone: vowels, an accent.
     for text, other in [("किताब", "कातिब"), ("cafe\u0301", "cafe")]:
         assert rouge_1([text], [other]) == 0.0
         assert rouge_1([text], [f"{text}!"]) == 100.0

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional.precision import at_least_float32
+from keras_attention.masks.integers import as_integers
 
 HEAD_AXES = "(batch, length, num_heads, width)"
 
@@ -24,8 +25,18 @@ def positions_from(start_index: Any, length: Any) -> Any:
 
     Returns:
         int32 tensor (length,), or (batch, length) for one start per row.
+
+    Raises:
+        ValueError: if `start_index` does not hold integers, or has more axes
+            than that of the rows.
     """
-    start = ops.cast(start_index, "int32")
+    start = ops.cast(as_integers("start_index", start_index), "int32")
+    if len(start.shape) > 1:
+        raise validation.invalid(
+            "start_index",
+            "an integer, or one per row (batch,)",
+            f"shape {validation.shape_of(start)}",
+        )
     if len(start.shape) == 1:
         start = start[:, None]  # (B, 1)
     return start + ops.arange(length, dtype="int32")  # (T,) or (B, T)

@@ -6,6 +6,7 @@ from layer_checks import as_float64
 from layer_checks import run_layer_checks
 
 from keras_attention import PositionalEncoding
+from keras_attention import RotaryEmbedding
 
 
 def formula(position, width, max_wavelength=10000.0):
@@ -150,6 +151,24 @@ def test_start_index_as_an_input_of_a_functional_model():
     )
     found = model([np.zeros((2, 3, 7)), np.array([2, 9], "int32")])
     np.testing.assert_allclose(found[1], table(range(9, 12), 7), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [(PositionalEncoding, (2, 3, 7)), (RotaryEmbedding, (2, 3, 5, 4))],
+)
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (2.5, "of an integer dtype"),
+        (np.array([1.0, 2.0]), "of an integer dtype"),
+        (np.array([[1], [2]]), "one per row .*shape .2, 1."),
+    ],
+    ids=["float", "floats", "matrix"],
+)
+def test_start_index_counts_in_integers(layer, shape, start, message):
+    with pytest.raises(ValueError, match=f"`start_index` must be .*{message}"):
+        layer()(np.zeros(shape), start_index=start)
 
 
 # --- bugs of peers -----------------------------------------------------------

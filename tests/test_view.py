@@ -86,6 +86,20 @@ def test_labels_can_be_given_for_each_layer():
     assert len(page["labels"]) == 2  # each list once
 
 
+def test_layers_whose_names_cannot_be_seen_have_their_labels_and_masks():
+    name = "10\u00a0000\tkm: alignment"
+    weights = {name: random_weights(2, 3), "b": random_weights(2, 2)}
+    mask = np.array([[True, False, True], [True, True, False]])
+    page = data_of(
+        plots.view(weights, {name: "abc"}, {name: "xy"}, mask={name: mask})
+    )
+    layer = page["layers"][0]
+    assert layer["name"] == r"10\xa0000\tkm: alignment"
+    assert page["labels"][layer["row_labels"]] == ["x", "y"]
+    assert page["labels"][layer["column_labels"]] == ["a", "b", "c"]
+    assert layer["mask"] is not None and page["layers"][1]["mask"] is None
+
+
 @pytest.mark.parametrize(
     ("token", "expected"),
     [

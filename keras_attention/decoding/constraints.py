@@ -22,9 +22,9 @@ from keras_attention import validation
 from keras_attention.special_ids import EOS_ID as EOS
 from keras_attention.special_ids import PAD_ID as PAD
 
-# A forced token that the model rules out stays possible: finite, and sums of
-# it over any length too.
-LEAST_FORCED = -1e9
+# A forced token that the model rules out stays possible, and what is said after
+# it matters: in float32 a sum with -1e9 would be the same for each next token.
+LEAST_FORCED = -1e4
 
 
 @dataclasses.dataclass(frozen=True)

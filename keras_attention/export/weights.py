@@ -1,6 +1,8 @@
 """How a SavedModel stores its weights: as they are, halved, or as int8."""
 
 import contextlib
+import pathlib
+import tempfile
 import uuid
 from typing import Any
 
@@ -9,6 +11,7 @@ import tensorflow as tf
 
 from keras_attention import validation
 from keras_attention.choices import WEIGHT_FORMATS
+from keras_attention.models import folders
 from keras_attention.models import vocabularies
 from keras_attention.models.tracing import parts_of
 
@@ -115,11 +118,11 @@ def quantized(model: Any) -> Any:
 
     Dense projections and embeddings become int8, each row or column with a
     scale of its own; recurrent cells, convolutions, normalisations and the
-    vectors stay as they are. So does an embedding that makes the logits too:
-    Keras would leave its scale out there.
+    vectors stay as they are. So does an embedding that makes the logits too,
+    whose whole table each step would turn to floats.
     """
-    copy = type(model).from_config(model.get_config())
-    copy.set_weights(model.get_weights())
+    with tempfile.TemporaryDirectory() as folder:
+        copy = folders.copy_of_weights(model, pathlib.Path(folder))
     copy.set_vocabularies(**vocabularies.of(model))
     tied = [
         part.embedding

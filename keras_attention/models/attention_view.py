@@ -20,6 +20,7 @@ from keras_attention.models.alignment_plot import token_names
 from keras_attention.models.attention_taps import read_attention
 from keras_attention.models.generated import decoded_texts
 from keras_attention.models.generation import encoded_sources
+from keras_attention.models.generation import ids_of_texts
 from keras_attention.models.generation import without_specials
 from keras_attention.special_ids import BOS_ID
 
@@ -82,7 +83,7 @@ def _joined(answers):
 
 
 def _answer(model, text, search, max_length, row):
-    ids = np.asarray(model.source_vocabulary.encode([text]))
+    ids = ids_of_texts(model, [text])
     found, steps = _searched(model, ids, search, max_length, row)
     length = int(found.lengths[0, 0])
     # A target that was cut at `max_length` has no EOS.
@@ -92,7 +93,7 @@ def _answer(model, text, search, max_length, row):
     target = token_names(model.target_vocabulary, said[0])
     before = token_names(model.target_vocabulary, read[0])
     alignment = np.asarray(found.alignments)[0, 0, :length]
-    layers = {"alignment": (alignment, target, source)}
+    layers = {"alignment": (alignment, *_fitting(alignment, target, source))}
     weights = read_attention(model, {"source": ids, "target": read})
     for name, values in weights.items():
         if name.startswith(f"{model.encoder.name}/"):
@@ -101,12 +102,16 @@ def _answer(model, text, search, max_length, row):
             labels = target, before
         else:
             labels = target, source
-        sides = zip(labels, values.shape[-2:], strict=True)
-        fitting = [tokens if len(tokens) == n else None for tokens, n in sides]
-        layers[name] = (values[0], *fitting)
+        layers[name] = (values[0], *_fitting(values, *labels))
     told = decoded_texts(model.target_vocabulary, said[0]).item()
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     return _Answer(f"{text} {ARROW} {told}", layers, steps)
+
+
+def _fitting(weights, rows, columns):
+    """The labels of both sides, None where there are other places."""
+    sides = zip((rows, columns), weights.shape[-2:], strict=True)
+    return [tokens if len(tokens) == n else None for tokens, n in sides]
 
 
 def _searched(

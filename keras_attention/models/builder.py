@@ -301,7 +301,7 @@ def _chosen(options, names):
 
 
 def _size(name, vocabulary):
-    if isinstance(vocabulary, int):
+    if validation.is_integer(vocabulary):
         return validation.check_positive_integer(name, vocabulary)
     if not hasattr(vocabulary, "token_strings"):
         raise validation.invalid(
@@ -311,4 +311,4 @@ def _size(name, vocabulary):
 
 
 def _vocabulary(vocabulary):
-    return None if isinstance(vocabulary, int) else vocabulary
+    return None if validation.is_integer(vocabulary) else vocabulary

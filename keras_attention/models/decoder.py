@@ -112,8 +112,16 @@ class Decoder(keras.layers.Layer):
         outputs = ops.cast(outputs, "float32")
         if not self.tie_embeddings:
             return self.logit_dense(outputs)
-        table = ops.cast(self.embedding.embeddings, "float32")
+        table = ops.cast(self._embeddings(), "float32")
         return ops.matmul(outputs, ops.transpose(table)) + self.logit_bias
+
+    def _embeddings(self):
+        """Returns the table (vocabulary_size, embedding_dim) in floats."""
+        if self.embedding.quantization_mode is None:
+            return self.embedding.embeddings
+        # After `quantize` that is a table of integers, and its scales are
+        # known to the layer alone.
+        return self.embedding(ops.arange(self.vocabulary_size, dtype="int32"))
 
     def compute_mask(self, target: Any, previous_mask: Any = None) -> Any:
         """Marks the logits that predict something: (batch, target_length).

@@ -8,6 +8,7 @@ positions are real.
 
 import dataclasses
 import warnings
+import weakref
 from typing import Any
 from typing import NamedTuple
 
@@ -24,6 +25,10 @@ from keras_attention.models.source_signature import SourceSignature
 # An encoder that gives this many positions for as many read keeps the length;
 # a prime, which no stride divides.
 PROBED_LENGTH = 13
+
+# What was found of an encoder of Keras before its `supports_masking` was set
+# here: with that it has a mask on its output whatever its layers do.
+_CARRIES_MASK = weakref.WeakKeyDictionary()
 
 
 class Encoded(NamedTuple):
@@ -250,14 +255,21 @@ def _carries_mask(encoder, source):
 
     Models of Keras's layers take one whatever their layers do with it.
     """
+    if hasattr(encoder, "members"):  # an ensemble
+        return all(
+            takes(member.call, "mask") and _carries_mask(member, source)
+            for member in encoder.members
+        )
     if not type(encoder).call.__module__.startswith("keras."):
         return True
-    probe = _MaskProbe(encoder)
-    mask = keras.KerasTensor(source.shape[:2], dtype="bool")
-    with warnings.catch_warnings():  # of a layer inside that loses it
-        warnings.simplefilter("ignore", UserWarning)
-        probe.compute_output_spec(source, mask=mask)
-    return probe.finds_mask
+    if encoder not in _CARRIES_MASK:
+        probe = _MaskProbe(encoder)
+        mask = keras.KerasTensor(source.shape[:2], dtype="bool")
+        with warnings.catch_warnings():  # of a layer inside that loses it
+            warnings.simplefilter("ignore", UserWarning)
+            probe.compute_output_spec(source, mask=mask)
+        _CARRIES_MASK[encoder] = probe.finds_mask
+    return _CARRIES_MASK[encoder]
 
 
 class _MaskWriter(keras.layers.Layer):

@@ -30,8 +30,8 @@ def build_ensemble(models: Sequence[Seq2Seq]) -> Seq2Seq:
             the same way. The ensemble has the `max_length` of the first.
 
     Returns:
-        A `Seq2Seq`. Where members take an initial state, that of the ensemble
-        is one list, member after member.
+        A `Seq2Seq`. Where encoders of members return states, `initial_state`
+        of the ensemble is one list of those, member after member.
 
     Raises:
         ValueError: if there are fewer than two models, or they differ in
@@ -52,12 +52,14 @@ def build_ensemble(models: Sequence[Seq2Seq]) -> Seq2Seq:
     _check_models(models)
     first = models[0]
     counts = [len(model.encoder_facts.state_widths) for model in models]
+    shares = [model.share_embeddings for model in models]
     return Seq2Seq(
         EnsembleEncoder([model.encoder for model in models], counts),
         EnsembleDecoder(
             [model.decoder for model in models],
             [model.encoder_facts.width for model in models],
             counts,
+            shares,
         ),
         max_length=first.max_length,
         source_vocabulary=first.source_vocabulary,
@@ -66,6 +68,7 @@ def build_ensemble(models: Sequence[Seq2Seq]) -> Seq2Seq:
             first.source_signature.shape,
             first.source_signature.dtype,
         ),
+        share_embeddings=any(shares),
     )
 
 

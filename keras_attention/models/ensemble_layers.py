@@ -10,8 +10,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention import validation
 from keras_attention.models import encoding
 from keras_attention.models.parts import takes
+from keras_attention.models.shared_embedding import unbuilt
 
 
 class _Ensemble(keras.layers.Layer):
@@ -124,6 +126,8 @@ class EnsembleDecoder(_Ensemble):
         members: list of decoders.
         widths: of each, how wide the source is that it attends to.
         state_counts: of each, how many initial states it takes.
+        shares_embeddings: of each, whether it has the embedding of the
+            encoder; by default none has.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -158,10 +162,14 @@ class EnsembleDecoder(_Ensemble):
         members: Sequence,
         widths: Sequence,
         state_counts: Sequence,
+        shares_embeddings: Sequence | None = None,
         **kwargs,
     ):
         super().__init__(members, state_counts, **kwargs)
         self.widths = list(widths)
+        if shares_embeddings is None:
+            shares_embeddings = [False] * len(self.members)
+        self.shares_embeddings = list(shares_embeddings)
 
     def build(self, target_shape: tuple, encoded_shape: tuple) -> None:
         target = keras.KerasTensor(target_shape, dtype="int32")
@@ -247,11 +255,27 @@ class EnsembleDecoder(_Ensemble):
         return logits, keras.KerasTensor(shape, dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "widths": self.widths}
+        config = {
+            "widths": self.widths,
+            "shares_embeddings": self.shares_embeddings,
+        }
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "EnsembleDecoder":
+        members = config["members"]
+        shares = config.get("shares_embeddings") or [False] * len(members)
+        members = [
+            unbuilt(member) if shared else member
+            for member, shared in zip(members, shares, strict=True)
+        ]
+        return super().from_config({**config, "members": members})
 
     def _parts(self, encoded, initial_state):
         """Yields each member, its part of the source, and its states."""
         states = list(initial_state or [])
+        if initial_state is not None:
+            self._check_states(states)
         begin = first = 0
         for member, width, count in zip(
             self.members, self.widths, self.state_counts, strict=True
@@ -261,6 +285,17 @@ class EnsembleDecoder(_Ensemble):
             begin, first = begin + width, first + count
             options = {"initial_state": own} if own else {}
             yield member, ops.cast(part, member.compute_dtype), options
+
+    def _check_states(self, states):
+        if len(states) != sum(self.state_counts):
+            counts = ", ".join(map(str, self.state_counts))
+            raise validation.invalid(
+                "initial_state",
+                "a list of the states that the encoders of the members "
+                f"return, {counts} of them",
+                f"{len(states)} tensors",
+                "A member whose encoder returns none begins as it does alone.",
+            )
 
 
 def _mixed(logits):

@@ -60,11 +60,11 @@ def save_folder(
     """See `Seq2Seq.save_folder`; `texts` are further files, by their names."""
     _check_not_quantized(model)
     check_finite(model, "saved")
-    _check_card(card)
+    card = _checked_card(card)
     with files.replace_folder(
         folder, MARKER_FILES, overwrite, OTHER_FILES
     ) as new:
-        _without_optimizer(model, new).save(new / MODEL)
+        copy_of_weights(model, new).save(new / MODEL)
         for name, vocabulary in vocabularies.of(model).items():
             if vocabularies.has_file(vocabulary):
                 vocabulary.save(new / f"{name}.json")
@@ -94,11 +94,15 @@ def _check_not_quantized(model):
         )
 
 
-def _without_optimizer(model, folder):
-    """Returns a copy that was never compiled.
+def copy_of_weights(model: Any, folder: pathlib.Path) -> Any:
+    """Returns a copy that was never compiled, and has no LoRA.
 
     The state of an optimizer is twice as large as the weights. The weights
     go through a file, since that adds those of LoRA to their kernels.
+
+    Args:
+        model: a `Seq2Seq` or a `LanguageModel`.
+        folder: path of an existing folder for that file.
     """
     copy = model.from_config(model.get_config())
     path = folder / "copied.weights.h5"
@@ -210,7 +214,7 @@ def _printable(text):
     )
 
 
-def _check_card(card):
+def _checked_card(card):
     for key, kept in (
         (DIGESTS, "the digests of the files are"),
         (formats.KEY, "the format of the folder is"),
@@ -222,7 +226,7 @@ def _check_card(card):
                 f"one with {key!r}",
                 "`read_card` leaves it out.",
             )
-    strict_json.check_writable("card", card)
+    return strict_json.as_writable("card", card)
 
 
 def _check_files(folder):

@@ -89,6 +89,7 @@ class BatchGenerator:
             source = self._encode(texts)
         if signature.is_ids:
             source = sources.ids_of(source, "source", self._count_of_ids())
+            _check_width(source, signature.shape[0])
         rows = source_rows(
             self.model.encoder_facts, source, source_mask, initial_state
         )
@@ -124,14 +125,7 @@ class BatchGenerator:
 
     def _encode(self, texts):
         self.check_vocabularies()
-        vocabulary = self.model.source_vocabulary
-        length = self.model.source_signature.shape[0]
-        if not texts:
-            return np.zeros((0, length or 1), "int32")
-        if length is None:
-            return np.asarray(vocabulary.encode(texts))
-        ids = np.asarray(vocabulary.encode(texts, length))
-        return np.pad(ids, ((0, 0), (0, length - ids.shape[1])))
+        return ids_of_texts(self.model, texts)
 
     def check_vocabularies(self) -> None:
         """Raises a ValueError unless the model has both vocabularies."""
@@ -162,6 +156,22 @@ class BatchGenerator:
     def _source_spec(self):
         signature = self.model.source_signature
         return (None, *signature.shape), signature.dtype
+
+
+def _check_width(ids, length):
+    if length is not None and len(ids) and ids.shape[1] != length:
+        raise validation.invalid(
+            "source",
+            f"ids (batch, {length}), as the encoder reads",
+            f"an array of shape {ids.shape}",
+            "Pad the shorter ones with 0.",
+        )
+
+
+def ids_of_texts(model: Any, texts: list) -> np.ndarray:
+    """Returns the ids (batch, source_length) that a model reads of texts."""
+    length = model.source_signature.shape[0]
+    return sources.ids_of_texts(texts, model.source_vocabulary, length)
 
 
 def generate_tokens(

@@ -45,7 +45,7 @@ def check_decoder(decoder: Any) -> None:
         raise validation.invalid("decoder", expected, received)
 
 
-def check_apart(name: str, parts: Sequence, shared: Any = None) -> None:
+def check_apart(name: str, parts: Sequence, shared: Sequence = ()) -> None:
     """Raises a ValueError where two parts have a variable in common.
 
     A file holds it once, and each part looks for its own when it is loaded.
@@ -53,9 +53,9 @@ def check_apart(name: str, parts: Sequence, shared: Any = None) -> None:
     Args:
         name: the argument, for the error.
         parts: encoders and decoders.
-        shared: a layer that they may have in common, or None.
+        shared: layers that they may have in common.
     """
-    known, allowed = set(), {id(v) for v in getattr(shared, "variables", ())}
+    known, allowed = set(), {id(v) for x in shared for v in x.variables}
     for part in parts:
         found = {id(v): v.path for v in part.variables if id(v) not in allowed}
         if common := known & set(found):

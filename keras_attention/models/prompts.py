@@ -125,7 +125,8 @@ class PromptGenerator:
         carried, is_running = begin(ids, seeds), True
         while is_running:
             carried, token, is_running = advance(carried, seeds)
-            yield int(token)
+            if token != PAD_ID:  # else constraints have left no token
+                yield int(token)
 
     def _max_length(self, max_length):
         if max_length is None:

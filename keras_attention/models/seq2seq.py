@@ -202,14 +202,14 @@ class Seq2Seq(FittedModel):
         self.encoder_facts = encoding.facts_of(
             self.encoder, self.decoder, self.source_signature
         )
+        shared = []
         if self.share_embeddings:
-            share_embedding(self.encoder, self.decoder)
+            shared = share_embedding(self.encoder, self.decoder)
         if not self.decoder.built:
             width = self.encoder_facts.width
             encoded = keras.KerasTensor((None, None, width))
             self.decoder(IDS.symbol, encoded)
-        table = self.encoder.embedding if self.share_embeddings else None
-        check_apart("decoder", (self.encoder, self.decoder), table)
+        check_apart("decoder", (self.encoder, self.decoder), shared)
         self.built = True
 
     def compile(
@@ -327,7 +327,9 @@ class Seq2Seq(FittedModel):
 
         Sources of like length are run together, where padding is told by ids
         or `source_mask`; the results come back in the order given. A row's
-        result does not depend on the others.
+        result does not depend on the others. (But for an encoder without a
+        Keras mask, such as plain convolutions: it reads the padding that
+        makes a text as long as the others.)
 
         Args:
             source: a list of strings; or an integer array (batch,

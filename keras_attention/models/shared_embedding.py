@@ -13,13 +13,23 @@ from keras_attention import validation
 from keras_attention.models.decoder import Decoder
 
 
-def share_embedding(encoder: keras.layers.Layer, decoder: Any) -> None:
+def share_embedding(encoder: keras.layers.Layer, decoder: Any) -> list:
     """Gives a decoder that was not built yet the embedding of a built encoder.
+
+    Returns:
+        A list of the embedding, or of those of the members of an ensemble.
 
     Raises:
         ValueError: if one of them has no embedding to share, or they are not
             of one size.
     """
+    if hasattr(decoder, "shares_embeddings"):  # an ensemble
+        sides = encoder.members, decoder.members, decoder.shares_embeddings
+        return [
+            embedding
+            for *pair, shares in zip(*sides, strict=True)
+            for embedding in (share_embedding(*pair) if shares else ())
+        ]
     embedding = getattr(encoder, "embedding", None)
     if not isinstance(embedding, keras.layers.Embedding):
         raise _refusal("an encoder with an embedding", repr(encoder))
@@ -35,6 +45,7 @@ def share_embedding(encoder: keras.layers.Layer, decoder: Any) -> None:
             f"{sizes[0]} ids of width {sizes[1]}, {wanted[0]} of {wanted[1]}",
         )
     decoder.embedding = embedding
+    return [embedding]
 
 
 def unbuilt(config: dict[str, Any]) -> dict[str, Any]:

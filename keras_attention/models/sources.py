@@ -1,5 +1,6 @@
 """What `generate` is given: strings, a matrix of ids, or arrays."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.models.source_signature import SourceSignature
+from keras_attention.special_ids import EOS_ID
+from keras_attention.special_ids import PAD_ID
 
 TEXT_KINDS = "SUTO"  # dtypes of NumPy that may hold strings
 
@@ -38,6 +41,35 @@ def texts_of(source: Any, name: str = "source") -> list | None:
             name, "all strings or all ids", "a mixture of both"
         )
     return None if kinds == {False} else items
+
+
+def ids_of_texts(
+    texts: list, vocabulary: Any, length: int | None
+) -> np.ndarray:
+    """Returns what a tokenizer makes of texts, int32 (batch, source_length).
+
+    Args:
+        texts: list of str or bytes.
+        vocabulary: a `Vocabulary`, or a tokenizer with `encode(texts)`.
+        length: that of all sources of the model, or None for any. Shorter
+            texts are padded; of longer ones the beginning is read, with a
+            warning.
+    """
+    if not texts:
+        return np.zeros((0, length or 1), "int32")
+    ids = np.array(vocabulary.encode(texts))
+    if length is None:
+        return ids
+    cut = np.any(ids[:, length:] != PAD_ID, axis=1)
+    if cut.any():
+        warnings.warn(
+            f"{cut.sum()} of {len(texts)} texts have more than {length - 1} "
+            "tokens, which is what the encoder reads, and were cut off.",
+            stacklevel=2,
+        )
+    ids = ids[:, :length]
+    ids[cut, -1] = EOS_ID
+    return np.pad(ids, ((0, 0), (0, length - ids.shape[1])))
 
 
 def ids_of(source: Any, name: str = "source", size: int = 2**31) -> np.ndarray:

@@ -59,30 +59,51 @@ def parse_object(content: bytes, allow_nan: bool = False) -> dict[str, Any]:
     return data
 
 
-def check_writable(name: str, data: Any) -> None:
-    """Checks that no number in `data` is NaN or infinite.
+def as_writable(name: str, data: Any, place: str = "") -> Any:
+    """Returns `data` as JSON can hold it: NumPy's numbers become Python's.
 
     Args:
         name: name of the argument that holds `data`, for the error.
-        data: nested dicts and lists.
+        data: nested dicts and lists of text, numbers, booleans and None.
+        place: where in the argument `data` stands, for the error.
 
     Raises:
-        ValueError: if a number is; the message names the entry.
+        ValueError: if a number is NaN or infinite, or JSON has no form for
+            an entry; the message names it.
+
+    Example:
+
+    >>> import numpy as np
+    >>> as_writable("card", {"words": np.int64(5), "names": ("a", "b")})
+    {'words': 5, 'names': ['a', 'b']}
     """
-    entries = [(name, data)]
-    while entries:
-        place, value = entries.pop()
-        if isinstance(value, dict):
-            entries += [(f"{place}[{k!r}]", v) for k, v in value.items()]
-        elif isinstance(value, (list, tuple)):
-            entries += [(f"{place}[{i}]", v) for i, v in enumerate(value)]
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise validation.invalid(
-                name,
-                "made of finite numbers, as JSON has no others",
-                f"{value!r} at {place}",
-                "Leave the entry out, or write None.",
+    if isinstance(data, dict):
+        return {
+            validation.without_numpy(key): as_writable(
+                name, value, f"{place}[{key!r}]"
             )
+            for key, value in data.items()
+        }
+    if isinstance(data, (list, tuple)):
+        return [
+            as_writable(name, value, f"{place}[{i}]")
+            for i, value in enumerate(data)
+        ]
+    data = validation.without_numpy(data)
+    if isinstance(data, float) and not math.isfinite(data):
+        raise validation.invalid(
+            name,
+            "made of finite numbers, as JSON has no others",
+            f"{data!r} at {name}{place}",
+            "Leave the entry out, or write None.",
+        )
+    if data is not None and not isinstance(data, (str, int, float)):
+        raise validation.invalid(
+            name,
+            "made of dicts, lists, text, numbers, booleans and None",
+            f"a {type(data).__name__} at {name}{place}",
+        )
+    return data
 
 
 def _unique(pairs):

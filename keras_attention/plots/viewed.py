@@ -162,7 +162,7 @@ def _by_layer(name, tokens, layers):
     """Returns {layer name: labels or None}, each of them of use."""
     axis = {"target_tokens": 1, "source_tokens": 2}[name]
     if isinstance(tokens, Mapping):
-        check_layers(name, tokens, layers)
+        tokens = by_visible_names(name, tokens, layers)
         found = {x: visible_tokens(name, tokens.get(x)) for x in layers}
         for layer, given in found.items():
             if given is not None:
@@ -187,8 +187,13 @@ def _check_count(name, tokens, lengths):
         )
 
 
-def check_layers(name: str, given: Mapping, layers: Mapping) -> None:
-    """Raises a ValueError where a dict names a layer that is not there."""
+def by_visible_names(name: str, given: Mapping, layers: Mapping) -> dict:
+    """Returns a dict by the names of layers that the page shows.
+
+    Raises:
+        ValueError: if it names a layer that is not there.
+    """
+    given = {visible_text(layer): value for layer, value in given.items()}
     unknown = [layer for layer in given if layer not in layers]
     if unknown:
         raise validation.invalid(
@@ -196,6 +201,7 @@ def check_layers(name: str, given: Mapping, layers: Mapping) -> None:
             f"a dict by the names of layers, {', '.join(map(repr, layers))}",
             f"a dict with {unknown[0]!r}",
         )
+    return given
 
 
 def masks_of(layers: dict, mask: Any) -> dict[str, np.ndarray | None]:
@@ -208,7 +214,7 @@ def masks_of(layers: dict, mask: Any) -> dict[str, np.ndarray | None]:
     if mask is None:
         return found
     if isinstance(mask, Mapping):
-        check_layers("mask", mask, layers)
+        mask = by_visible_names("mask", mask, layers)
         for name, values in mask.items():
             found[name] = _mask_array(values)
             _check_mask_shape(found[name], [layers[name].shape[1:]])

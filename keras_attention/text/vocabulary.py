@@ -93,7 +93,8 @@ class Vocabulary(ids_of_rows.NamedIds):
         only the counts are held in memory.
 
         Args:
-            texts: iterable of str or bytes, such as an open file's lines.
+            texts: iterable of str or bytes, such as the lines of a file without
+                their ends, `(line.rstrip("\\n") for line in file)`.
             unit: `"characters"`, `"words"` or `"symbols"`.
             max_size: the most tokens to keep, special ones included.
             min_count: tokens seen fewer times become unknown.

@@ -358,3 +358,23 @@ def test_prefix_forces_even_what_the_model_rules_out(search):
     )
     assert (np.asarray(decoded.tokens)[0, 0, :2] == 4).all()
     assert np.isfinite(decoded.scores[0, 0])
+
+
+@every_search
+def test_after_a_token_that_is_ruled_out_the_model_decides_again(search):
+    """A sum with -1e9 would be the same number whatever comes next."""
+    best = np.array([-9.0, -9.0, -7.0, -5.0, -1e9, 40.0, 60.0], "float32")
+
+    class Sure(MovedMemory):
+        def step(self, tokens, state, index, ancestors=None):
+            logits, state, alignment = super().step(tokens, state, index)
+            return best + 0 * logits, state, alignment
+
+    decoded = decode(
+        Sure(7),
+        *random_models(batch=1, vocabulary=7),
+        search(),
+        5,
+        prefix=np.array([[4]]),
+    )
+    assert np.asarray(decoded.tokens)[0, 0].tolist() == [4, 6, 6, 6, 6]

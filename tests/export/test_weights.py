@@ -88,6 +88,17 @@ def test_int8_searches_with_the_numbers_of_the_whole_sequence(kind):
     np.testing.assert_allclose(found.scores[:, 0], scores, atol=1e-5)
 
 
+def test_int8_holds_what_lora_has_learned():
+    model = small_model("luong")
+    model.decoder.readout.enable_lora(2)
+    kernel = model.decoder.readout.lora_kernel_b
+    kernel.assign(np.random.default_rng(7).normal(size=kernel.shape))
+    expected = np.array(model(INPUTS))
+    small, *_ = weights.stored(model, "int8")
+    difference = np.abs(np.array(small(INPUTS)) - expected).max()
+    assert difference < 0.15 * np.abs(expected).max()
+
+
 def test_a_quantized_model_keeps_its_integers():
     model = small_model("luong")
     model.quantize("int8", filters="logits")

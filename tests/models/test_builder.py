@@ -395,6 +395,13 @@ def test_encoder_and_decoder_share_one_table(kind, tmp_path):
 
 
 @on_one_backend
+def test_sizes_may_be_numbers_of_numpy():
+    model = ka.build_seq2seq("luong", np.int64(11), np.int32(13), units=4)
+    assert model.decoder.vocabulary_size == 13
+    assert model.source_vocabulary is None
+
+
+@on_one_backend
 def test_embeddings_that_cannot_be_shared_are_refused():
     other = ka.Vocabulary.build(["hijklmn"])
     vocabulary = ka.Vocabulary.build(["abcdefg"])

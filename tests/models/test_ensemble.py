@@ -125,6 +125,79 @@ def test_masks_that_encoders_give_are_kept():
 
 
 @pytest.mark.tensorflow_only
+def test_states_are_those_of_encoders_that_return_some(members):
+    twins = [small_model("rnn", "luong", max_length=4) for _ in range(2)]
+    ensemble = ka.build_ensemble(twins)
+    states = [np.zeros((3, 4), "float32")] * 4
+    with pytest.raises(ValueError, match="`initial_state` must be .* 0, 0 of"):
+        ensemble.generate(source_ids(), initial_state=states)
+    models = [open_doors.masked_frame_model() for _ in range(2)]
+    options = open_doors.CASES["masked frames"][1]
+    states = [np.zeros((len(options["source"]), 5), "float32")] * 3
+    with pytest.raises(ValueError, match="2, 2 of them.*Received: .*3 tensors"):
+        ka.build_ensemble(models).generate(**options, initial_state=states)
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.filterwarnings("ignore:.*destroy the mask information")
+def test_frames_that_a_member_reads_are_not_cut():
+    """Convolutions of Keras take a mask, lose it, and read what it hides."""
+    models = []
+    for seed in (1, 2):
+        frames = keras.Input((None, 4))
+        convolution = keras.layers.Conv1D(6, 3, padding="same")
+        model = ka.Seq2Seq(
+            keras.Model(frames, convolution(frames)),
+            ka.RNNDecoder(13, 6, ka.AdditiveAttention(5)),
+            max_length=3,
+        )
+        models.append(randomize(model, seed))
+    ensemble = ka.build_ensemble(models)
+    assert not ensemble.encoder_facts.cuts_hidden
+    given = {
+        "source": np.random.default_rng(3).normal(size=(2, 8, 4)),
+        "source_mask": np.arange(8) < np.array([[3], [5]]),
+    }
+    together = ensemble.generate(**given)
+    alone = ensemble.generate(**given, batch_size=1)
+    np.testing.assert_array_equal(together.tokens, alone.tokens)
+    assert_close(together.scores, alone.scores)
+
+
+@pytest.mark.tensorflow_only
+def test_members_that_share_their_embeddings_still_do_when_loaded(tmp_path):
+    letters = ka.Vocabulary.build(["abcdefg"])
+    models = [
+        ka.build_seq2seq(
+            kind,
+            letters,
+            letters,
+            units=12,
+            max_length=4,
+            share_embeddings=share,
+            tie_embeddings=share,
+        )
+        for kind, share in (("cnn-luong", True), ("cnn-bahdanau", False))
+    ]
+    for seed, model in enumerate(models):
+        randomize(model, seed)
+    inputs = {"source": [[4, 5, 2]], "target": [[1, 7, 8]]}
+    inputs = {name: np.array(ids) for name, ids in inputs.items()}
+    mean = np.mean([probabilities(model(inputs)) for model in models], axis=0)
+    ensemble = ka.build_ensemble(models)
+    assert_close(probabilities(ensemble(inputs)), mean)
+    ensemble.save_folder(tmp_path / "model")
+    loaded = ka.load(tmp_path / "model")
+    assert_close(probabilities(loaded(inputs)), mean)
+    sides = loaded.encoder.members, loaded.decoder.members
+    for (encoder, decoder), share in zip(
+        zip(*sides, strict=True), (True, False), strict=True
+    ):
+        assert (encoder.embedding is decoder.embedding) == share
+    assert len(loaded.weights) == len(ensemble.weights)
+
+
+@pytest.mark.tensorflow_only
 def test_saved_and_loaded_it_answers_alike(members, tmp_path):
     ensemble = ka.build_ensemble(members[::2])
     ensemble.save_folder(tmp_path / "model")

@@ -167,10 +167,21 @@ def test_file_is_never_replaced(model, tmp_path):
     assert path.read_text() == "a file"
 
 
-def test_crash_while_writing_leaves_nothing(model, tmp_path):
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        model.save_folder(tmp_path / "model", card={"tensor": object()})
+def test_crash_while_writing_leaves_nothing(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders.json, "dumps", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model.save_folder(tmp_path / "model")
     assert names_in(tmp_path) == []
+
+
+def test_card_may_hold_numbers_of_numpy_and_no_arrays(model, tmp_path):
+    numbers = {"tokens": np.int64(5), "rates": (np.float32(0.5), np.True_)}
+    model.save_folder(tmp_path / "model", card={**numbers, 3: None})
+    card = {"tokens": 5, "rates": [0.5, True], "3": None}
+    assert read_card(tmp_path / "model") == card
+    with pytest.raises(ValueError, match=r"a ndarray at card\['a'\]\[1\]"):
+        model.save_folder(tmp_path / "other", card={"a": [1, np.ones(2)]})
+    assert names_in(tmp_path) == ["model"]
 
 
 def test_load_says_what_is_missing(tmp_path):

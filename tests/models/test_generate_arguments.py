@@ -119,6 +119,80 @@ def test_an_encoder_of_one_length_reads_that_length(make, jit_compile):
     check_score(model, inputs)
 
 
+def text_model_of_one_length(vocabulary, length=8):
+    inputs = keras.Input((length,), dtype="int32")
+    embedding = keras.layers.Embedding(len(vocabulary), 6, mask_zero=True)
+    decoder = ka.RNNDecoder(
+        len(vocabulary), units=6, attention=ka.AdditiveAttention(5)
+    )
+    encoder = keras.Model(inputs, embedding(inputs))
+    model = ka.Seq2Seq(encoder, decoder, 3, vocabulary, vocabulary)
+    return randomize(model, scale=1.5)
+
+
+class Protocol:
+    """A tokenizer with what the protocol names, and nothing more."""
+
+    def __init__(self, vocabulary):
+        self.of = vocabulary
+
+    def __len__(self):
+        return len(self.of)
+
+    def encode(self, texts):
+        return self.of.encode(texts)
+
+    def decode(self, ids):
+        return self.of.decode(ids)
+
+    def token_strings(self, ids):
+        return self.of.token_strings(ids)
+
+
+def test_texts_of_an_encoder_of_one_length_are_padded_or_cut():
+    letters = ka.Vocabulary.build(["abcdefghi"])
+    model = text_model_of_one_length(letters)
+    ids = np.array([[4, 5, 2, 0, 0, 0, 0, 0], [4, 5, 6, 7, 8, 9, 10, 2]])
+    expected = model.generate(ids)
+    texts = letters.decode(expected.tokens[:, 0]).numpy()
+    for vocabulary in (letters, Protocol(letters)):
+        model.set_vocabularies(vocabulary, vocabulary)
+        with pytest.warns(UserWarning, match="1 of 2 texts have more than 7"):
+            found = model.generate(["ab", "abcdefghi"])
+        assert found.texts[:, 0].tolist() == [t.decode() for t in texts]
+        np.testing.assert_array_equal(found.scores, expected.scores)
+    for wrong in (ids[:, :3], np.pad(ids, ((0, 0), (0, 1)))):
+        with pytest.raises(ValueError, match=r"`source` must be .*, 8\), as"):
+            model.generate(wrong)
+    assert len(model.generate(np.zeros((0, 3), int)).tokens) == 0
+
+
+def test_pictures_of_an_encoder_of_one_length_have_its_tokens():
+    model = text_model_of_one_length(ka.Vocabulary.build(["abcdefghi"]))
+    axes = model.plot_alignment("ab").axes[0]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["a", "b", "<eos>"]
+    assert r"\u003ceos\u003e" in model.view_attention("ab").html
+
+
+def test_pictures_of_an_encoder_that_shortens_have_no_tokens_of_the_source():
+    letters = ka.Vocabulary.build(["abcdefghi"])
+    encoder = keras.Sequential(
+        [
+            keras.layers.Embedding(len(letters), 6),
+            keras.layers.AveragePooling1D(2),
+        ]
+    )
+    decoder = ka.RNNDecoder(
+        len(letters), units=6, attention=ka.AdditiveAttention(5)
+    )
+    model = ka.Seq2Seq(encoder, decoder, 3, letters, letters)
+    axes = model.plot_alignment("abcdef").axes[0]
+    assert not {"a", "b"} & {x.get_text() for x in axes.get_xticklabels()}
+    assert len(axes.get_yticklabels()) > 0
+    assert '"name":"alignment"' in model.view_attention("abcdef").html
+
+
 def convolutions():
     return keras.Sequential(
         [
@@ -142,7 +216,9 @@ def test_padding_that_an_encoder_reads_is_not_cut():
 def test_frames_that_an_encoder_reads_are_not_cut():
     inputs = keras.Input((None, 4))
     outputs = keras.layers.Conv1D(6, 3, padding="same")(inputs)
-    model = with_encoder(keras.Model(inputs, outputs))
+    encoder = keras.Model(inputs, outputs)
+    with_encoder(encoder)
+    model = with_encoder(encoder)  # the second to read by it
     _, given = fixed_frames()
     check_rows_alone(model, given)
     check_score(model, given)

@@ -134,6 +134,18 @@ def test_a_stream_yields_what_generate_returns(kind, search):
         assert ids == found.tokens[row, 0, :length].tolist()
 
 
+def test_a_stream_ends_where_constraints_leave_no_token():
+    def nothing_from_2(scores, tokens, index):
+        return keras.ops.where(index >= 2, -np.inf, scores)
+
+    model = language_model("learned", max_length=STEPS)
+    search = ka.Greedy(constraints=[*LONG["constraints"], nothing_from_2])
+    found = model.generate(PROMPTS[:1], search)
+    assert found.lengths[0, 0] == 2
+    said = found.tokens[0, 0, :2].tolist()
+    assert list(model.stream(READ[0], search)) == said
+
+
 def test_samples_share_a_prompt_and_not_their_ids():
     model = language_model("window")
     search = ka.Sample(temperature=2.0, num_samples=5, seed=3)

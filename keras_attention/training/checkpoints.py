@@ -163,6 +163,8 @@ class Checkpoints(keras.callbacks.Callback):
             # The others have begun by now, and forgotten what they knew.
             self._has_begun = True
             self.restore_callbacks()
+            self._remembered = None
+            self._check_newest(epoch)
         skipped = self._resumed.step if epoch == self._resumed.epoch else 0
         self._skipped = skipped
         self._position = Position(epoch, skipped)
@@ -201,6 +203,20 @@ class Checkpoints(keras.callbacks.Callback):
             self._position = Position(epoch, 0, stopped)
             self._save()
 
+    def _check_newest(self, epoch):
+        """Refuses to train below the checkpoints of another training.
+
+        The newest are kept, and the next training would go on from those.
+        """
+        newest = max((path.name for path in self._paths()), default="")
+        if newest > _file_name(max(self._resumed, Position(epoch))):
+            raise ValueError(
+                f"`folder` must have no checkpoint of a later step than that "
+                f"which the training begins at. Received: "
+                f"{str(self.folder)!r} with {newest}. Call `restore` before "
+                "`fit`, and begin where it says, or take another folder."
+            )
+
     def _save(self):
         if non_finite_weight(self.model) is not None:
             return  # what was saved before is better to go on from
@@ -208,7 +224,6 @@ class Checkpoints(keras.callbacks.Callback):
         arrays = archives.variable_arrays(_variables(self.model))
         metrics = self.model.metrics_variables if position.step else []
         states, arrays_of_callbacks = callback_state.capture(self._callbacks)
-        name = f"checkpoint-{position.epoch:06}-{position.step:09}.npz"
         state = {
             "position": position,
             "metrics": len(metrics),
@@ -216,7 +231,8 @@ class Checkpoints(keras.callbacks.Callback):
             "facts": self._facts,
         }
         arrays += archives.variable_arrays(metrics) + arrays_of_callbacks
-        archives.write_archive(self.folder / name, arrays, state)
+        path = self.folder / _file_name(position)
+        archives.write_archive(path, arrays, state)
         for path in self._paths()[:-KEPT]:
             path.unlink()
 
@@ -268,6 +284,10 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _paths(self):
         return sorted(self.folder.glob("checkpoint-*.npz"))
+
+
+def _file_name(position):
+    return f"checkpoint-{position.epoch:06}-{position.step:09}.npz"
 
 
 def _variables(model):

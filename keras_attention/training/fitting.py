@@ -239,7 +239,7 @@ def _new_outcome(settings, workspace, data):
     if monitor not in (*metrics, "loss"):
         metrics.append(monitor)
     measurement = GenerationMetrics(
-        data.held_out,
+        data.measured_pairs(),
         search=settings.search,
         max_sources=settings.max_measured,
         metrics=metrics,

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import re
 from typing import Any
 
 import keras
@@ -100,9 +101,14 @@ def facts_of(settings: TrainingSettings, data: Any) -> dict:
         "scheduled_sampling": aids.describe(settings.scheduled_sampling),
         "optimizer": optimizers.describe(settings.optimizer),
         "initial_model": _initial_model(settings.initial_folder),
-        "search": repr(settings.search),
+        "search": _without_addresses(repr(settings.search)),
         "dtype_policy": keras.config.dtype_policy().name,
     }
+
+
+def _without_addresses(text):
+    """Functions and objects, such as constraints, lie elsewhere each time."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def _initial_model(folder):

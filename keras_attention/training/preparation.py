@@ -8,6 +8,7 @@ from typing import Any
 from keras_attention.models import Seq2Seq
 from keras_attention.models import build_seq2seq
 from keras_attention.models import folders
+from keras_attention.models.parts import check_positions
 from keras_attention.text import read_vocabulary
 from keras_attention.training.first_pass import HeldOut
 from keras_attention.training.first_pass import read_once
@@ -40,6 +41,12 @@ class Data:
     survey: Survey
     held_out_survey: Survey
     model: Any = None  # the one to go on from
+
+    def measured_pairs(self) -> list:
+        """Returns the pairs held out, without those that are too long."""
+        left_out = self.held_out_survey.left_out
+        pairs = enumerate(self.held_out)
+        return [pair for number, pair in pairs if number not in left_out]
 
     def summary(self, model: Seq2Seq) -> str:
         """Returns a few lines for the reader."""
@@ -96,21 +103,46 @@ def prepare(settings: TrainingSettings) -> Data:
 
 
 def build_model(settings: TrainingSettings, data: Data) -> Seq2Seq:
-    """Builds the model of the arguments, or takes the one to go on from."""
-    if data.model is not None:
-        return data.model
-    _, longest_target = data.survey.longest
-    options = {
-        "max_length": int(LENGTH_MARGIN * longest_target) + 1,
-        **settings.options,
-    }
-    return build_seq2seq(
-        settings.kind,
-        data.source_vocabulary,
-        data.target_vocabulary,
-        seed=settings.seed,
-        **options,
-    )
+    """Builds the model of the arguments, or takes the one to go on from.
+
+    Raises:
+        ValueError: if its encoder or decoder has not enough positions.
+    """
+    _, longest = data.survey.longest
+    with_margin = int(LENGTH_MARGIN * longest) + 1
+    model = data.model
+    if model is None:
+        options = {"max_length": with_margin, **settings.options}
+        model = build_seq2seq(
+            settings.kind,
+            data.source_vocabulary,
+            data.target_vocabulary,
+            seed=settings.seed,
+            **options,
+        )
+    elif model.max_length < longest:
+        model.max_length = with_margin  # or the new targets would be cut
+    most = getattr(model.decoder, "max_positions", None)
+    if most is not None and "max_length" not in settings.options:
+        model.max_length = min(model.max_length, most)
+    _check_positions(data, model)
+    return model
+
+
+def _check_positions(data, model):
+    """Checks, before an epoch is lost, that all texts fit into the model."""
+    reason = f"max_length={model.max_length}"
+    check_positions("decoder", model.decoder, model.max_length, reason)
+    parts = {"source": "encoder", "target": "decoder"}
+    for survey in (data.survey, data.held_out_survey):
+        if survey.num_pairs:
+            lengths = zip(parts.items(), survey.longest, strict=True)
+            for (side, part), length in lengths:
+                reason = (
+                    f"the longest {side} (max_{side}_length leaves longer "
+                    "ones out)"
+                )
+                check_positions(part, getattr(model, part), length, reason)
 
 
 def _given_held_out(settings):

@@ -373,6 +373,44 @@ def test_patience_survives_a_crash(tmp_path):
     assert Checkpoints(tmp_path).restore(small_model()).stopped
 
 
+def fit_without_restoring(folder, **options):
+    small_model().fit(
+        np.ones((4, 5)),
+        np.ones((4, 1)),
+        batch_size=2,
+        callbacks=[Checkpoints(folder)],
+        verbose=0,
+        **options,
+    )
+
+
+def test_checkpoints_of_another_training_are_not_mixed_with_ours(tmp_path):
+    fit_without_restoring(tmp_path, epochs=2)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(ValueError, match="with checkpoint-000002-.*`restore`"):
+        fit_without_restoring(tmp_path, epochs=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    fit_without_restoring(tmp_path, initial_epoch=2, epochs=3)
+
+
+def test_a_second_training_does_not_remember_the_first(tmp_path):
+    with pytest.raises(RuntimeError, match="crash"):
+        fit(small_model(), tmp_path, 6, callbacks=[Remembering(), StopAt(9)])
+    counting, model = Remembering(), small_model()
+    checkpoints = Checkpoints(tmp_path, callbacks=[counting, StopAt(9)])
+    start = checkpoints.restore(model)
+    for first in (start.epoch, 6):
+        counting.count = 50
+        model.fit(
+            *(np.ones((4, 5)), np.ones((4, 1))),
+            initial_epoch=first,
+            epochs=first + 1,
+            callbacks=[checkpoints, counting],
+            verbose=0,
+        )
+    assert counting.count == 51
+
+
 class Remembering(keras.callbacks.Callback):
     """Counts the epochs across restarts, and writes to a path."""
 

@@ -23,6 +23,12 @@ def test_bleu_is_a_geometric_mean_with_a_brevity_penalty():
     assert found == pytest.approx(wanted)
 
 
+def test_bleu_of_words_that_are_cut_already_gives_no_advice(caplog):
+    texts = ["a dog runs ."] * 200
+    assert bleu(texts, texts, tokenizer="none") == pytest.approx(100)
+    assert not caplog.records
+
+
 def test_bleu_sums_over_the_corpus_and_takes_any_reference():
     references = [["x y", "a b c d e"], "f g h i j", ["k l m n o"]]
     hypotheses = ["a b c d e", "f g h i j", "k l m n z"]

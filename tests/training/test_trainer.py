@@ -29,6 +29,7 @@ from keras_attention.training.identity import PairDigest
 from keras_attention.training.identity import facts_of
 from keras_attention.training.optimizers import make_optimizer
 from keras_attention.training.pairs import Pairs
+from keras_attention.training.preparation import build_model
 from keras_attention.training.preparation import prepare
 from keras_attention.training.settings import GIVEN_BY_TRAIN
 from keras_attention.training.settings import TrainingSettings
@@ -159,6 +160,87 @@ def test_long_pairs_are_left_out_with_a_warning(tmp_path):
             tmp_path, validation_pairs=PAIRS[::7], max_source_length=3
         )
     assert len(data.survey.left_out) == 32
+
+
+@pytest.mark.filterwarnings("ignore:.* pairs are longer than")
+def test_what_is_too_long_is_not_measured_either(tmp_path):
+    given = [("aaaa", "A"), ("ab", "B"), ("b", "B B B B")]
+    limits = {"max_source_length": 4, "max_target_length": 4}
+    data = prepared(tmp_path, validation_pairs=given, **limits)
+    assert data.held_out_survey.num_pairs == 1
+    assert data.measured_pairs() == [("ab", "B")]
+
+
+def built(tmp_path, pairs=PAIRS, **arguments):
+    arguments = {"target_unit": "symbols", **arguments}
+    settings = TrainingSettings(
+        pairs=pairs, folder=tmp_path / "model", **arguments
+    )
+    return build_model(settings, prepare(settings))
+
+
+SHORT = [("abcd", "A B C D")]
+FIVE = {
+    "units": 4,
+    "num_heads": 2,
+    "position": ka.LearnedPositionalEncoding(5),
+}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "options", "message"),
+    [
+        ([("ab", "A B")], {"max_length": 6}, "`decoder` .* 6 .*=6"),
+        (
+            [("abcdef", "A")],
+            {},
+            "`encoder` .* 7 .*longest source .max_source_l",
+        ),
+        ([("ab", "A B C D E")], {}, "`decoder` .* 6 positions for the longest"),
+    ],
+)
+def test_positions_are_counted_before_the_first_epoch(
+    tmp_path, pairs, options, message
+):
+    options = {**FIVE, **options}
+    for given, held_out in ((pairs, SHORT), (SHORT, pairs)):
+        with pytest.raises(ValueError, match=message):
+            built(tmp_path, given, validation_pairs=held_out, options=options)
+
+
+def test_no_more_positions_are_said_than_there_are(tmp_path):
+    """1.5 times the longest target would be 8."""
+    model = built(tmp_path, SHORT, validation_pairs=SHORT, options=FIVE)
+    assert model.max_length == 5
+
+
+def test_a_model_that_goes_on_says_targets_longer_than_before(tmp_path):
+    letters = ka.Vocabulary.build(["abcd"])
+    model = build_seq2seq("rnn-rnn", letters, letters, units=3, max_length=4)
+    model.save_folder(tmp_path / "first")
+    for target, expected in (("abc", 4), ("abcdabcd", 14)):
+        tuned = built(
+            tmp_path,
+            [("a", target)],
+            validation_pairs=PAIRS[:1],
+            initial_folder=tmp_path / "first",
+            target_unit=None,
+        )
+        assert tuned.max_length == expected
+
+
+def no_digits():
+    """Returns a function of its own at each call."""
+    return lambda scores, tokens, index: scores
+
+
+def test_functions_of_a_search_are_the_same_wherever_they_lie(tmp_path):
+    searches = [
+        facts(tmp_path, search=ka.Greedy(constraints=[constraint]))["search"]
+        for constraint in (no_digits(), no_digits(), lambda *given: given[0])
+    ]
+    assert searches[0] == searches[1] != searches[2]
+    assert "no_digits" in searches[0]
 
 
 def test_every_option_of_the_model_reaches_it():

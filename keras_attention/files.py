@@ -337,6 +337,13 @@ def _put(new, folder, old):
     try:
         _exchange(new, folder)
     except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise OSError(
+                errno.EXDEV,
+                "A folder of the image of a container cannot be moved. Delete "
+                "it first, or write to another place",
+                str(folder),
+            ) from error
         if error.errno not in NOT_SUPPORTED:
             raise
         folder.rename(old)

@@ -123,6 +123,22 @@ def test_folder_comes_back_when_the_last_step_fails(
     assert names_in(tmp_path) == ["model"]
 
 
+def test_a_folder_that_cannot_be_moved_stays_and_is_named(
+    tmp_path, monkeypatch
+):
+    """One of a lower layer of an overlay file system, as in a container."""
+    write(tmp_path / "model", "old")
+
+    def fail(path, other):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(files, "_exchange", fail)
+    with pytest.raises(OSError, match="Delete it first.*model'"):
+        write(tmp_path / "model", "new")
+    assert content_of(tmp_path / "model") == "old"
+    assert names_in(tmp_path) == ["model"]
+
+
 def test_folder_is_on_disk_before_it_appears(tmp_path, monkeypatch):
     synced = []
     fsync = os.fsync

@@ -79,7 +79,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """Writes a SavedModel, or a search for another runtime."""
-    model = load_any(options.folder)
+    model = load_any(options.folder, needs_text=False)
     from keras_attention import export as exporting
 
     shared = {

@@ -35,8 +35,12 @@ def is_language_model(model: Any) -> bool:
     return isinstance(model, ka.LanguageModel)
 
 
-def load_any(folder: str) -> Any:
+def load_any(folder: str, needs_text: bool = True) -> Any:
     """Loads the `Seq2Seq` or the `LanguageModel` of a folder.
+
+    Args:
+        folder: path of the folder.
+        needs_text: whether it must have vocabularies.
 
     Raises:
         ValueError: whatever goes wrong; the message names the folder.
@@ -56,9 +60,10 @@ def load_any(folder: str) -> Any:
         raise ValueError(
             f"the model in {folder!r} cannot be loaded: {kind}{error}"
         ) from error
-    if None in vocabularies.of(model).values():
+    if needs_text and None in vocabularies.of(model).values():
         raise ValueError(
-            f"the model in {folder!r} has no vocabularies: it takes ids alone"
+            f"the model in {folder!r} has no vocabularies for both sides: it "
+            "maps no text to text"
         )
     return model
 

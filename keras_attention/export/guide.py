@@ -95,6 +95,7 @@ def _values_of(facts: Facts) -> dict[str, Any]:
         "order": search_texts.order_of(signatures.search),
         "max_length": signatures.max_length,
         "max_source_length": signatures.max_source_length,
+        "positions": _described_positions(signatures),
         "target_bytes": bytes_read(target_unit, signatures.max_length),
         "weights": WEIGHTS[facts.weights],
         "warm_up": _described_warm_up(facts),
@@ -116,6 +117,12 @@ def _values_of(facts: Facts) -> dict[str, Any]:
         values["source_bytes"] = bytes_read(unit, length)
         values["bytes_per_token"] = bytes_read(unit, 1)
     return values
+
+
+def _described_positions(signatures):
+    if not signatures.cuts_sources:
+        return ""
+    return f" and {signatures.max_source_length} positions of the source"
 
 
 def _text_phrases(facts: Facts) -> dict[str, str]:

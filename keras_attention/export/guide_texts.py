@@ -2,6 +2,7 @@
 
 import string
 
+MAX_BATCH_SIZE = 32  # of a server that batches
 BATCHING_PARAMETERS = """\
 # For: tensorflow_model_server --enable_batching --batching_parameters_file=...
 # Requests that wait together for up to 1 ms are answered together.
@@ -204,12 +205,12 @@ TEXT_LIMITS = """\
 A long text costs no more than one of the greatest length: of a source
 $source_bytes bytes are read ($bytes_per_token for each token) and of the
 target of `score` $target_bytes. `tokens` reads $max_source_length ids a row,
-`decode_step` $max_length ids and $max_source_length positions of the source.
+`decode_step` $max_length ids$positions.
 What is beyond is left out without an error, which would fail the requests that
 a server has joined with it."""
 ARRAY_LIMITS = """\
-`decode_step` reads $max_length ids and $max_source_length positions of the
-source. What is beyond is left out without an error, which would fail the
+`decode_step` reads $max_length ids$positions.
+What is beyond is left out without an error, which would fail the
 requests that a server has joined with it. Apart from that an array is read as
 large as it comes."""
 

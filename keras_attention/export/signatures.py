@@ -49,12 +49,16 @@ class Signatures(TracedSignatures):
         max_source_length: int,
         scope: Callable,
     ):
+        facts = model.encoder_facts
+        length = facts.signature.shape[0]
+        if facts.signature.is_ids and length is not None:
+            max_source_length = min(max_source_length, length)
         super().__init__(model, search, max_length, max_source_length, scope)
         self.source_vocabulary = model.source_vocabulary
         self.target_vocabulary = model.target_vocabulary
-        facts = model.encoder_facts
         self.needs_source_mask = facts.needs_source_mask
-        self.cuts_sources = facts.keeps_length
+        # The encoded ones; other encoders return what they return.
+        self.cuts_sources = facts.keeps_length and length is None
         self.guide_phrases = guide_texts.SEQ2SEQ
         self.may_pad_sources = facts.cuts_padding or (
             facts.needs_source_mask and facts.cuts_hidden
@@ -118,13 +122,13 @@ class Signatures(TracedSignatures):
 
         The ids are the whole state: a server may join rows that are at
         different steps. Each step runs over all ids so far. At most
-        `max_length` ids and `max_source_length` positions are read.
+        `max_length` ids are read, and as many positions as of a source.
         """
         said = ids.known_ids(
             inputs["ids"][:, : self.max_length],
             self.model.decoder.vocabulary_size,
         )  # (B, T)
-        encoded = inputs["encoded"][:, : self.max_source_length]
+        encoded = self._cut(inputs["encoded"])
         logits, alignments = self._teacher_forced(said, encoded, inputs)
         length = tf.shape(said)[1]
         places = tf.where(said == PAD_ID, 0, tf.range(length) + 1)  # (B, T)
@@ -151,16 +155,20 @@ class Signatures(TracedSignatures):
             length = facts.signature.shape[0]
             return {"source": shapes.of_length(self._ids_in(inputs), length)}
         arrays = {"source": inputs["source"]}
-        if facts.signature.shape[0] is not None or not facts.keeps_length:
+        if not self.cuts_sources:
             return arrays
         if facts.needs_source_mask:
             arrays["source_mask"] = inputs["source_mask"]
         return {
-            name: shapes.at_least_one_position(
-                tensor[:, : self.max_source_length]
-            )
+            name: shapes.at_least_one_position(self._cut(tensor))
             for name, tensor in arrays.items()
         }
+
+    def _cut(self, tensor):
+        """Cuts what has as many positions (B, S, ...) as a source."""
+        if not self.cuts_sources:
+            return tensor
+        return tensor[:, : self.max_source_length]
 
     def _ids_in(self, inputs):
         """Returns the ids (B, S) of a request of texts or ids."""
@@ -184,7 +192,7 @@ class Signatures(TracedSignatures):
                 inputs[f"initial_state_{number}"]
                 for number in range(len(states))
             ]
-        mask = inputs["source_mask"][:, : self.max_source_length]
+        mask = self._cut(inputs["source_mask"])
         found = decoder(
             ids.after_bos(said),
             shapes.at_least_one_position(encoded),

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention import validation
+from keras_attention.export.guide_texts import MAX_BATCH_SIZE
 from keras_attention.export.records import COMPILED
 from keras_attention.export.records import NAMES
 from keras_attention.export.records import PORTABLE
@@ -35,8 +36,9 @@ KEY, VALUE = 1, 2  # of an entry of a map
 class WarmUp:
     """What a server is asked while it loads the model.
 
-    Each signature is asked for the first source, the first 2, 4, 8 and so on,
-    and all of them, so that sizes of batches up to that have been seen.
+    Each signature is asked for the first source, the first 2, 4 and so on up
+    to 32, so that sizes of batches up to that have been seen; and for the
+    others, by 32, since a server that batches refuses larger requests.
 
     Args:
         texts: list of str or bytes, such as clients will send; of a model
@@ -84,10 +86,12 @@ class WarmUp:
         if self.is_text:
             sources = as_text_tensor(sources)
         size = 1
-        while size < len(sources):
+        while size < min(len(sources), MAX_BATCH_SIZE):
             yield tf.convert_to_tensor(sources[:size])
             size *= 2
-        yield tf.convert_to_tensor(sources)
+        for start in range(0, len(sources), MAX_BATCH_SIZE):
+            some = sources[start : start + MAX_BATCH_SIZE]
+            yield tf.convert_to_tensor(some)
 
 
 def write(

@@ -7,6 +7,7 @@ import pathlib
 import sys
 import warnings
 
+import keras
 import pytest
 
 import keras_attention
@@ -197,6 +198,24 @@ def test_export_writes_a_saved_model_once(model_folder, tmp_path, capsys):
     texts.write_bytes(b"")
     run(*arguments, "--overwrite", "--warm-up", texts, status=2)
     assert "`texts` must be a list of at least one" in capsys.readouterr().err
+
+
+def test_a_model_of_images_is_exported(tmp_path, monkeypatch):
+    letters = keras_attention.Vocabulary.build(["ab"])
+    encoder = keras.Sequential([keras.Input((4, 6)), keras.layers.Dense(3)])
+    decoder = keras_attention.RNNDecoder(len(letters), 3)
+    keras_attention.Seq2Seq(
+        encoder, decoder, target_vocabulary=letters
+    ).save_folder(tmp_path / "model")
+    asked = []
+
+    def stand_in(model, folder, **options):
+        asked.append(model.source_signature.shape)
+        return pathlib.Path(folder)
+
+    monkeypatch.setattr(export, "export_saved_model", stand_in)
+    run("export", tmp_path / "model", tmp_path / "1")
+    assert asked == [(4, 6)]
 
 
 def test_a_language_model_is_exported(

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from keras_attention import export
 from keras_attention.export.records import NAMES
 from keras_attention.export.records import PORTABLE
 
@@ -104,6 +105,16 @@ def test_warm_up_asks_the_signatures_that_were_named(served):
 
 def test_no_warm_up_is_written_unless_asked_for(served):
     assert not (served["half"]["folder"] / "assets.extra").exists()
+
+
+def test_warm_ups_are_no_larger_than_a_server_that_batches_takes():
+    texts = [str(number) for number in range(70)]
+    batches = [
+        [text.decode() for text in batch.numpy()]
+        for batch in export.WarmUp(texts).batches()
+    ]
+    assert list(map(len, batches)) == [1, 2, 4, 8, 16, 32, 32, 6]
+    assert [text for batch in batches[5:] for text in batch] == texts
 
 
 # --- batches -----------------------------------------------------------------

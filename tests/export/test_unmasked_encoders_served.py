@@ -10,6 +10,7 @@ import keras_attention as ka
 from keras_attention import export
 
 TEXTS = ["cab", "a", "hgfed"]
+LONG = ["abcdefghabc", "abcdefg"]
 LENGTH = 7
 
 
@@ -55,6 +56,13 @@ def test_signatures_answer_as_generate(length, tmp_path):
         np.testing.assert_allclose(
             found["score"], expected.scores[:, 0], rtol=1e-4
         )
+    if length is not None:  # the beginning is read, and the end
+        with pytest.warns(UserWarning, match="were cut off"):
+            expected_of_long = model.generate(LONG)
+        found = served["serving_default"](text=tf.constant(LONG))
+        np.testing.assert_allclose(
+            found["score"], expected_of_long.scores[:, 0], rtol=1e-4
+        )
     ids = model.source_vocabulary.encode(TEXTS)
     found = served["tokens"](ids=ids)
     np.testing.assert_allclose(found["scores"], expected.scores, rtol=1e-4)
@@ -66,3 +74,35 @@ def test_signatures_answer_as_generate(length, tmp_path):
     np.testing.assert_allclose(
         found["log_probability"], given.log_probabilities, rtol=1e-4
     )
+
+
+def test_steps_read_all_that_an_encoder_of_images_returns(tmp_path):
+    """As many positions as it likes: a limit is for sources of any length."""
+    encoder = keras.Sequential(
+        [
+            keras.Input((6, 8, 3)),
+            keras.layers.Conv2D(5, 3, strides=2, padding="same"),
+            keras.layers.Reshape((-1, 5)),  # 12 positions
+        ]
+    )
+    decoder = ka.RNNDecoder(13, 5, ka.AdditiveAttention(5))
+    model = ka.Seq2Seq(encoder, decoder, max_length=MAX_LENGTH)
+    draw = np.random.default_rng(7).normal
+    model.set_weights([draw(size=w.shape) for w in model.weights])
+    folder = export.export_saved_model(
+        model,
+        tmp_path / "1",
+        ka.Greedy(),
+        max_source_length=5,
+        signatures=("n_best", "encode", "decode_step"),
+    )
+    served = tf.saved_model.load(str(folder)).signatures
+    source = tf.constant(draw(size=(2, 6, 8, 3)), tf.float32)
+    encoded = served["encode"](source=source)
+    step = served["decode_step"](**encoded, ids=tf.zeros((2, 0), tf.int32))
+    assert step["alignment"].shape == (2, 12)
+    first = served["n_best"](source=source)["alignments"][:, 0, 0]
+    np.testing.assert_allclose(step["alignment"], first, atol=1e-5)
+    guide = (folder / "README.md").read_text(encoding="utf-8")
+    assert "Sources are read whole." in guide
+    assert "positions of the source" not in " ".join(guide.split())

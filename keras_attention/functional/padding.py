@@ -5,6 +5,7 @@ the gradient of whatever made the padding.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from keras import ops
@@ -20,8 +21,8 @@ class Zeroed(Mask):
     """A mask that a layer has checked and whose padding it has zeroed.
 
     Layers put zeros at padding before they project: what a projection makes
-    of zeros is finite. The mask hides as before; `attend` neither zeroes the
-    padding nor checks the shapes again.
+    of zeros is finite. The mask hides as before; `attend` does not zero the
+    padding again, and checks no sizes but those that are not known before.
     """
 
     mask: Mask
@@ -53,8 +54,11 @@ class Zeroed(Mask):
     def row(self, index: Integer) -> "Zeroed":
         return Zeroed(self.mask.row(index))
 
+    def broadcast_shapes(self) -> Iterable[tuple[str, tuple]]:
+        return self.mask.broadcast_shapes()
+
     def check(self, target: tuple) -> None:
-        """Nothing is left to check."""
+        """Nothing is left to check of what is known."""
 
 
 def zeroed(mask: Mask | None) -> Zeroed | None:

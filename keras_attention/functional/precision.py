@@ -5,6 +5,7 @@ import contextvars
 from collections.abc import Iterator
 from typing import Any
 
+from keras import backend
 from keras import ops
 
 from keras_attention import validation
@@ -51,6 +52,12 @@ def float32_products(name: str) -> Iterator[None]:
 def multiplies_exactly() -> bool:
     """Whether float32 is to be multiplied as float32."""
     return _float32_products.get() == EXACT
+
+
+def as_float(tensor: Any, dtype: str) -> Any:
+    """Casts integers to a float dtype, and leaves floats."""
+    is_float = backend.is_float_dtype(ops.dtype(tensor))
+    return tensor if is_float else ops.cast(tensor, dtype)
 
 
 def at_least_float32(tensor: Any) -> Any:

@@ -15,6 +15,9 @@ from keras_attention.masks.ranges import Range
 from keras_attention.masks.ranges import Tensor
 from keras_attention.masks.rows import Lengths
 
+# Neighbours beyond it are all of them, and no sum with a position overflows.
+FARTHEST = 2**30
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Causal(Mask):
@@ -112,7 +115,7 @@ class SlidingWindow(Mask):
                 raise validation.invalid(
                     name, "a number of neighbours >= 0 or None", repr(size)
                 )
-            object.__setattr__(self, name, int(size))
+            object.__setattr__(self, name, min(int(size), FARTHEST))
         offset = as_integers("offset", self.offset)
         object.__setattr__(self, "offset", offset)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_attention import validation
 from keras_attention.layers import MultiHeadAttention
-from keras_attention.migration.weights import set_weights
+from keras_attention.migration.weights import assign
 
 PROJECTIONS = ("q", "k", "v")
 # Arguments of the layer that are no options here.
@@ -106,7 +106,14 @@ def from_torch(
     )
     query, key, value = ((None, None, kernel.shape[1]) for kernel in kernels)
     layer.build(query, value, key)
-    set_weights(layer, values)
+    projections = (
+        layer.query_dense,
+        layer.key_dense,
+        layer.value_dense,
+        layer.output_dense,
+    )
+    # What options add, such as sinks, begins as it does in a new layer.
+    assign([w for layer in projections for w in layer.weights], values)
     return layer
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -49,12 +50,17 @@ def copy_trainable(source: Any, target: Any) -> None:
 
 def set_weights(layer: Any, values: Iterable[Any]) -> None:
     """Gives a built layer its weights, after their shapes were compared."""
+    assign(layer.weights, values)
+
+
+def assign(weights: Sequence[Any], values: Iterable[Any]) -> None:
+    """Gives weights their values, after their shapes were compared."""
     values = [np.asarray(value) for value in values]
-    expected = [tuple(weight.shape) for weight in layer.weights]
+    expected = [tuple(weight.shape) for weight in weights]
     received = [value.shape for value in values]
     if expected != received:
         raise validation.invalid(
             "weights", f"of the shapes {expected}", received
         )
-    for weight, value in zip(layer.weights, values, strict=True):
+    for weight, value in zip(weights, values, strict=True):
         weight.assign(value)

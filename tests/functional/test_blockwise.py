@@ -575,3 +575,22 @@ def test_second_derivative_is_refused():
         gradient = inner.gradient(loss, query)
     with pytest.raises(ValueError, match="must be 'dense' where second"):
         outer.gradient(gradient, query)
+
+
+@pytest.mark.parametrize("size", [2**31 - 1, 2**70], ids=["int32", "wider"])
+def test_a_window_wider_than_any_sequence_hides_nothing(size):
+    generator = np.random.default_rng(3)
+    x = generator.normal(size=(2, 300, 1, 4)).astype("float32")
+    arguments = {"query": x, "key": x, "value": x}
+    for mask, same in (
+        (masks.SlidingWindow(2, size), masks.SlidingWindow(2, None)),
+        (masks.SlidingWindow(size, 2), masks.SlidingWindow(None, 2)),
+    ):
+        expected = functional.attend(
+            **arguments, mask=same, implementation="dense"
+        )
+        for implementation in ("dense", "blockwise"):
+            found = functional.attend(
+                **arguments, mask=mask, implementation=implementation
+            )
+            np.testing.assert_allclose(found, expected, atol=1e-5)

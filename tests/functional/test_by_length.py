@@ -22,6 +22,7 @@ from test_blockwise import numbers
 from test_blockwise import sorted_ids
 
 from keras_attention import functional
+from keras_attention import layers
 from keras_attention import masks
 from keras_attention.functional import attend
 from keras_attention.functional import attention
@@ -413,3 +414,21 @@ def test_declared_short_lengths_leave_one_way(length):
         np.testing.assert_allclose(
             found[name], expected, rtol=1e-4, atol=1e-4, err_msg=name
         )
+
+
+@pytest.mark.parametrize("of", ["MultiHeadAttention", "LatentAttention"])
+def test_a_mask_of_another_size_is_an_error_of_a_layer_too(of):
+    layer = {
+        "MultiHeadAttention": lambda: layers.MultiHeadAttention(2, 4),
+        "LatentAttention": lambda: layers.LatentAttention(2, 4, latent_dim=6),
+    }[of]()
+    for size in (3, 10):
+        mask = np.ones((size, size), bool)
+        function = tf.function(
+            lambda x, mask=mask: layer(x, x, attention_mask=mask),
+            input_signature=[tf.TensorSpec((None, None, 8))],
+            autograph=False,
+        )
+        function(tf.ones((1, size, 8)))
+        with pytest.raises(tf.errors.InvalidArgumentError, match="broadcast"):
+            function(tf.ones((1, 7, 8)))

@@ -79,6 +79,7 @@ MASKS = {
     "lengths": masks.Lengths(LENGTHS),
     "causal, lengths": masks.Causal() & masks.Lengths(LENGTHS),
     "window": masks.SlidingWindow(left=2, right=0),
+    "window, causal": masks.SlidingWindow(left=2, right=3) & masks.Causal(),
     "window, lengths": masks.SlidingWindow(left=2, right=None)
     & masks.Lengths(LENGTHS)
     & masks.Causal(),

@@ -181,3 +181,19 @@ def test_other_backends_are_refused():
         functional.attend_in_ring(
             query=None, key=None, value=None, mesh=None, axis_name="sequence"
         )
+
+
+@jax_only
+def test_arguments_are_checked_as_those_of_attend_are(mesh):
+    query, key, value, _ = map(np.asarray, tensors())
+    arguments = {"query": query, "key": key, "value": value, "mesh": mesh}
+    arguments["axis_name"] = "sequence"
+    for cap in (0.0, -2.0):
+        with pytest.raises(ValueError, match="`logit_soft_cap` must be a num"):
+            functional.attend_in_ring(**arguments, logit_soft_cap=cap)
+    sink = [0.5, -1.0, 2.0, 0.0]
+    found = functional.attend_in_ring(**arguments, sink=sink)
+    expected = functional.attend(
+        query=query, key=key, value=value, sink=np.array(sink, "float32")
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)

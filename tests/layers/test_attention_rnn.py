@@ -1,5 +1,6 @@
 """`AttentionRNN`, and what a cell of several mechanisms does in it."""
 
+import functools
 import inspect
 
 import keras
@@ -17,8 +18,13 @@ from user_mechanisms import Coverage
 from keras_attention import AdditiveAttention
 from keras_attention import AttentionCell
 from keras_attention import AttentionRNN
+from keras_attention import CoverageAttention
 from keras_attention import DotProductAttention
+from keras_attention import ForwardAttention
+from keras_attention import GaussianMixtureAttention
 from keras_attention import LocalAttention
+from keras_attention import LocationSensitiveAttention
+from keras_attention import MonotonicAttention
 from keras_attention import RNNDecoder
 
 BATCH, LENGTH, SOURCE, WIDTH, SOURCE_WIDTH, UNITS = 2, 5, 7, 3, 11, 13
@@ -105,6 +111,42 @@ def test_a_call_goes_on_from_a_state(kind):
     for one, other in zip(*leaves, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     assert np.array(last["position"]).tolist() == [[LENGTH]] * BATCH
+
+
+MECHANISMS = {
+    "additive": AdditiveAttention,
+    "coverage": CoverageAttention,
+    "location": LocationSensitiveAttention,
+    "forward": ForwardAttention,
+    "chunks": functools.partial(MonotonicAttention, chunk_size=2),
+    "mixture": GaussianMixtureAttention,
+}
+
+
+@pytest.mark.parametrize("kind", MECHANISMS)
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_a_call_goes_on_in_half_precision_from_float32(kind, dtype):
+    mechanism = MECHANISMS[kind](3, dtype=dtype)
+    cell = keras.layers.GRUCell(5, dtype=dtype)
+    layer = AttentionRNN(
+        AttentionCell(cell, mechanism, dtype=dtype),
+        return_sequences=True,
+        return_state=True,
+        dtype=dtype,
+    )
+    tokens, value = inputs()
+    whole, end = layer(tokens, value)
+    assert whole.dtype == dtype.removeprefix("mixed_")
+    start, state = layer(tokens[:, :2], value)
+    rest, last = layer(tokens[:, 2:], value, initial_state=state)
+    joined = ops.concatenate([start, rest], axis=1)
+    np.testing.assert_allclose(
+        ops.cast(joined, "float32"), ops.cast(whole, "float32"), atol=0.02
+    )
+    leaves = [keras.tree.flatten(x["mechanism"]) for x in (last, end)]
+    for one, other in zip(*leaves, strict=True):
+        assert ops.dtype(one) == ops.dtype(other) == "float32"
+        np.testing.assert_allclose(one, other, atol=0.02)
 
 
 @pytest.mark.parametrize("return_sequences", [False, True])

@@ -274,3 +274,19 @@ def test_arguments_that_do_not_fit():
         LinearAttention(HEADS, KEY_DIM, feature_map="relu")
     with pytest.raises(ValueError, match="`value` must be given: LinearAtt"):
         layer(QUERY)
+
+
+@pytest.mark.tensorflow_only  # JAX has no float64 by default
+def test_a_cache_has_the_wider_dtype():
+    layer = LinearAttention(2, 3, dtype="float64")
+    x = np.random.default_rng(3).normal(size=(3, 5, 7))
+    whole = layer(x, x, use_causal_mask=True)
+    cache, found = layer.make_cache(3), []
+    for step in range(5):
+        new = x[:, step : step + 1]
+        output, cache = layer(new, new, cache=cache)
+        found.append(output)
+    assert {ops.dtype(tensor) for tensor in cache.values()} == {"float64"}
+    np.testing.assert_allclose(
+        ops.concatenate(found, axis=1), whole, atol=1e-12
+    )

@@ -356,3 +356,34 @@ def test_cache_wants_one_axis_of_positions():
     cache = layer.make_cache(BATCH, MAX_LENGTH)
     with pytest.raises(ValueError, match="inputs of shape \\(batch, length"):
         layer(image, image, cache=cache, cache_index=0)
+
+
+def test_padding_of_queries_meets_a_window_and_an_index_per_row():
+    layer = MultiHeadAttention(6, 5, sliding_window=3, seed=1)
+    new, index = INPUTS[:, :1], np.array([4, 1], "int32")
+    cache = layer.make_cache(BATCH, MAX_LENGTH)
+    options = {"use_causal_mask": True, "cache": cache, "cache_index": index}
+    expected, _ = layer(new, new, **options)
+    real = np.array([[True], [False]])
+    found, _ = layer(new, new, query_mask=real, **options)
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
+    bias = layer.output_dense.bias  # what is left of nothing
+    np.testing.assert_allclose(found[1, 0], bias, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_padded_queries_of_a_cached_call_may_hold_anything(length):
+    layer = MultiHeadAttention(2, 4, use_gate=True, seed=1)
+    x = INPUTS[:, :length].copy()
+    x[0, 0] = np.nan
+    real = np.ones((BATCH, length), bool)
+    real[0, 0] = False
+    cache = layer.make_cache(BATCH, length)
+    found, _ = layer(
+        x, x, query_mask=real, value_mask=real, cache=cache, cache_index=0
+    )
+    expected = layer(
+        x, x, query_mask=real, value_mask=real, use_causal_mask=length == 1
+    )
+    assert np.all(np.isfinite(found))
+    np.testing.assert_allclose(found, expected, atol=1e-5)

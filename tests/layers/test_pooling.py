@@ -13,6 +13,7 @@ from keras_attention import masks
 from keras_attention.layers import AdditiveAttention
 from keras_attention.layers import AttentionPooling
 from keras_attention.layers import InducedSetAttentionBlock
+from keras_attention.layers import MultiHeadAttention
 from keras_attention.layers import MultiHeadAttentionBlock
 from keras_attention.layers import PerceiverEncoder
 from keras_attention.layers import PoolingByMultiHeadAttention
@@ -547,3 +548,12 @@ def test_maximum_of_a_set_of_numbers():
     assert mean > 3
     assert mean_error([PoolingByMultiHeadAttention(1, 4)]) < mean / 5
     assert mean_error([AttentionPooling(1, 4)]) < mean / 5
+
+
+def test_shape_of_a_pooling_by_heads_of_several_axes_is_known():
+    attention = MultiHeadAttention(2, 4, output_shape=(3, 5))
+    for count, expected in ((1, (2, 3, 5)), (7, (2, 7, 3, 5))):
+        layer = AttentionPooling(num_queries=count, attention=attention)
+        x = np.ones((2, 11, 8), "float32")
+        assert layer.compute_output_shape(x.shape) == expected
+        assert tuple(layer(x).shape) == expected

@@ -10,6 +10,8 @@ from layer_checks import run_layer_checks
 from keras_attention import AlibiBias
 from keras_attention import LearnedPositionalEncoding
 from keras_attention import MultiHeadAttention
+from keras_attention import PositionalEncoding
+from keras_attention import PositionalEncoding2D
 from keras_attention import RelativePositionBias
 from keras_attention import RotaryEmbedding
 from keras_attention import RotaryEmbedding2D
@@ -61,6 +63,25 @@ def test_learned_encoding_ends():
             call()
     with pytest.raises(ValueError, match="`max_length` must be a positive"):
         LearnedPositionalEncoding(0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (PositionalEncoding(), (2, 3, 7)),
+        (PositionalEncoding2D(), (1, 3, 2, 8)),
+        (LearnedPositionalEncoding(5, "he_normal"), (2, 3, 7)),
+        (RotaryEmbedding(), (2, 3, 2, 4)),
+    ],
+    ids=["sinusoids", "2d", "learned", "rotary"],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_integers_are_encoded_as_floats(layer, shape, dtype):
+    x = np.random.default_rng(3).integers(0, 9, shape).astype(dtype)
+    expected = layer(x.astype("float32"))
+    np.testing.assert_array_equal(layer(x), expected)
+    assert layer(keras.KerasTensor(shape, dtype)).dtype == "float32"
+    assert ops.dtype(layer(x)) == "float32"
 
 
 def test_rotary_embedding_is_a_good_layer():

@@ -245,6 +245,17 @@ def test_empty_and_single_sequences(make, length):
 
 
 @each_layer
+def test_one_row_of_padding_is_for_all(make):
+    layer = make()
+    real = np.arange(QUERIES) < 3
+    one, all_rows = (
+        layer(QUERY, VALUE, KEY, attention_mask=masks.QueryPadding(rows))
+        for rows in (real[None], np.tile(real, (BATCH, 1)))
+    )
+    np.testing.assert_array_equal(one, all_rows)
+
+
+@each_layer
 def test_other_masks_are_refused(make):
     with pytest.raises(ValueError, match="`use_causal_mask` must be False"):
         make()(QUERY, QUERY, use_causal_mask=True)

@@ -130,3 +130,27 @@ def test_module_of_torch_keeps_its_numbers(options):
     )
     np.testing.assert_allclose(output, expected.detach().numpy(), atol=1e-5)
     np.testing.assert_allclose(scores, weights.detach().numpy(), atol=1e-5)
+
+
+def test_sinks_of_zero_are_add_zero_attn():
+    weights = state_dict()
+    layer = migration.from_torch(weights, HEADS, use_sink=True)
+    key, value = SAME_WIDTH
+    kernels = np.split(weights["in_proj_weight"].astype("float64"), 3)
+    biases = np.split(weights["in_proj_bias"], 3)
+    query, key_heads, value_heads = (
+        (x @ kernel.T + bias).reshape(*x.shape[:2], HEADS, SIZE)
+        for x, kernel, bias in zip(
+            (QUERY, key, value), kernels, biases, strict=True
+        )
+    )
+    scores = np.einsum("btnh,bsnh->bnts", query, key_heads) / np.sqrt(SIZE)
+    exps = np.exp(scores)  # and a key and a value of zeros, whose score is 0
+    found = exps / (exps.sum(-1, keepdims=True) + 1)
+    heads = np.einsum("bnts,bsnh->btnh", found, value_heads)
+    expected = heads.reshape(BATCH, QUERIES, WIDTH)
+    expected = expected @ weights["out_proj.weight"].T
+    expected = expected + weights["out_proj.bias"]
+    np.testing.assert_allclose(
+        layer(QUERY, value, key), expected, rtol=1e-4, atol=1e-5
+    )

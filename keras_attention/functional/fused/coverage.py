@@ -148,7 +148,10 @@ def request_of(
         if bias is not None:
             _check_bias(bias, query, key)
         request = Request(scale, has_bias=bias is not None)
-    for part in _parts(mask):
+    parts = [*_parts(mask)]
+    is_causal = any(map(_is_causal, parts))
+    request = dataclasses.replace(request, is_causal=is_causal)
+    for part in parts:
         request = _joined(request, part, query, key)
     if request.window is not None and not request.is_causal:
         raise NotCovered("`mask` is a window that is not causal")
@@ -226,7 +229,7 @@ def _joined(request, mask, query, key):
     """Returns the request with one mask more."""
     kind = type(mask)
     if kind is masks.Causal and _is_zero(mask.offset):
-        return dataclasses.replace(request, is_causal=True)
+        return request
     if kind is masks.SlidingWindow and _is_zero(mask.offset):
         return _with_window(request, mask)
     if kind is masks.Lengths:
@@ -238,18 +241,25 @@ def _joined(request, mask, query, key):
     raise NotCovered(f"`mask` has a {kind.__name__} that is not covered")
 
 
+def _is_causal(mask):
+    """Whether a query sees no key after it, by this mask alone."""
+    looks_back = isinstance(mask, masks.Causal) or (
+        isinstance(mask, masks.SlidingWindow) and mask.right == 0
+    )
+    return looks_back and _is_zero(mask.offset)
+
+
 def _is_zero(offset):
     return isinstance(offset, int) and offset == 0
 
 
 def _with_window(request, mask):
-    if mask.right is not None and mask.right != 0:
+    if mask.right is not None and not request.is_causal:
         raise NotCovered("`mask` is a window that reaches to the right")
-    is_causal = request.is_causal or mask.right == 0
     window = request.window
     if mask.left is not None:
         window = min(mask.left + 1, window or mask.left + 1)
-    return dataclasses.replace(request, is_causal=is_causal, window=window)
+    return dataclasses.replace(request, window=window)
 
 
 def _with_lengths(request, name, lengths):

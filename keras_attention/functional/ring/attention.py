@@ -9,6 +9,7 @@ compose, so it is exact. On JAX alone.
 from typing import Any
 
 from keras import backend
+from keras import ops
 
 from keras_attention import masks
 from keras_attention import validation
@@ -93,6 +94,11 @@ def attend_in_ring(
     import jax
 
     mesh = getattr(mesh, "backend_mesh", mesh)
+    logit_soft_cap = validation.check_positive_number(
+        "logit_soft_cap", logit_soft_cap, optional=True
+    )
+    query, key, value = map(ops.convert_to_tensor, (query, key, value))
+    sink = None if sink is None else ops.convert_to_tensor(sink)
     mask = masks.as_mask(mask)
     check_arguments(query, key, value, score, mask, None, sink, dropout)
     count = _num_devices(mesh, axis_name, query, key)

@@ -64,11 +64,10 @@ def call(
     check_lengths(query, value=value, key=key)
     index = index if isinstance(index, int) else ops.cast(index, "int32")
     kept = None if layout.is_ring else cache["key"].shape[0]
-    mask = mask_for(
-        (query.shape[0], attention.num_heads, length, kept),
-        query_mask=given.pop("query_mask"),
-        attention_mask=given.pop("attention_mask"),
-    )
+    shape = (query.shape[0], attention.num_heads, length, kept)
+    real = mask_for(shape, query_mask=given.pop("query_mask"))
+    mask = mask_for(shape, attention_mask=given.pop("attention_mask"))
+    query = _real_queries(query, masks.combine_masks(real, mask))
     given = _checked(given, query, kept)
     value, key = _zero_padding(value, key, given, index, length)
     heads = attention.project_query(query)
@@ -81,6 +80,7 @@ def call(
         key, value, span, cache = layout.extend(key, value, cache, index)
         seen = ops.shape(key)[1]
     mask = masks.combine_masks(
+        real,
         shifted(mask, span),
         *(_counted_by(span, given[n], length, seen) for n in given),
         *attention.positional_masks(use_causal_mask, span.offset),
@@ -131,6 +131,13 @@ def _checked(given, query, kept):
         mask = ops.convert_to_tensor(as_boolean(name, mask))
         checked[name] = _KeyMask(mask, is_of_new)
     return checked
+
+
+def _real_queries(query, mask):
+    """Returns the queries with zeros at padding, as a call without a cache."""
+    if mask is None:
+        return query
+    return padding.keep(query, mask.query_padding(ops.shape(query)[1]))
 
 
 def _zero_padding(value, key, given, index, length):

@@ -241,8 +241,8 @@ class LinearAttention(QueryValueLayer):
         """Returns the cache before the first position.
 
         Returns:
-            A dict of float32 tensors whose sizes do not depend on a length:
-            see `functional.linear_sums.empty_state`.
+            A dict of tensors, float32 or the wider compute dtype, whose sizes
+            do not depend on a length: see `functional.linear_sums.empty_state`.
         """
         heads = keras.KerasTensor((1, 1, self.num_heads, self.key_dim))
         features = self._map.log_features(
@@ -250,7 +250,11 @@ class LinearAttention(QueryValueLayer):
         )
         value_dim = self.value_dim or self.key_dim
         return empty_state(
-            batch_size, self.num_heads, features.shape[-1], value_dim
+            batch_size,
+            self.num_heads,
+            features.shape[-1],
+            value_dim,
+            keras.backend.result_type(self.compute_dtype, "float32"),
         )
 
     def compute_output_shape(

@@ -112,11 +112,14 @@ class ShortenedAttention(QueryValueLayer):
                 True,
                 "`LinearAttention` can be causal.",
             )
-        real_queries = mask.query_padding(ops.shape(query)[1])
-        real_keys = mask.key_padding(ops.shape(key)[1])
-        if real_keys is not None:
-            real_keys = ops.broadcast_to(real_keys, ops.shape(key)[:2])
-        return real_queries, real_keys
+        found = (
+            (query, mask.query_padding(ops.shape(query)[1])),
+            (key, mask.key_padding(ops.shape(key)[1])),
+        )
+        return tuple(
+            None if real is None else ops.broadcast_to(real, ops.shape(x)[:2])
+            for x, real in found
+        )
 
     def call(
         self,

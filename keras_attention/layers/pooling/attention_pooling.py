@@ -157,14 +157,13 @@ class AttentionPooling(PoolingLayer):
         return without_single(result, self.num_queries)
 
     def compute_output_shape(self, inputs_shape: tuple) -> tuple:
-        width = inputs_shape[-1]
+        axes = inputs_shape[-1:]
         if self.attention is not None:
             query_shape = self._query_shape(inputs_shape)
-            shape = self.attention.compute_output_shape(
+            axes = self.attention.compute_output_shape(
                 query_shape, inputs_shape
-            )
-            width = shape[-1]
-        return pooled_shape(inputs_shape, self.num_queries, width)
+            )[2:]
+        return pooled_shape(inputs_shape, self.num_queries, *axes)
 
     def compute_output_spec(
         self,

@@ -51,10 +51,10 @@ def without_single(result: Any, count: int) -> Any:
     return _without_axis(result, 1)
 
 
-def pooled_shape(inputs_shape: tuple, count: int, width: int) -> tuple:
+def pooled_shape(inputs_shape: tuple, count: int, *axes: int) -> tuple:
     """Returns the shape of what `count` queries find; one has no axis."""
     queries = (count,) if count > 1 else ()
-    return inputs_shape[0], *queries, width
+    return inputs_shape[0], *queries, *axes
 
 
 def _without_axis(tensor, axis):

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional.positions import positions_from
+from keras_attention.functional.precision import as_float
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -77,6 +78,7 @@ class LearnedPositionalEncoding(keras.layers.Layer):
         position = positions_from(start_index, length)
         position = ops.clip(position, 0, self.max_length - 1)
         encoding = ops.take(self.embeddings, position, axis=0)
+        inputs = as_float(inputs, self.compute_dtype)
         return inputs + ops.cast(encoding, inputs.dtype)
 
     def _check_length(self, length, start_index):

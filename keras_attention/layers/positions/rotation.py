@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.functional import positions
+from keras_attention.functional.precision import as_float
 from keras_attention.layers.positions.position import AttentionPosition
 
 
@@ -41,6 +42,7 @@ class Rotation(AttentionPosition):
         validation.check_rank("inputs", inputs, 4, positions.HEAD_AXES)
         position = positions.positions_from(start_index, ops.shape(inputs)[1])
         angle = self.angles(position, inputs.shape[-1])
+        inputs = as_float(inputs, self.compute_dtype)
         return positions.rotate(inputs, angle, self.interleaved, self.magnitude)
 
     def compute_output_shape(self, inputs_shape: tuple) -> tuple:

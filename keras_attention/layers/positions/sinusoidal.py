@@ -8,6 +8,7 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.functional.positions import positions_from
 from keras_attention.functional.positions import sinusoid
+from keras_attention.functional.precision import as_float
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -64,6 +65,7 @@ class PositionalEncoding(keras.layers.Layer):
     def call(self, inputs: Any, start_index: Any = 0) -> Any:
         position = positions_from(start_index, ops.shape(inputs)[1])
         encoding = sinusoid(position, inputs.shape[2], self.max_wavelength)
+        inputs = as_float(inputs, self.compute_dtype)
         return inputs + ops.cast(encoding, inputs.dtype)
 
     def compute_output_shape(self, inputs_shape: tuple) -> tuple:

@@ -8,6 +8,7 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.functional.positions import positions_from
 from keras_attention.functional.positions import sinusoid
+from keras_attention.functional.precision import as_float
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -78,6 +79,7 @@ class PositionalEncoding2D(keras.layers.Layer):
             ops.broadcast_to(columns[None], shape),
         ]
         encoding = ops.concatenate(encoding, axis=-1)  # (height, width, depth)
+        inputs = as_float(inputs, self.compute_dtype)
         return inputs + ops.cast(encoding, inputs.dtype)
 
     def compute_output_shape(self, inputs_shape: tuple) -> tuple:

@@ -82,7 +82,8 @@ class AttentionRNN(keras.layers.Layer):
         return_state: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # A state would be rounded: `call` casts the rest.
+        super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
         if not isinstance(cell, AttentionCell):
             raise validation.invalid(
@@ -110,6 +111,7 @@ class AttentionRNN(keras.layers.Layer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
+        inputs, value = self._cast((inputs, value))
         if inputs_mask is not None:
             check_sequence_mask("inputs_mask", inputs_mask, inputs.shape[:2])
             inputs_mask = as_boolean("inputs_mask", inputs_mask)
@@ -142,9 +144,23 @@ class AttentionRNN(keras.layers.Layer):
         if isinstance(given, dict):
             _check_state(given)
             return dict(given)
+        given = self._cast(given)
         state = self.cell.initial_state(memory, batch, 1, given)
         state = keras.tree.map_structure(lambda x: x[:, 0], state)
         return {**state, "position": ops.zeros((batch, 1), dtype="int32")}
+
+    def _cast(self, tensors):
+        """Returns nested tensors, those of floats in the compute dtype."""
+
+        def cast(tensor):
+            tensor = ops.convert_to_tensor(tensor)
+            dtype = keras.backend.standardize_dtype(tensor.dtype)
+            is_float = keras.backend.is_float_dtype(dtype)
+            return ops.cast(tensor, self.compute_dtype) if is_float else tensor
+
+        return keras.tree.map_structure(
+            lambda x: None if x is None else cast(x), tensors
+        )
 
     def _steps_made(self, inputs, mask):
         """Returns how many inputs are real, (B, 1) or a number."""

@@ -1,4 +1,4 @@
-"""Python in a new process: what importing does, and what it costs."""
+"""Python in a new process: what importing does."""
 
 import os
 import subprocess
@@ -28,11 +28,3 @@ def run_fresh(*arguments, expected=0, text=None, **environment):
     )
     assert done.returncode == expected, done.stdout + done.stderr
     return done
-
-
-def cpu_seconds_of(*arguments, expected=0):
-    """Returns the CPU seconds that Python takes for `arguments`."""
-    before = os.times()
-    run_fresh(*arguments, expected=expected)
-    after = os.times()
-    return sum(after[2:4]) - sum(before[2:4])  # of children

@@ -11,7 +11,6 @@ import sys
 
 import keras
 import pytest
-from fresh_process import cpu_seconds_of
 from fresh_process import run_fresh
 
 import keras_attention
@@ -20,13 +19,11 @@ from keras_attention import registration
 HEAVY = {"keras", "tensorflow", "jax", "numpy", "matplotlib"}
 
 
-def test_import_is_quick_and_loads_nothing_heavy():
+def test_import_loads_nothing_heavy():
     code = "import sys, keras_attention; print(*sys.modules)"
     loaded = set(run_fresh("-c", code).stdout.split())
     assert "keras_attention" in loaded
     assert loaded & HEAVY == set()
-    needed = cpu_seconds_of("-c", "import keras_attention")
-    assert needed - cpu_seconds_of("-c", "pass") < 0.1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.functional.padding import keep
 from keras_attention.functional.replicas import sum_over_replicas
 from keras_attention.training.losses import real_tokens
 
@@ -61,7 +62,8 @@ class SequenceLoss(keras.losses.Loss):
         float32: a scalar, (batch,), (target_length,) or both axes.
 
     Masking:
-        A token of weight 0 counts for nothing, even if its logits are NaN.
+        A token of weight 0 counts for nothing, even if its logits are NaN,
+        and has no gradient.
 
     Raises:
         ValueError: if an average and a sum are asked for along one axis.
@@ -116,7 +118,9 @@ class SequenceLoss(keras.losses.Loss):
             weights = weights * ops.ones_like(y_true, dtype="float32")
         else:
             weights = real_tokens(y_true, sample_weight)
-        return self._reduced(self.call(y_true, y_pred), weights)
+        logits = ops.cast(y_pred, "float32")
+        logits = keep(logits, ops.not_equal(weights, 0))  # its gradient, too
+        return self._reduced(self.call(y_true, logits), weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         labels = ops.cast(y_true, "int32")

@@ -7,7 +7,6 @@ import re
 import keras
 import numpy as np
 import pytest
-from fresh_process import cpu_seconds_of
 from fresh_process import run_fresh
 
 import keras_attention
@@ -65,16 +64,6 @@ def test_help_and_mistakes_come_before_anything_heavy_is_imported(tmp_path):
             "sys.exit(status if not heavy else f'imported {heavy}')\n"
         )
         run_fresh("-c", code, *arguments, expected=status)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status"),
-    [(["--help"], 0), (["train", "--help"], 0), (["train", "--ou", "x"], 2)],
-    ids=["help", "help-of-train", "misspelt"],
-)
-def test_the_module_answers_in_half_a_second_of_cpu(arguments, status):
-    arguments = ["-m", "keras_attention", *arguments]
-    assert cpu_seconds_of(*arguments, expected=status) < 0.5
 
 
 def test_versions_are_those_of_the_packages(capsys):
@@ -264,9 +253,7 @@ def test_paths_are_checked_before_the_work(tmp_path, capsys):
         (["train", none], "none': No such file or directory"),
         (["train", file, "--out", file], "file' is a file: name a folder"),
         (["train", file, "--out", file / "x" / "y"], "is a file, not a folder"),
-        (["export", tmp_path, "/proc/x/y"], "cannot write to '/proc'"),
         (["evaluate", tmp_path, file, "--hypotheses", none / "x"], "no folder"),
-        (["evaluate", tmp_path, file, "--hypotheses", "/proc/x"], "'/proc'"),
         (["evaluate", tmp_path, file, "--hypotheses", "/dev/null"], "a device"),
         (["train", file, "--out", ""], "is empty: name a folder"),
         (["train", file, "--out", "/"], "the root of a file system"),

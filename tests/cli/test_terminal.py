@@ -1,5 +1,6 @@
 """Control characters never reach a terminal; files get the text exactly."""
 
+import io
 import json
 import sys
 import types
@@ -34,8 +35,8 @@ def test_a_terminal_gets_no_control_character(text, expected, at_a_terminal):
     assert terminal.shown(text) == expected
 
 
-def test_files_and_pipes_get_the_text_on_one_line():
-    assert not sys.stdout.isatty()
+def test_files_and_pipes_get_the_text_on_one_line(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert terminal.shown(HOSTILE) == HOSTILE
     assert terminal.shown("a\nb\r\udc80") == "a\\nb\\r\\udc80"
 

@@ -59,6 +59,12 @@ MASKS = {
     "array per key": lambda: masks.Array(flags(1, S)),
     "and": lambda: masks.Causal(1) & masks.Lengths(np.array([5, 13])),
     "or": lambda: masks.SlidingWindow(1, 1) | masks.Lengths(np.array([2, 0])),
+    "global tokens": lambda: (
+        masks.SlidingWindow(1, 1) | masks.GlobalTokens(np.array([2, 0]))
+    ),
+    "random blocks": lambda: (
+        masks.SlidingWindow(0, 0) | masks.RandomBlocks(2, 2, S, seed=1)
+    ),
 }
 
 # Each bias: the shape of its tensor, by number of heads, and what it becomes.
@@ -181,16 +187,25 @@ def check_equals_dense(path, arrays, tolerance=2e-5, **case):
     assert_all_close(actual, expected, tolerance)
 
 
-@pytest.mark.parametrize("mask", few(MASKS, "and", "array per row"))
+@pytest.mark.parametrize(
+    "mask", few(MASKS, "and", "array per row", "random blocks")
+)
 def test_blockwise_is_dense_under_each_mask(mask):
     arrays = arrays_of("none", groups=1).values()
     check_equals_dense(PATH, arrays, mask=mask, bias="none")
 
 
-MANY_BLOCKS = ["causal with an offset per row", "segments", "array per row"]
+MANY_BLOCKS = [
+    "causal with an offset per row",
+    "segments",
+    "array per row",
+    "global tokens",
+]
 
 
-@pytest.mark.parametrize("mask", few(MANY_BLOCKS, "array per row"))
+@pytest.mark.parametrize(
+    "mask", few(MANY_BLOCKS, "array per row", "global tokens")
+)
 def test_all_tiles_at_once_is_dense_under_each_mask(mask):
     arrays = arrays_of("none", groups=2).values()
     with blockwise.schedule("batch"):

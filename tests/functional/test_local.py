@@ -52,10 +52,12 @@ def test_what_is_gathered_stands_where_it_is_spread_again(keys):
     assert gather_pairs(of_queries, first, SIZE, keys) is of_queries
 
 
-def test_gaussian_has_half_the_reach_as_its_deviation():
+@pytest.mark.parametrize("reach", [2, 5])
+def test_gaussian_has_half_the_reach_as_its_deviation(reach):
     centre = centres()[:, 1:4]
-    first, _ = window_positions(ops.convert_to_tensor(centre), REACH, KEYS)
-    found = gaussian(ops.convert_to_tensor(centre), first, REACH)
-    distance = np.array(first)[..., None] + np.arange(SIZE) - centre[..., None]
-    wanted = np.exp(-(distance**2) / (2 * 1.0**2))
+    first, _ = window_positions(ops.convert_to_tensor(centre), reach, KEYS)
+    found = gaussian(ops.convert_to_tensor(centre), first, reach)
+    place = np.array(first)[..., None] + np.arange(2 * reach + 1)
+    distance = place - centre[..., None]
+    wanted = np.exp(-(distance**2) / (2 * (reach / 2) ** 2))
     np.testing.assert_allclose(found, wanted, rtol=1e-5)

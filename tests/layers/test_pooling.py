@@ -557,3 +557,36 @@ def test_shape_of_a_pooling_by_heads_of_several_axes_is_known():
         x = np.ones((2, 11, 8), "float32")
         assert layer.compute_output_shape(x.shape) == expected
         assert tuple(layer(x).shape) == expected
+
+
+DROPPING = {
+    "pooling": lambda **options: AttentionPooling(3, HEADS, **options),
+    "block": lambda **options: SetAttentionBlock(HEADS, 13, **options),
+    "inducing": lambda **options: InducedSetAttentionBlock(
+        3, HEADS, 13, **options
+    ),
+    "seeds": lambda **options: PoolingByMultiHeadAttention(
+        2, HEADS, 13, **options
+    ),
+    "perceiver": lambda **options: PerceiverEncoder(
+        5, 1, HEADS, latent_width=WIDTH, feed_forward_units=13, **options
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DROPPING)
+def test_dropout_is_on_in_training_alone(kind):
+    layer = DROPPING[kind](dropout=0.5, seed=3)
+    plain = DROPPING[kind](dropout=0.0, seed=3)
+    for one in (layer, plain):
+        one.build(INPUTS.shape)
+    for mine, theirs in zip(
+        plain.trainable_weights, layer.trainable_weights, strict=True
+    ):
+        mine.assign(theirs)
+    still = array(layer(INPUTS, training=False))
+    found = array(plain(INPUTS, training=True))
+    np.testing.assert_allclose(found, still, atol=1e-5)
+    one, other = (array(layer(INPUTS, training=True)) for _ in range(2))
+    assert np.abs(one - still).max() > 1e-3
+    assert np.abs(one - other).max() > 1e-3

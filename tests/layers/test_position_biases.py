@@ -1,5 +1,6 @@
 """ALiBi, T5's buckets and Shaw's relative keys, pair by pair in NumPy."""
 
+import inspect
 import math
 
 import keras
@@ -239,6 +240,7 @@ def test_bias_is_that_of_the_paper(name, flash_attention):
 @pytest.mark.parametrize("flash_attention", [True, False])
 @pytest.mark.parametrize("name", ["t5", "shaw", "shaw by head"])
 def test_gradient_is_that_of_finite_differences(name, flash_attention):
+    random = np.random.default_rng(17)
     layer, formula, weight = built(name, flash_attention=flash_attention)
     upstream = random.normal(size=(BATCH, LENGTH, WIDTH))
     at = ops.convert_to_numpy(weight).astype("float64")
@@ -252,7 +254,9 @@ def test_gradient_is_that_of_finite_differences(name, flash_attention):
     step = 1e-5 * direction
     expected = (loss_of(at + step) - loss_of(at - step)) / 2e-5
     gradient = gradient_of(layer, weight, upstream.astype("float32"))
-    np.testing.assert_allclose(np.sum(gradient * direction), expected, 1e-4)
+    np.testing.assert_allclose(
+        np.sum(gradient * direction), expected, rtol=1e-4, atol=1e-3
+    )
 
 
 def gradient_of(layer, weight, upstream):
@@ -315,8 +319,13 @@ def test_attention_with_relative_keys_is_a_good_layer(tmp_path):
     ids=lambda position: type(position).__name__,
 )
 def test_config_holds_every_argument(position):
-    again = type(position).from_config(position.get_config())
-    assert again.get_config() == position.get_config()
+    config = position.get_config()
+    arguments = inspect.signature(type(position).__init__).parameters
+    assert set(arguments) - {"self", "kwargs"} <= set(config)
+    again = type(position).from_config(config)
+    assert again.get_config() == config
+    if "initializer" in arguments:
+        assert isinstance(again.initializer, keras.initializers.HeNormal)
     for name in ("num_heads", "num_buckets", "max_distance", "share_heads"):
         assert getattr(again, name, 0) == getattr(position, name, 0)
     assert getattr(again, "bidirectional", False) is False
@@ -358,6 +367,7 @@ def test_relative_keys_are_shared_by_heads_of_one_shape_alone():
 
 
 def test_2d_encoding_is_a_good_layer(tmp_path):
+    random = np.random.default_rng(17)
     shape = (2, 3, 5, 14)
     case = layer_checks.Case(
         PositionalEncoding2D,
@@ -376,6 +386,7 @@ def test_2d_encoding_is_a_good_layer(tmp_path):
 
 
 def test_2d_encoding_is_rows_in_one_half_and_columns_in_the_other():
+    random = np.random.default_rng(17)
     image = random.normal(size=(2, 3, 5, 14)).astype("float32")
     found = PositionalEncoding2D(max_wavelength=50.0)(image) - image
 

@@ -191,11 +191,18 @@ def test_mask_is_pooled_as_averages_are():
 
 def test_mask_of_unknown_length_is_pooled_in_a_functional_model():
     ids = keras.Input((None,), dtype="int32")
-    embedded = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
+    embedding = keras.layers.Embedding(9, 8, mask_zero=True)
+    embedded = embedding(ids)
     pooled = PooledAttention(2, 4, pool_size=3, query_pool_size=2)
     model = keras.Model(ids, pooled(embedded, embedded))
-    output = model(np.array([[3, 1, 4, 0, 0], [2, 7, 1, 8, 2]]))
-    assert output.shape == (2, 3, 8)
+    given = np.array([[3, 1, 4, 0, 0], [2, 7, 1, 8, 2]])
+    output, real = array(model(given)), given > 0
+    vectors = array(embedding(given))
+    expected = pooled(vectors, vectors, query_mask=real, value_mask=real)
+    np.testing.assert_allclose(output, array(expected), atol=1e-6)
+    unmasked = array(pooled(vectors, vectors))
+    assert np.abs(output[0] - unmasked[0]).max() > 1e-3
+    np.testing.assert_allclose(output[1], unmasked[1], atol=1e-6)
 
 
 def test_keras_mask_is_pooled_with_the_queries():
@@ -242,6 +249,18 @@ def test_empty_and_single_sequences(make, length):
     output = array(layer(QUERY, VALUE[:, :length]))
     assert np.all(np.isfinite(output))
     assert np.any(output) == bool(length)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_dropout_is_on_in_training_alone(kind):
+    layer = LAYERS[kind]()
+    config = {**layer.get_config(), "dropout": 0.5, "seed": 3}
+    layer = type(layer).from_config(config)
+    still = array(layer(QUERY, VALUE, training=False))
+    np.testing.assert_array_equal(array(layer(QUERY, VALUE)), still)
+    one, other = (array(layer(QUERY, VALUE, training=True)) for _ in range(2))
+    assert np.abs(one - still).max() > 1e-3
+    assert np.abs(one - other).max() > 1e-3
 
 
 @each_layer

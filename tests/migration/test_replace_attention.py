@@ -230,10 +230,10 @@ def test_nested_models_are_rebuilt_and_blocks_in_them_changed():
     assert len(replacement.changed) == 8 and not replacement.kept
     assert replacement.changed[0].path.startswith("outer/inner/attention")
     assert replacement.model.layers[1] is model.layers[1]
-    real = IDS > 0
+    whole = (IDS > 0).all(axis=1)
+    assert whole.sum() >= 2
     after = ops.convert_to_numpy(replacement.model(IDS))
-    np.testing.assert_allclose(after[0], before[0], atol=1e-5)
-    assert after[real].shape == before[real].shape
+    np.testing.assert_allclose(after[whole], before[whole], atol=1e-5)
 
 
 def test_shared_layer_is_replaced_by_one():

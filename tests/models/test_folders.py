@@ -169,7 +169,7 @@ def test_file_is_never_replaced(model, tmp_path):
 
 def test_crash_while_writing_leaves_nothing(model, tmp_path, monkeypatch):
     monkeypatch.setattr(folders.json, "dumps", lambda *_, **__: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError, match="division by zero"):
         model.save_folder(tmp_path / "model")
     assert names_in(tmp_path) == []
 

@@ -48,5 +48,10 @@ def test_a_quantized_model_says_what_it_said(kind, mode):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the layers that Keras skips
         model.quantize(mode)
-    error = np.abs(np.asarray(model(inputs)) - expected).max()
+    found = np.asarray(model(inputs))
+    error = np.abs(found - expected).max()
     assert error < {"int8": 0.05, "int4": 0.5}[mode] * np.ptp(expected)
+    found, expected = (x - x.mean(-1, keepdims=True) for x in (found, expected))
+    slope = np.vdot(found, expected) / np.vdot(expected, expected)
+    assert abs(slope - 1) < {"int8": 0.03, "int4": 0.3}[mode]
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.8

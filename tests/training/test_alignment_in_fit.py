@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_attention as ka
+from keras_attention.functional import diagonal_alignment_loss
 from keras_attention.functional import guided_alignment_loss
 from keras_attention.models.training_aids import Attended
 from keras_attention.training import AlignmentLoss
@@ -124,6 +125,20 @@ def test_losses_that_need_no_alignments(loss):
     if isinstance(loss, CoverageLoss):
         expected = 2.0 * repeated(*parts[:2])
         np.testing.assert_allclose(loss(*parts), expected, rtol=1e-5)
+    if isinstance(loss, DiagonalAlignmentLoss):
+        of_each = ops.convert_to_numpy(diagonal_alignment_loss(*parts, 0.3))
+        expected = 2.0 * of_each[LABELS != 0].mean()
+        np.testing.assert_allclose(loss(*parts), expected, rtol=1e-5)
+        assert expected > 0.01
+
+
+def test_a_guided_loss_may_be_a_squared_error():
+    weights = np.random.default_rng(3).random(ALIGNMENT.shape)
+    parts = weights.astype("float32"), LABELS != 0, SOURCE != 0
+    loss = GuidedAlignmentLoss("squared_error", 3.0)(*parts, ALIGNMENT)
+    of_each = guided_alignment_loss(*parts, ALIGNMENT, "squared_error")
+    expected = 3.0 * ops.convert_to_numpy(of_each)[LABELS != 0].mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
 def repeated(weights, target_mask):

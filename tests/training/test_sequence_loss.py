@@ -109,12 +109,21 @@ def test_without_weights_of_tokens_labels_0_are_padding(weights):
     )
 
 
+@pytest.mark.tensorflow_only
 def test_nan_of_padding_reaches_neither_loss_nor_gradient():
-    logits = np.where(WEIGHTS[..., None] == 0, np.nan, random_logits())
-    model = keras.Sequential([keras.Input((5, 7)), keras.layers.Identity()])
-    loss = SequenceLoss()(LABELS, model(logits), WEIGHTS)
+    import tensorflow as tf
+
+    spoilt = np.where(WEIGHTS[..., None] == 0, np.nan, random_logits())
+    logits = tf.constant(spoilt, "float32")
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = SequenceLoss()(LABELS, logits, WEIGHTS)
     expected = SequenceLoss()(LABELS, random_logits(), WEIGHTS)
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    gradient = tape.gradient(loss, logits).numpy()
+    assert np.isfinite(gradient).all()
+    assert not gradient[WEIGHTS == 0].any()
+    assert gradient[WEIGHTS != 0].any(axis=-1).all()
 
 
 def test_modes_that_exclude_each_other_are_refused():

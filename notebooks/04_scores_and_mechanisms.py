@@ -358,7 +358,7 @@ figure
 # ## Further
 #
 # A mechanism of your own subclasses `ka.AttentionMechanism`; its docstring has
-# one of twenty lines. On a real task, spelling to phonemes, the twelve stand
-# in a table of `benchmarks/RESULTS.md`. For whole sequences, where queries do
+# one of twenty lines. On a real task, spoken digits, the twelve stand in a
+# table of `benchmarks/RESULTS.md`. For whole sequences, where queries do
 # not wait for each other, see `docs/which_attention.md`, and the notebook on
 # long sequences.

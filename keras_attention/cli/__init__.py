@@ -9,8 +9,9 @@
     keras-attention view DIR "hello" --out page.html
 
 Keras and TensorFlow take seconds to import, so nothing here imports them at
-the top: help, version and wrong arguments are answered at once. What goes
-wrong is one line on standard error and an exit status of 2.
+the top: help, version and wrong arguments are answered at once. What a user
+can mend is one line on standard error and an exit status of 2; Ctrl-C ends with
+130, a closed output with 1, and a fault of the program with its traceback.
 
 Read `program` first, then `options` (what may be said), `values` and `parser`
 (how it is checked), `generation`, `scoring` and `commands` (what is done),

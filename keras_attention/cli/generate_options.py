@@ -88,7 +88,7 @@ def _add_sampling(parser):
         metavar="T",
         default=1.0,
         group=group,
-        help="below 1 keeps to likely tokens, above 1 to fewer",
+        help="below 1 keeps to likely tokens, above 1 draws others more often",
     )
     parser.add_option(
         "--top-k",

@@ -17,8 +17,9 @@ get equal minutes of processor time, and a row each, by
     python -m keras_attention.examples.g2p --data DIR --preset table \\
         --kind global local-m local-p monotonic transformer --minutes 45
 
-`--preset long` trains the best model, over hours: what was cut short goes on
-with `--resume` (and the same `--output`).
+`--preset best` trains the model of `saved_models/g2p`, and `--preset long` a
+larger one, over hours: what was cut short goes on with `--resume` (and the same
+`--output`).
 """
 
 import sys

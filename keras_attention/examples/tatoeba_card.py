@@ -20,7 +20,8 @@ characters, as the sentences that the model learned from are.
   the best epoch, so another twentieth may be a little worse.
 - {weights:,} weights. `model/card.json` says how they were trained.
 - `1/` is the SavedModel, its weights stored as float16. Where it is missing,
-  `python -m keras_attention export model 1 --weights float16` makes it.
+  `python -m keras_attention export model 1 --weights float16 --beam 5`
+  makes it.
 - `alignment.png` shows which English words each character was read from.
 
 The sentences are those of [Tatoeba](https://tatoeba.org) and its contributors,

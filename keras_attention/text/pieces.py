@@ -33,8 +33,9 @@ class PieceVocabulary(ids_of_rows.NamedIds):
       merged in the order in which their merges were learned (Sennrich et al.
       2016, "Neural Machine Translation of Rare Words with Subword Units").
 
-    Encoding and decoding are plain TensorFlow operations. Ids are those of the
-    `sentencepiece` and `tokenizers` packages, ties included. `decode` gives
+    Encoding and decoding are plain TensorFlow operations. Pieces are those of
+    the `sentencepiece` and `tokenizers` packages, ties included; the ids are
+    our own, and begin with those of the special tokens. `decode` gives
     back what `normalize` makes of the text that was encoded; the prefix, which
     `tokenizers` may leave, is not part of it. Other ids, which a model may
     generate, can spell bytes that are no UTF-8, a mark or spaces in front: of

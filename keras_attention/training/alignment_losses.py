@@ -156,8 +156,8 @@ class DiagonalAlignmentLoss:
     come with the data.
 
     Args:
-        width: number above 0, how far from the diagonal is free, in parts of
-            a length.
+        width: number above 0, the standard deviation around the diagonal, in
+            parts of a length, see `functional.diagonal_alignment_loss`.
         weight: number above 0, the factor of this loss beside that of the
             labels.
 

@@ -104,7 +104,8 @@ class MultiHeadAttention(AttentionLayer):
         asked for, the weights (batch, num_heads, query_length, key_length),
         taken before dropout. Then, if a cache was given, the new cache. Its
         weights are those of all positions that it has room for; with a
-        window, of as many as it keeps, the last of which is the newest.
+        window, of those it kept and the new ones, the last of which is the
+        newest.
 
     Masking:
         All masks AND together. A query with nothing to attend to, and a

@@ -28,8 +28,8 @@ class LearnedPositionalEncoding(keras.layers.Layer):
             or one integer per row (batch,); for decoding step by step.
 
     Returns:
-        inputs + the vectors of their positions, of the shape and dtype of
-        `inputs`.
+        inputs + the vectors of their positions, of the shape of `inputs` and
+        the compute dtype.
 
     Masking:
         The Keras mask of the input is passed on; padded positions are

@@ -33,7 +33,7 @@ class PositionalEncoding(keras.layers.Layer):
             or one integer per row (batch,); for decoding step by step.
 
     Returns:
-        inputs + PE, of the shape and dtype of `inputs`.
+        inputs + PE, of the shape of `inputs` and the compute dtype.
 
     Masking:
         The Keras mask of the input is passed on; padded positions are

@@ -33,7 +33,8 @@ class PositionalEncoding2D(keras.layers.Layer):
         inputs: float tensor (batch, height, width, depth).
 
     Returns:
-        inputs + PE, of the shape and dtype of `inputs`. PE is float32 inside.
+        inputs + PE, of the shape of `inputs` and the compute dtype. PE is
+        float32 inside.
 
     Masking:
         The Keras mask of the input is passed on; padded patches are encoded

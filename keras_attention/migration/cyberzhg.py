@@ -10,12 +10,13 @@ from keras_attention import masks
 from keras_attention import validation
 from keras_attention.layers import AdditiveAttention
 from keras_attention.layers import DotProductAttention
+from keras_attention.layers.frozen import StaysFrozen
 from keras_attention.migration.activated import ActivatedMultiHeadAttention
 from keras_attention.migration.weights import set_weights
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class CyberZHGAttention(keras.layers.Layer):
+class CyberZHGAttention(StaysFrozen, keras.layers.Layer):
     """An attention layer with the call and the window of CyberZHG's layers.
 
     Args:

@@ -9,11 +9,12 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.layers import AdditiveAttention
 from keras_attention.layers import DotProductAttention
+from keras_attention.layers.frozen import StaysFrozen
 from keras_attention.migration.weights import set_weights
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ManyToOneAttention(keras.layers.Layer):
+class ManyToOneAttention(StaysFrozen, keras.layers.Layer):
     """The last state of a sequence attends to all of them: many to one.
 
         context = attention(query=h_T, value=[h_1, ..., h_T])

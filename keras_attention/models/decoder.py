@@ -20,12 +20,13 @@ from keras_attention import validation
 from keras_attention.layers import Dropout
 from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.dropout import child_seed
+from keras_attention.layers.frozen import StaysFrozen
 from keras_attention.masks.booleans import as_boolean
 from keras_attention.special_ids import EOS_ID
 from keras_attention.special_ids import PAD_ID
 
 
-class Decoder(keras.layers.Layer):
+class Decoder(StaysFrozen, keras.layers.Layer):
     """Base of the decoders.
 
     Args:

@@ -12,9 +12,10 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.layers import Dropout
 from keras_attention.layers.dropout import child_seed
+from keras_attention.layers.frozen import StaysFrozen
 
 
-class Encoder(keras.layers.Layer):
+class Encoder(StaysFrozen, keras.layers.Layer):
     """Base of the encoders: embedding, dropout and the mask of the source.
 
     Args:

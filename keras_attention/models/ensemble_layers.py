@@ -11,12 +11,13 @@ import keras
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.layers.frozen import StaysFrozen
 from keras_attention.models import encoding
 from keras_attention.models.parts import takes
 from keras_attention.models.shared_embedding import unbuilt
 
 
-class _Ensemble(keras.layers.Layer):
+class _Ensemble(StaysFrozen, keras.layers.Layer):
     """What both halves have: members, and sizes that are known of each."""
 
     def __init__(self, members: Sequence, state_counts: Sequence, **kwargs):

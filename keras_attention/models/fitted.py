@@ -11,10 +11,14 @@ from keras_attention import validation
 from keras_attention.functional.replicas import num_replicas
 from keras_attention.functional.replicas import num_workers
 from keras_attention.functional.replicas import sum_over_replicas
+from keras_attention.layers import AttentionCell
+from keras_attention.layers.frozen import StaysFrozen
 from keras_attention.models.first_step import build_optimizer
+from keras_attention.models.tracing import parts_of
+from keras_attention.special_ids import PAD_ID
 
 
-class FittedModel(keras.Model):
+class FittedModel(StaysFrozen, keras.Model):
     """A model whose `fit` starts quickly, and is the same on many devices.
 
     Under a `tf.distribute` strategy the replicas together do what one does
@@ -35,6 +39,18 @@ class FittedModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             build_optimizer(self)
+
+    @functools.wraps(keras.Model.quantize)
+    def quantize(self, mode: Any = None, *args, **kwargs) -> None:
+        steps = [x for x in parts_of(self) if isinstance(x, AttentionCell)]
+        if steps and "float8" in str(getattr(mode, "mode", mode)):
+            raise validation.invalid(
+                "mode",
+                "'int8' or 'int4' for a recurrent decoder with attention",
+                repr(mode),
+                "Its loop would add up the scales that float8 learns.",
+            )
+        super().quantize(mode, *args, **kwargs)
 
     @functools.wraps(keras.Model.fit)
     def fit(self, *args, **kwargs) -> Any:
@@ -116,15 +132,16 @@ def _refuse_class_weight(method, args, kwargs):
 def _weights_of_tokens(weights, labels):
     """Returns weights of rows, (batch,) or (batch, 1), for all their tokens.
 
-    Keras would multiply (batch,) with a mask (batch, target_length), and so
-    weigh steps in place of rows.
+    Labels 0, which are padding, get none. Keras would multiply (batch,) with
+    a mask (batch, target_length), and so weigh steps in place of rows.
     """
     if weights is None or len(getattr(labels, "shape", ())) != 2:
         return weights
     if len(weights.shape) == 1:
         weights = ops.expand_dims(weights, 1)
     if len(weights.shape) == 2 and weights.shape[1] == 1:
-        weights = weights * ops.ones_like(labels, dtype=weights.dtype)
+        real = ops.not_equal(labels, PAD_ID)
+        weights = weights * ops.cast(real, weights.dtype)
     return weights
 
 

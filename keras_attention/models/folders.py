@@ -107,7 +107,12 @@ def copy_of_weights(model: Any, folder: pathlib.Path) -> Any:
     copy = model.from_config(model.get_config())
     path = folder / "copied.weights.h5"
     model.save_weights(path)
-    copy.load_weights(path)
+    try:
+        copy.load_weights(path)
+    except ValueError:  # a config alone does not tell what layers share
+        path = path.replace(folder / "copied.keras")
+        model.save(path)
+        copy = keras.saving.load_model(path, compile=False)
     path.unlink()
     return copy
 

@@ -10,6 +10,7 @@ from keras_attention.decoding import gather_slots
 from keras_attention.functional import padding
 from keras_attention.layers import AttentionCell
 from keras_attention.layers import AttentionMechanism
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.recurrent import recurrence
 from keras_attention.layers.recurrent.cell_arguments import check_cell
 from keras_attention.layers.recurrent.cell_arguments import check_order
@@ -362,14 +363,13 @@ class RNNDecoder(Decoder):
         return super().compute_output_spec(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
         named = isinstance(self.cell, str)
         config = {
             "units": self.units,
-            "attention": serialize(self.attention),
+            "attention": shared_config(self.attention),
             "embedding_dim": self.embedding_dim,
             "num_layers": self.num_layers,
-            "cell": self.cell if named else serialize(self.cell),
+            "cell": self.cell if named else shared_config(self.cell),
             "query_state": self.query_state,
             "input_feeding": self.input_feeding,
             "use_bridge": self.use_bridge,

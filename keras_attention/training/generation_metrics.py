@@ -91,8 +91,14 @@ class GenerationMetrics(keras.callbacks.Callback):
             found.setdefault(source, []).append(target)
         self.sources = _spread(list(found), max_sources)
         self.references = [found[source] for source in self.sources]
+        self._forget()
+
+    def _forget(self):
         for name in METRICS:
             setattr(self, name, None)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._forget()
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None

@@ -21,7 +21,8 @@ class MaskedCrossentropy(keras.losses.Loss):
         label_smoothing: share of the probability spread over all tokens, in
             [0, 1).
         name: name of the loss.
-        dtype: dtype of the computation; at least float32.
+        dtype: dtype of the computation, or a policy; half precision, which
+            would round the labels, becomes float32.
 
     Call arguments:
         y_true: integer labels (batch, target_length), 0 = padding.
@@ -49,8 +50,11 @@ class MaskedCrossentropy(keras.losses.Loss):
         name: str = "masked_crossentropy",
         dtype: str = "float32",
     ):
+        compute_dtype = keras.dtype_policies.get(dtype).compute_dtype
         super().__init__(
-            name=name, reduction="mean_with_sample_weight", dtype=dtype
+            name=name,
+            reduction="mean_with_sample_weight",
+            dtype=keras.backend.result_type(compute_dtype, "float32"),
         )
         self.label_smoothing = validation.check_rate(
             "label_smoothing", label_smoothing

@@ -13,6 +13,8 @@ from user_mechanisms import InTurn
 from keras_attention import AdditiveAttention
 from keras_attention import AttentionMechanism
 from keras_attention import DotProductAttention
+from keras_attention import LocalAttention
+from keras_attention import MonotonicAttention
 from keras_attention import SelfAttention
 from keras_attention import functional
 from keras_attention import masks
@@ -260,3 +262,20 @@ def test_method_that_a_mechanism_lacks_is_named(missing):
     query, value, _ = inputs()
     with pytest.raises(TypeError, match=f"Half does not define `{missing}`"):
         Half()(query, value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DotProductAttention(use_scale=True),
+        lambda: MonotonicAttention(score=DotProductAttention("dot")),
+        lambda: LocalAttention(3, score=DotProductAttention("dot")),
+    ],
+    ids=["dot product", "monotonic", "local"],
+)
+def test_widths_may_be_corrected_after_an_error(make):
+    layer, query = make(), np.ones((2, 3, 5), "float32")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="must have the width of `query`"):
+            layer(query, np.ones((2, 7, 6), "float32"))
+    assert layer(query, np.ones((2, 7, 5), "float32")).shape == (2, 3, 5)

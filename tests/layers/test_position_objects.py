@@ -1,5 +1,8 @@
 """Positions as objects, on every way through attention and in files."""
 
+import copy
+import pickle
+
 import keras
 import layer_checks
 import numpy as np
@@ -152,6 +155,15 @@ def test_position_goes_through_a_keras_file(tmp_path):
     np.testing.assert_allclose(again(INPUTS), model(INPUTS), atol=1e-6)
 
 
+def pickled(thing):
+    return pickle.loads(pickle.dumps(thing))
+
+
+def random_inputs():
+    generator = np.random.default_rng(17)
+    return generator.normal(size=(2, 5, 8)).astype("float32")
+
+
 def test_attentions_that_share_a_position_do_so_when_loaded(tmp_path):
     position, options = RelativePositionBias(2), ShawRelativePosition(3)
     options = AttentionOptions(position=options)
@@ -167,6 +179,28 @@ def test_attentions_that_share_a_position_do_so_when_loaded(tmp_path):
     assert one.position is other.position
     x = random.normal(size=(2, 5, 8)).astype("float32")
     np.testing.assert_allclose(again(x), model(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "position", [RelativePositionBias(2), ShawRelativePosition(3)]
+)
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, pickled], ids=["copy", "pickle"]
+)
+def test_a_position_is_copied_with_its_weights(position, copied):
+    x = random_inputs()
+    layer = MultiHeadAttention(2, 4, position=position)
+    layer(x, x)
+    options = copied(AttentionOptions(position=position))
+    assert options.position is not position
+    again = MultiHeadAttention(2, 4, position=options.position)
+    again.build(x.shape, x.shape)
+    again.set_weights(layer.get_weights())
+    for mine, theirs in zip(
+        options.position.weights, position.weights, strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_allclose(again(x, x), layer(x, x), atol=1e-6)
 
 
 # --- one answer, on every way through the layer ------------------------------

@@ -50,11 +50,22 @@ def test_a_weight_of_a_row_is_that_of_its_tokens(make, make_loss):
     for rows in (STEPS, 6):  # as many as steps, and not
         x, labels = data(model, rows)
         weights = np.arange(1.0, rows + 1)
-        each = np.repeat(weights[:, None], STEPS, 1)
+        # Steps of padding, too, in a loss that takes weights as they are.
+        each = weights[:, None] * (labels != 0)
         expected = model.evaluate(x, labels, sample_weight=each, verbose=0)
         for given in (weights, weights[:, None]):
             found = model.evaluate(x, labels, sample_weight=given, verbose=0)
             np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_weights_of_1_change_nothing():
+    model = seq2seq()
+    model.compile("sgd", SequenceLoss())
+    x, labels = data(model, 3)
+    assert (labels == 0).any()
+    expected = model.evaluate(x, labels, verbose=0)
+    found = model.evaluate(x, labels, sample_weight=np.ones(3), verbose=0)
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("make", [seq2seq, language_model])

@@ -234,3 +234,20 @@ def test_infinite_weights_are_not_saved(tmp_path):
     with pytest.raises(ValueError, match="finite weights to be saved"):
         model.save_folder(tmp_path / "new" / "model")
     assert names_in(tmp_path) == []
+
+
+def test_blocks_that_share_a_position_are_saved_and_loaded(tmp_path):
+    position = ka.RelativePositionBias(2)
+    ids = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(11, 8)(ids)
+    for _ in range(2):
+        x = ka.TransformerEncoderBlock(2, 8, position=position)(x)
+    model = ka.Seq2Seq(keras.Model(ids, x), ka.RNNDecoder(13, 5))
+    inputs = {"source": np.array([[5, 4]]), "target": np.array([[1, 6]])}
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.save_folder(tmp_path / "model")
+    loaded = ka.load(tmp_path / "model")
+    np.testing.assert_allclose(loaded(inputs), model(inputs), atol=1e-6)
+    assert len(loaded.weights) == len(model.weights)
+    assert getattr(loaded, "optimizer", None) is None
+    assert names_in(tmp_path / "model") == ["card.json", "model.keras"]

@@ -55,3 +55,9 @@ def test_a_quantized_model_says_what_it_said(kind, mode):
     slope = np.vdot(found, expected) / np.vdot(expected, expected)
     assert abs(slope - 1) < {"int8": 0.03, "int4": 0.3}[mode]
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.8
+
+
+def test_float8_is_refused_where_a_loop_would_add_up_its_scales():
+    model = ka.build_seq2seq("luong", 13, 13, units=4)
+    with pytest.raises(ValueError, match="`mode` must be 'int8' or 'int4'"):
+        model.quantize("float8")

@@ -204,3 +204,14 @@ def test_generation_metrics_measure_what_is_asked_for():
     assert list(logs) == ["val_bleu", "val_word_error_rate"]
     assert logs["val_word_error_rate"] == 0.0
     assert callback.bleu == logs["val_bleu"] and callback.chrf is None
+
+
+def test_a_second_training_is_measured_from_its_first_epoch():
+    callback = metrics_of({"ab": "B", "c": "B", "cab": "B"}, every=5)
+    callback.on_train_begin()
+    callback.on_epoch_end(0, {})
+    callback.set_model(Answers({"ab": "A B", "c": "C", "cab": "C A B"}))
+    callback.on_train_begin()
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    assert logs["val_exact_match"] == 1.0

@@ -126,3 +126,12 @@ def test_fit_reports_the_loss_of_numpy(jit_compile):
     np.testing.assert_allclose(
         history["token_accuracy"], [matches.mean()], rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "mixed_bfloat16"])
+def test_labels_are_not_rounded_in_half_precision(dtype):
+    logits = np.random.default_rng(3).normal(size=(1, 1, 3001))
+    labels = np.array([[2999]])
+    found = MaskedCrossentropy(dtype=dtype)(labels, logits)
+    expected = MaskedCrossentropy()(labels, logits)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -7,10 +7,11 @@ import keras
 from keras_attention import validation
 from keras_attention.functional import Dropout
 from keras_attention.functional.replicas import seed_of_replica
+from keras_attention.layers.frozen import StaysFrozen
 from keras_attention.layers.mask_carrier import MaskCarrier
 
 
-class QueryValueLayer(MaskCarrier, keras.layers.Layer):
+class QueryValueLayer(MaskCarrier, StaysFrozen, keras.layers.Layer):
     """Base of the layers that are called with query and value.
 
     Args:

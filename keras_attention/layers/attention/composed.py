@@ -7,6 +7,7 @@ import keras
 from keras_attention import validation
 from keras_attention.layers.attention.additive import AdditiveAttention
 from keras_attention.layers.attention.scored import ScoredMechanism
+from keras_attention.layers.positions.position import shared_config
 
 
 class ComposedMechanism(ScoredMechanism):
@@ -90,7 +91,7 @@ class ComposedMechanism(ScoredMechanism):
         return self.score.compute_output_shape(query_shape, value_shape)
 
     def get_config(self) -> dict[str, Any]:
-        score = keras.saving.serialize_keras_object(self.given_score)
+        score = shared_config(self.given_score)
         return {**super().get_config(), "units": self.units, "score": score}
 
     @classmethod

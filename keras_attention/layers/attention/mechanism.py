@@ -111,8 +111,8 @@ class AttentionMechanism(AttentionLayer):
         value_shape: tuple,
         key_shape: tuple | None = None,
     ) -> None:
+        # A subclass may still refuse the widths: Keras says when it is built.
         check_sequence_shapes(query_shape, value_shape, key_shape)
-        self.built = True
 
     def prepare(self, value: Any, key: Any = None, mask: Any = None) -> Any:
         """Returns the memory: what `attend` needs of the source.

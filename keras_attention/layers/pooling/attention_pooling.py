@@ -12,6 +12,7 @@ from keras_attention.layers.pooling.learned_queries import for_each_row
 from keras_attention.layers.pooling.learned_queries import head_width
 from keras_attention.layers.pooling.learned_queries import pooled_shape
 from keras_attention.layers.pooling.learned_queries import without_single
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.positions.position import with_objects
 
 
@@ -187,7 +188,7 @@ class AttentionPooling(PoolingLayer):
             "num_heads": self.num_heads,
             "dropout": self.dropout,
             "seed": self.seed,
-            "attention": serialize(self.attention),
+            "attention": shared_config(self.attention),
             "initializer": serialize(self.initializer),
         }
         return {**super().get_config(), **config}

@@ -6,9 +6,10 @@ import keras
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.layers.frozen import StaysFrozen
 
 
-class PoolingLayer(keras.layers.Layer):
+class PoolingLayer(StaysFrozen, keras.layers.Layer):
     """Base of the layers whose output is as long as they say.
 
     Vectors that are weights ask. The mask of the input is used up: the

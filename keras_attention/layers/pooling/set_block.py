@@ -6,12 +6,13 @@ import keras
 
 from keras_attention import validation
 from keras_attention.layers.dropout import child_seed
+from keras_attention.layers.frozen import StaysFrozen
 from keras_attention.layers.transformer.multi_head_attention_block import (
     MultiHeadAttentionBlock,
 )
 
 
-class SetBlock(keras.layers.Layer):
+class SetBlock(StaysFrozen, keras.layers.Layer):
     """Base of the layers on sets: they are made of attention blocks.
 
     Args:

@@ -86,6 +86,20 @@ class AttentionPosition(keras.layers.Layer):
         """
         return None
 
+    def __reduce__(self):
+        # Keras would copy and pickle the config, which does not build it.
+        built = super().get_build_config() if self.built else None
+        arguments = (self.get_config(), built, self.get_weights())
+        return _copied, (type(self), *arguments)
+
+
+def _copied(kind, config, build_config, weights):
+    position = kind.from_config(config)
+    if build_config is not None:
+        position.build_from_config(build_config)
+        position.set_weights(weights)
+    return position
+
 
 def is_added(position: Any) -> bool:
     """Whether a position is added to embeddings, and is not for attention."""
@@ -136,15 +150,15 @@ def checked_any_position(position: Any) -> Any:
     return position
 
 
-def shared_config(position: Any) -> Any:
-    """Returns the config of a position that several attentions may hold.
+def shared_config(part: Any) -> Any:
+    """Returns the config of an object that several layers may hold.
 
-    When a model is saved, Keras marks an object as shared in its second config
-    and, by then too late, in its first: that has been copied into the config
-    of a layer. So each attention takes the second of two.
+    Such as a position. When a model is saved, Keras marks an object as shared
+    in its second config and, by then too late, in its first: that has been
+    copied into the config of a layer. So each layer takes the second of two.
     """
-    keras.saving.serialize_keras_object(position)
-    return keras.saving.serialize_keras_object(position)
+    keras.saving.serialize_keras_object(part)
+    return keras.saving.serialize_keras_object(part)
 
 
 def with_objects(config: dict, *names: str) -> dict:

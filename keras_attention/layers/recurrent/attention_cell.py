@@ -9,6 +9,8 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.layers.attention.joined import JoinedMechanisms
 from keras_attention.layers.attention.mechanism import AttentionMechanism
+from keras_attention.layers.frozen import StaysFrozen
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.recurrent import cell_arguments
 from keras_attention.layers.recurrent import recurrence
 from keras_attention.layers.recurrent.cell_run import run_cell_with_attention
@@ -20,7 +22,7 @@ from keras_attention.layers.recurrent.source_values import with_zeroed_padding
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class AttentionCell(keras.layers.Layer):
+class AttentionCell(StaysFrozen, keras.layers.Layer):
     """A recurrent cell that attends to a source, in either classic order.
 
     With x the input of a step, h the output of the cell, and o what comes
@@ -414,8 +416,8 @@ class AttentionCell(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = {
-            "cell": serialize(self.cell),
-            "attention": serialize(self.attention),
+            "cell": shared_config(self.cell),
+            "attention": shared_config(self.attention),
             "query_state": self.query_state,
             "input_feeding": self.input_feeding,
             "units": self.units,

@@ -8,13 +8,15 @@ from keras import ops
 from keras_attention import validation
 from keras_attention.functional.padding import keep
 from keras_attention.layers.attention.call_masks import check_sequence_mask
+from keras_attention.layers.frozen import StaysFrozen
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.layers.recurrent.attention_cell import AttentionCell
 from keras_attention.layers.recurrent.source_values import lengths_of
 from keras_attention.masks.booleans import as_boolean
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class AttentionRNN(keras.layers.Layer):
+class AttentionRNN(StaysFrozen, keras.layers.Layer):
     """A recurrent network that attends to a memory at every step.
 
     It runs an `AttentionCell` over its inputs, as `keras.layers.RNN` runs a
@@ -185,7 +187,7 @@ class AttentionRNN(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         config = {
-            "cell": keras.saving.serialize_keras_object(self.cell),
+            "cell": shared_config(self.cell),
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
         }

@@ -10,6 +10,7 @@ from keras_attention.layers.attention.call_masks import check_sequence_mask
 from keras_attention.layers.attention.multi_head import MultiHeadAttention
 from keras_attention.layers.dropout import Dropout
 from keras_attention.layers.dropout import child_seed
+from keras_attention.layers.frozen import StaysFrozen
 from keras_attention.layers.mask_carrier import MaskCarrier
 from keras_attention.layers.positions.position import checked_position
 from keras_attention.layers.positions.position import shared_config
@@ -19,7 +20,7 @@ from keras_attention.layers.transformer.options import objects_of
 from keras_attention.masks.booleans import as_boolean
 
 
-class ResidualBlock(MaskCarrier, keras.layers.Layer):
+class ResidualBlock(MaskCarrier, StaysFrozen, keras.layers.Layer):
     """What all blocks share: sublayers, each with residual and norm.
 
     Args:

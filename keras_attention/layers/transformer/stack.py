@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_attention import validation
 from keras_attention.layers.dropout import child_seed
+from keras_attention.layers.frozen import StaysFrozen
 from keras_attention.layers.mask_carrier import MaskCarrier
 from keras_attention.layers.positions.position import checked_any_position
 from keras_attention.layers.positions.position import is_added
@@ -24,7 +25,7 @@ from keras_attention.layers.transformer.options import objects_of
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class TransformerStack(MaskCarrier, keras.layers.Layer):
+class TransformerStack(MaskCarrier, StaysFrozen, keras.layers.Layer):
     """Blocks one after the other, their positions, and a last normalisation.
 
     Vaswani et al. 2017, 3.1. What encoder, decoder and language model share:

@@ -144,9 +144,10 @@ class Beam(Search):
     Args:
         width: number of beginnings kept.
         length_penalty: exponent, at least 0. At 0 the score is log P, which
-            favours short hypotheses; larger values favour long ones.
+            favours short hypotheses; larger values favour long ones. The
+            paper takes 0.2, Vaswani et al. 2017 take 0.6.
         coverage_penalty: weight, at least 0, of the penalty for source
-            positions that received little attention.
+            positions that received little attention; 0.2 in the paper.
         num_hypotheses: how many hypotheses to return, at most `width`, best
             first on axis 1 of the result. The places that finished
             hypotheses do not fill follow in the order of their own scores:

@@ -4,9 +4,11 @@
 
 trains one model for each task (Weston et al. 2015, arXiv 1502.05698) and
 reports the share of right answers. The model is an end-to-end memory network
-(Sukhbaatar et al. 2015, arXiv 1503.08895): a sentence is the sum of its words,
-each read with the matrix of its place; the question attends to the sentences,
-is changed by what it finds, and attends again. `--first 1000` trains on as
+(Sukhbaatar et al. 2015, arXiv 1503.08895): the question attends to the
+sentences, is changed by what it finds, and attends again. Other than there, a
+sentence is the sum of its words, each read with a matrix of its place and not
+weighed by it; a hop has a layer of its own; and no tables are tied but those of
+neighbouring hops. `--first 1000` trains on as
 few questions as the published baselines have.
 """
 

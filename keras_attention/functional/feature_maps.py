@@ -85,9 +85,9 @@ class FavorFeatures(FeatureMap):
     so that the mean of phi(q) phi(k) over W is exp(q k / sqrt(key_dim)), the
     weight of scaled dot-product attention (Choromanski et al. 2021, arXiv
     2009.14794, lemma 1). The rows of W are normal vectors, orthogonal in
-    groups of `key_dim` (section 3.2). They are drawn once, from the seed, and
-    never again. The error falls with the number of features, and grows
-    quickly with the size of query and key.
+    groups of `key_dim` (section 2.4 has one group). They are drawn once, from
+    the seed, and never again. The error falls with the number of features,
+    and grows quickly with the size of query and key.
 
     Args:
         num_features: number of features; the paper takes about key_dim *

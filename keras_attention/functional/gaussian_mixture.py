@@ -80,7 +80,7 @@ def gaussian_mixture_weights(
         weight[j] = sum over k of omega[k] / Z[k]
                     * exp(-(j - mean[k])^2 / (2 width[k]^2))
 
-    (Graves 2013, arXiv 1308.0850, equations 48 to 51; Battenberg et al. 2020,
+    (Graves 2013, arXiv 1308.0850, equations 46 to 51; Battenberg et al. 2020,
     arXiv 1910.10288, equation 6 and table 1.) Keys have positions j = 1, 2,
     ..., so that a mean of 0 is before the first. The weights do not sum to
     one.

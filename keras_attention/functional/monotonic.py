@@ -53,7 +53,7 @@ def chunk_alignment(
     """Spreads a monotonic alignment over the chunk that ends at each key.
 
     Monotonic chunkwise attention (Chiu & Raffel 2018, arXiv 1712.05382,
-    equations 19 to 23), with w = chunk_size and scores u:
+    equation 17), with w = chunk_size and scores u:
 
         beta[j] = sum over k = j, ..., j + w - 1 of
                   alpha[k] * exp(u[j]) / sum over l = k - w + 1, ..., k of

@@ -72,6 +72,10 @@ def build_seq2seq(
 
     An option that no part of the chosen kind has is an error, so a value
     given is a value used. None leaves an option at the default of its part.
+    Kinds are named after the papers of their attention; for the rest of these
+    ask by name: `cell="gru"` for Bahdanau et al., `bidirectional=False` for
+    Luong et al., `normalize_first=False` and `tie_embeddings=True` for Vaswani
+    et al.
 
     Args:
         kind: "transformer" (Vaswani et al. 2017), "bahdanau" (Bahdanau et al.

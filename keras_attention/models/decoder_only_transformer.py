@@ -19,7 +19,9 @@ class DecoderOnlyTransformer(TransformerPart, Decoder):
     """Stack of causal Transformer blocks over embeddings and positions.
 
     Radford et al. 2018: the Transformer decoder of Vaswani et al. 2017
-    without cross-attention. It is what `LanguageModel` trains; in `generate`
+    without cross-attention. (Theirs has `normalize_first=False`,
+    `activation="gelu"`, a `LearnedPositionalEncoding` and `tie_embeddings`.)
+    It is what `LanguageModel` trains; in `generate`
     the prompt is read in one pass, and each step reads the cached keys and
     values. In a beam search these stay where they were written: each beam
     looks its own history up in the table of ancestors.

@@ -39,7 +39,9 @@ class RNNDecoder(Decoder):
       first state alone.
 
     Each first state of a cell is tanh(W [encoded_first; encoded_last]): for a
-    bidirectional encoder, its final states in both directions. With
+    bidirectional encoder, its final states in both directions. (Bahdanau et
+    al. take the state of the backward one, and a maxout layer in place of
+    the readout; Luong et al. the final states of a one-way encoder.) With
     `use_bridge=False` there is no such W, and `initial_state` must be given, as
     by an encoder that returns its final states.
 

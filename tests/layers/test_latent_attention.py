@@ -11,6 +11,7 @@ from keras_attention import masks
 from keras_attention.layers import AlibiBias
 from keras_attention.layers import LatentAttention
 from keras_attention.layers import RotaryEmbedding
+from keras_attention.layers import YaRNScaling
 from keras_attention.layers.attention import cached_call
 
 BATCH, LENGTH, KEYS, WIDTH, VALUE_WIDTH = 2, 7, 5, 13, 17
@@ -425,3 +426,29 @@ def test_calls_that_do_not_fit():
         layer(QUERY, QUERY, cache={"value": QUERY}, cache_index=0)
     with pytest.raises(ValueError, match="`value` must be given: LatentAtt"):
         layer(QUERY)
+
+
+class WithoutTemperature(YaRNScaling):
+    """The waves of YaRN alone."""
+
+    magnitude = 1.0
+
+
+def test_temperature_of_a_scaling_is_that_of_the_whole_score():
+    """DeepSeek-V2, 3.1.4: the logits, those of what is not rotated, too."""
+    found = []
+    for kind in (YaRNScaling, WithoutTemperature):
+        scaling = kind(40.0, original_length=64, mscale=0.707)
+        position = RotaryEmbedding(interleaved=True, scaling=scaling)
+        layer = new_layer(QUERY, QUERY, position=position)
+        options = {"return_attention_scores": True, "use_causal_mask": True}
+        output, weights = layer(QUERY, QUERY, **options)
+        found.append(array(weights))
+        cache = layer.make_cache(BATCH, LENGTH)
+        again, *_ = layer(QUERY, QUERY, cache=cache, cache_index=0, **options)
+        np.testing.assert_allclose(array(again), array(output), atol=2e-4)
+    magnitude = 0.1 * 0.707 * np.log(40.0) + 1
+    powers = found[1] ** magnitude**2  # exp(m^2 score), but for a factor
+    expected = powers / powers.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(found[0], expected, atol=1e-4)
+    assert np.abs(found[0] - found[1]).max() > 0.01

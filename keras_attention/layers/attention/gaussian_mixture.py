@@ -30,7 +30,7 @@ class GaussianMixtureAttention(WeightedMechanism):
         weight[j] = sum over k of omega[k] / Z[k]
                     * exp(-(j - mean[k])^2 / (2 sigma[k]^2))
 
-    (Graves 2013, arXiv 1308.0850, equations 48 to 51; Battenberg et al. 2020,
+    (Graves 2013, arXiv 1308.0850, equations 46 to 51; Battenberg et al. 2020,
     arXiv 1910.10288, equations 5 and 6.) Keys have positions j = 1, 2, ...,
     and means start at 0. The version says what the numbers become:
 

@@ -61,8 +61,9 @@ class LatentAttention(AttentionLayer):
         kernel_initializer: initialiser of the kernels.
         seed: integer seed of the dropout.
         position: what rotates the rotary part, such as `RotaryEmbedding`
-            with a scaling; defaults to `RotaryEmbedding(interleaved=True)`,
-            as in the paper's model.
+            with a scaling, whose temperature is that of the whole score
+            (3.1.4); defaults to `RotaryEmbedding(interleaved=True)`, as in
+            the paper's model.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -291,15 +292,20 @@ class LatentAttention(AttentionLayer):
     ) -> tuple:
         """Returns heads, (..., at least rotary_dim), that know their positions.
 
-        Their last features, as many as `rotary_dim`, are rotated.
+        Their last features, as many as `rotary_dim`, are rotated. What
+        multiplies these in both is a factor of the whole score.
         """
         place = -self.rotary_dim
         rotated = self.position.rotate(
             query[..., place:], key[..., place:], query_offset, key_offset
         )
+        magnitude = getattr(self.position, "magnitude", 1.0)
+        rest = [query[..., :place], key[..., :place]]
+        if magnitude != 1.0:
+            rest[0] = rest[0] * magnitude**2
         return tuple(
-            ops.concatenate([x[..., :place], rotary], axis=-1)
-            for x, rotary in zip((query, key), rotated, strict=True)
+            ops.concatenate(parts, axis=-1)
+            for parts in zip(rest, rotated, strict=True)
         )
 
     def _compute_attention(

@@ -41,7 +41,7 @@ class MonotonicAttention(ComposedMechanism):
     `DotProductAttention("general")`.
 
     With `chunk_size` (MoChA, Chiu & Raffel 2018, arXiv 1712.05382, equations
-    19 to 23) it attends to so many keys, which end where it stops. Their
+    14 to 17) it attends to so many keys, which end where it stops. Their
     weights are made of a second score, `chunk_score`, like the first but with
     weights of its own.
 

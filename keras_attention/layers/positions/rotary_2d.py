@@ -20,6 +20,9 @@ class RotaryEmbedding2D(Rotation):
 
         theta_i = max_wavelength^(-4i / H).
 
+    The code of the authors has the column first, so weights from there want
+    the halves of each head exchanged.
+
     Patches are counted row by row, as `keras.layers.Reshape` flattens an image
     and as `MultiHeadAttention(attention_axes=(1, 2))` reads one of shape
     (batch, height, width, depth). So one number, the width of the grid, says

@@ -20,22 +20,27 @@ class YaRNScaling(RotaryScaling):
     A wave that turned more than `fast` times in the training stays as it is;
     one that turned less than `slow` times is slowed by `factor`; a ramp over
     the pairs joins the two ("NTK-by-parts"; Peng et al. 2023, arXiv
-    2309.00071, 3.2). Query and key are multiplied by
+    2309.00071, 3.2). What is rotated of query and key is multiplied by
 
-        sqrt(1 / t) = 0.1 ln(factor) + 1
+        sqrt(1 / t) = 0.1 mscale ln(factor) + 1
 
-    (equation 22). As in the code of the authors, and so in the checkpoints,
-    the ramp is linear in the number of a pair, between whole numbers; the text
-    has one that is linear in the turns.
+    (equation 22), so that a score is that of equation 21 where a whole head is
+    rotated. Of a head that is rotated in part, the rest stays as it is; in
+    `LatentAttention` it is scaled, too. As in the code of the authors, and so
+    in the checkpoints, the ramp is linear in the number of a pair, between
+    whole numbers; the text has one that is linear in the turns.
 
     Args:
         factor: how many times the length of the training a model is to read.
         original_length: how many positions a sequence of the training had.
         fast: turns above which a wave stays as it is; beta in the paper.
         slow: turns below which a wave is slowed in full; alpha in the paper.
+        mscale: factor of the logarithm; 0.707 in DeepSeek-V2 (2405.04434,
+            3.1.4).
 
     Raises:
-        ValueError: if `factor` is below 1, or `fast` not above `slow`.
+        ValueError: if `factor` is below 1, `fast` not above `slow`, or
+            `mscale` no positive number.
 
     Example:
 
@@ -47,6 +52,7 @@ class YaRNScaling(RotaryScaling):
     original_length: int
     fast: float = 32.0
     slow: float = 1.0
+    mscale: float = 1.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -60,11 +66,13 @@ class YaRNScaling(RotaryScaling):
         object.__setattr__(self, "original_length", length)
         object.__setattr__(self, "fast", fast)
         object.__setattr__(self, "slow", slow)
+        mscale = validation.check_positive_number("mscale", self.mscale)
+        object.__setattr__(self, "mscale", mscale)
 
     @property
     def magnitude(self) -> float:
         """What multiplies the rotated features of query and key."""
-        return 0.1 * math.log(self.factor) + 1.0
+        return 0.1 * self.mscale * math.log(self.factor) + 1.0
 
     def rates(self, rotary_dim: int, max_wavelength: float) -> Any:
         rates = rotary_rates(rotary_dim, max_wavelength)

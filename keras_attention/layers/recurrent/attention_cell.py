@@ -38,6 +38,9 @@ class AttentionCell(StaysFrozen, keras.layers.Layer):
         o_t = tanh(W [h_t; c_t])
       With `input_feeding` the cell reads o_{t-1} (3.3); without, only x_t.
 
+    Who asks, and what the cell reads, is as in the papers. The readout of the
+    former is not: there it is a maxout layer of h_{t-1}, c_t and x_t.
+
     The query is always the output of the cell: h of an LSTM, the output of
     the last cell of a stack. Before the first step that is the first state of
     (the last of) the cells, as Keras's cells have it; zeros, where that state

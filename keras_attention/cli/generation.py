@@ -124,12 +124,13 @@ def _write_text(line, answer, options, model):
 
 def _write_json(line, answer, options, model):
     hypotheses = []
+    if options.alignments:
+        length = _count_tokens(model.source_vocabulary, line)
     for text, score, alignment in zip(*answer, strict=True):
         # What a beam did not find has the score -inf, which JSON has not.
         known = round(float(score), 6) if math.isfinite(score) else None
         hypotheses.append({"text": text, "score": known})
         if options.alignments:
-            length = _count_tokens(model.source_vocabulary, line)
             rows = [row[:length].tolist() for row in alignment.round(4)]
             hypotheses[-1]["alignment"] = [
                 [round(weight, 4) for weight in row] for row in rows

@@ -15,6 +15,7 @@ from keras import backend
 
 from keras_attention import validation
 from keras_attention.functional import compiling
+from keras_attention.functional import jax_device
 from keras_attention.functional.choice import choose
 from keras_attention.functional.fused import bridge
 
@@ -58,9 +59,7 @@ def current_target() -> str:
         return CPU
     name = _target.get()
     if backend.backend() == "jax":
-        import jax
-
-        has_gpu = jax.default_backend() != "cpu"
+        has_gpu = jax_device.default_platform() != "cpu"
         # One program is for one device there, that of the process.
         return (GPU if has_gpu else CPU) if name in ("auto", ANY) else name
     if name != "auto":

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_attention import validation
+from keras_attention.functional.contexts import current_contexts
 from keras_attention.functional.replicas import num_replicas
 from keras_attention.functional.replicas import num_workers
 from keras_attention.functional.replicas import sum_over_replicas
@@ -81,7 +82,25 @@ class FittedModel(StaysFrozen, keras.Model):
 
     def make_train_function(self, force: bool = False) -> Any:
         build_optimizer(self)
+        force = force or self._is_of_other_contexts("train")
         return super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        force = force or self._is_of_other_contexts("test")
+        return super().make_test_function(force)
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        force = force or self._is_of_other_contexts("predict")
+        return super().make_predict_function(force)
+
+    def _is_of_other_contexts(self, name):
+        """Whether a function was made within others, and is to be made again.
+
+        Not an attribute, which Keras would track.
+        """
+        kept = vars(self).setdefault("_made_within", {})
+        before, kept[name] = kept.get(name), current_contexts()
+        return before not in (None, kept[name])
 
     def train_step(self, *args, **kwargs) -> Any:
         return self._reducible(super().train_step(*args, **kwargs))

@@ -163,13 +163,6 @@ class Fitting:
             )
         return mean
 
-    def forget_graphs(self) -> None:
-        """Has `fit` and `evaluate` trace again, for batches of any shape.
-
-        Those that were traced serve the declared ones.
-        """
-        self.model.train_function = self.model.test_function = None
-
     def _measured(self, measurement):
         """Returns what the logs of an epoch with these weights would be."""
         with self._declared_batches():

@@ -71,13 +71,14 @@ class MaskedCrossentropy(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         labels = ops.cast(y_true, "int32")
         logits = ops.cast(y_pred, "float32")  # (B, T, V)
-        loss = ops.sparse_categorical_crossentropy(
-            labels, logits, from_logits=True
-        )  # (B, T)
         if not self.label_smoothing:
-            return loss
-        spread = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
-        return loss + self.label_smoothing * (spread - loss)
+            return ops.sparse_categorical_crossentropy(
+                labels, logits, from_logits=True
+            )  # (B, T)
+        # One operation, and its gradient, is faster than the formula's two.
+        size, share = logits.shape[-1], self.label_smoothing
+        target = (1.0 - share) * ops.one_hot(labels, size) + share / size
+        return ops.categorical_crossentropy(target, logits, from_logits=True)
 
     def get_config(self) -> dict:
         # The reduction is fixed, so it is no argument.

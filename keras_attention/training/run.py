@@ -92,7 +92,6 @@ def _train(settings, workspace, distribution, of_chief=None):
     fitting = Fitting(settings, workspace, data, model, distribution)
     outcome = fitting.fit()
     mean = fitting.measure_mean(outcome)
-    fitting.forget_graphs()
     card = saving.save_best(settings, data, model, outcome, mean)
     workspace.remove()
     if settings.verbose:

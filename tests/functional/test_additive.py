@@ -248,3 +248,31 @@ def test_portable_leaves_no_xla_in_the_graph():
     assert "Xla" not in must_compile.sub("", graph).replace(
         "_XlaMustCompile", ""
     )
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize(("queries", "is_small"), [(4, True), (9, False)])
+def test_beams_of_a_step_need_no_program_for_each_length(queries, is_small):
+    """The keys of a step of a decoder are as many as any source has."""
+    import tensorflow as tf
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, queries, 1, 5)),
+            tf.TensorSpec((None, None, 1, 5)),
+        ],
+        autograph=False,
+    )
+    def run(query, key):
+        return functional.AdditiveScore(tf.ones(5)).scores(query, key)
+
+    graph = run.get_concrete_function().graph
+    kinds = {operation.type for operation in graph.get_operations()}
+    assert ("Tanh" in kinds) == is_small
+    generator = np.random.default_rng(3)
+    query, key = (
+        generator.normal(size=(2, length, 1, 5)).astype("float32")
+        for length in (queries, 7)
+    )
+    expected = np.tanh(query[:, :, None, 0] + key[:, None, :, 0]).sum(-1)
+    np.testing.assert_allclose(run(query, key)[:, 0], expected, atol=1e-5)

@@ -460,6 +460,14 @@ NOT_COVERED = {
         {"mask": masks.SlidingWindow(left=1, right=1)},
         "reaches to the right",
     ),
+    "window and bias": (
+        {},
+        {
+            "mask": masks.SlidingWindow(left=1, right=0),
+            "bias": hidden_bias().astype("float32"),
+        },
+        "`bias` is set and `mask` has a window",
+    ),
     "distances": (
         {},
         {"bias": functional.LinearDistanceBias(np.ones(HEADS, "float32"))},
@@ -564,3 +572,29 @@ def test_unknown_device_is_refused():
     with pytest.raises(ValueError, match="`name` must be"):
         with functional.target_device("tpu"):
             pass
+
+
+@pytest.mark.parametrize("version", ["2.18.1", "2.20.0-rc0"])
+def test_an_older_tensorflow_is_asked_for_nothing(version, monkeypatch):
+    """Its XLA stops at settings that it does not know."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.version, "VERSION", version)
+    bridge.knows_the_calls.cache_clear()
+    try:
+        assert bridge.knows_the_calls() == (version > "2.19")
+    finally:
+        bridge.knows_the_calls.cache_clear()
+
+
+def test_a_program_of_a_gpu_says_nan_on_a_processor():
+    import tensorflow as tf
+
+    arguments = tensors()
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run():
+        with functional.target_device("gpu"):
+            return attend(**arguments, implementation="fused")
+
+    assert np.all(np.isnan(tf.cast(run(), "float32")))

@@ -12,6 +12,7 @@ from keras import ops
 from keras_attention import functional
 from keras_attention import masks
 from keras_attention.functional import attend
+from keras_attention.functional import jax_device
 from keras_attention.functional.fused import kernel
 
 pytestmark = pytest.mark.skipif(
@@ -140,3 +141,13 @@ def test_program_of_a_gpu_calls_cudnn(monkeypatch):
     )().mlir_module()
     assert text.count("custom_call @__cudnn$fmhaSoftmax(") == 1
     assert text.count("custom_call @__cudnn$fmhaSoftmaxBackward(") == 1
+
+
+def test_device_is_that_in_effect():
+    import jax
+
+    with keras.device("cpu:0"):
+        assert jax_device.default_platform() == "cpu"
+    with jax.default_device("gpu"):
+        assert jax_device.default_platform() == "gpu"
+    assert jax_device.default_platform() == jax.default_backend()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from keras_attention import functional
 from keras_attention import training
 from keras_attention.training import SequenceLoss
 
@@ -122,3 +123,25 @@ def test_a_model_that_was_not_compiled_is_loaded_so(tmp_path):
     model = seq2seq()
     model.save(tmp_path / "model.keras")
     assert not keras.saving.load_model(tmp_path / "model.keras").compiled
+
+
+@pytest.mark.tensorflow_only
+def test_a_step_that_was_traced_for_declared_batches_serves_no_others(
+    monkeypatch,
+):
+    model = seq2seq()
+    model.compile("sgd", keras_loss())
+    x, labels = data(model, 3)
+    declared, step = [], model.train_step
+
+    def traced(batch):
+        declared.append(functional.fused.batches.current_batches().shapes)
+        return step(batch)
+
+    monkeypatch.setattr(model, "train_step", traced)
+    with functional.declared_batches([(3, 7, STEPS)]):
+        for _ in range(2):
+            model.fit(x, labels, verbose=0)
+    for _ in range(2):
+        model.fit(x, labels, verbose=0)
+    assert declared == [((3, 7, STEPS),), ()]

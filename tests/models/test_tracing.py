@@ -1,5 +1,6 @@
 """Which changes of a model `generate` notices, and which cost no trace."""
 
+import concurrent.futures
 import dataclasses
 import warnings
 
@@ -172,3 +173,28 @@ def test_a_trace_for_declared_batches_serves_no_others(model, traces):
     assert len(traces) == 1
     scores_of(model)
     assert len(traces) == 2
+    with functional.float32_products("backend"):
+        scores_of(model)
+    assert len(traces) == 3
+    scores_of(model)
+    assert len(traces) == 3
+
+
+def test_functions_that_are_no_longer_asked_are_dropped(model, monkeypatch):
+    monkeypatch.setattr(tracing, "MOST_FUNCTIONS", 2)
+    functions, made = tracing.TracedFunctions(model), []
+    for key in ("a", "b", "a", "c", "a", "b"):
+        assert (
+            functions.get(key, lambda key=key: made.append(key) or key) == key
+        )
+    assert made == ["a", "b", "c", "b"]
+
+
+def test_threads_get_one_function(model):
+    functions, made = tracing.TracedFunctions(model), []
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        found = threads.map(
+            lambda _: functions.get("a", lambda: made.append(1) or object()),
+            range(32),
+        )
+        assert len(set(map(id, found))) == len(made) == 1

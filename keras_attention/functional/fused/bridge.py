@@ -12,6 +12,8 @@ from typing import Any
 # The bridge translates text of this version and of later ones; 4 to 10 ran.
 VERSION = 9
 PLATFORMS = ("CPU", "CUDA")
+# Older ones stop at fields of the settings that they do not know.
+OLDEST_TENSORFLOW = (2, 20)
 
 _PLATFORM_INDEX = """
 module @platform attributes {jax.uses_shape_polymorphism = true} {
@@ -34,6 +36,15 @@ def _bridge():
 def is_available() -> bool:
     """Whether this TensorFlow has the bridge."""
     return _bridge() is not None
+
+
+@functools.cache
+def knows_the_calls() -> bool:
+    """Whether the XLA of this TensorFlow reads the settings of our calls."""
+    import tensorflow as tf
+
+    version = tuple(map(int, tf.version.VERSION.split(".")[:2]))
+    return is_available() and version >= OLDEST_TENSORFLOW
 
 
 def call_module(

@@ -153,6 +153,8 @@ def request_of(
     request = dataclasses.replace(request, is_causal=is_causal)
     for part in parts:
         request = _joined(request, part, query, key)
+    if request.window is not None and request.has_bias:
+        raise NotCovered("`bias` is set and `mask` has a window")
     if request.window is not None and not request.is_causal:
         raise NotCovered("`mask` is a window that is not causal")
     return request

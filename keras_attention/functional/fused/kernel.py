@@ -8,6 +8,7 @@ import numpy as np
 from keras import backend
 from keras import ops
 
+from keras_attention.functional import jax_device
 from keras_attention.functional.fused import bridge
 from keras_attention.functional.fused import cudnn
 from keras_attention.functional.fused.coverage import Request
@@ -28,8 +29,10 @@ def is_available() -> bool:
     for another machine may hold it.
     """
     if backend.backend() == "tensorflow":
-        return bridge.is_available() and _are_new_enough()
+        return bridge.knows_the_calls() and _are_new_enough()
     if backend.backend() == "jax":
+        if jax_device.default_platform() == "cpu":
+            return False
         import jax
 
         platform = jax.devices()[0].client.platform_version.lower()

@@ -15,6 +15,7 @@ ELEMENTS = {
     "float32": "f32",
     "int32": "i32",
 }
+NAN = {"float16": "0x7E00", "bfloat16": "0x7FC0", "float32": "0x7FC00000"}
 
 
 class Tensor(NamedTuple):
@@ -74,9 +75,10 @@ class Program:
 
     @property
     def text(self) -> str:
-        """The module. On a processor it would return zeros; none runs it.
+        """The module. It compiles on a processor too, which must not run it.
 
-        It has to compile there, where a program is for any device.
+        A program for any device does not. One that was asked to be for a GPU
+        may; its numbers are NaN there.
         """
         arguments = "".join(
             f", %operand{i}: {operand.text}"
@@ -90,7 +92,7 @@ class Program:
         return f"""module @attention {{
   func.func public @main(%platform: tensor<i32>{arguments}) -> ({returned}) {{
     %out{many} = "stablehlo.case"(%platform) ({{
-      {self._zeros()}
+      {self._nothing()}
     }}, {{
       {self._call()}
     }}) : (tensor<i32>) -> ({returned})
@@ -99,12 +101,13 @@ class Program:
 }}
 """
 
-    def _zeros(self):
+    def _nothing(self):
         lines = [
-            f"%zero{i} = stablehlo.constant dense<0.0> : {result.text}"
+            f"%nan{i} = stablehlo.constant dense<{NAN[result.dtype]}> : "
+            f"{result.text}"
             for i, result in enumerate(self.results)
         ]
-        names = [f"%zero{i}" for i in range(len(self.results))]
+        names = [f"%nan{i}" for i in range(len(self.results))]
         return "\n      ".join([*lines, self._return(names)])
 
     def _call(self):

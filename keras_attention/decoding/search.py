@@ -74,9 +74,9 @@ class Sample(Search):
         top_p: keep the smallest head of the distribution that holds at least
             this probability (nucleus sampling, Holtzman et al. 2020), in
             (0, 1]; None keeps all.
+        seed: integer. The same seed gives the same samples.
         min_p: keep the tokens at least `min_p` times as probable as the best
             one (Nguyen et al. 2024), in (0, 1]; None keeps all.
-        seed: integer. The same seed gives the same samples.
         num_samples: how many samples to draw for each row, on axis 1 of the
             result, in the order drawn.
         constraints: as for `Greedy`; they come before the temperature.
@@ -94,8 +94,8 @@ class Sample(Search):
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
-    min_p: float | None = None
     seed: int = 0
+    min_p: float | None = None
     num_samples: int = 1
 
     def __post_init__(self):

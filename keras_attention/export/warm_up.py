@@ -21,6 +21,7 @@ from keras_attention.export.records import PORTABLE
 from keras_attention.export.traced import TracedSignatures
 from keras_attention.text.units import as_text_tensor
 
+MOST_RECORDS = 1000  # with more a server does not load the model
 FOLDER, FILE = "assets.extra", "tf_serving_warmup_requests"
 
 # Numbers of the fields in TensorFlow Serving's messages: each holds text or
@@ -37,8 +38,8 @@ class WarmUp:
     """What a server is asked while it loads the model.
 
     Each signature is asked for the first source, the first 2, 4 and so on up
-    to 32, so that sizes of batches up to that have been seen; and for the
-    others, by 32, since a server that batches refuses larger requests.
+    to 32, so that sizes of batches up to that have been seen; and for all of
+    them, by 32, since a server that batches refuses larger requests.
 
     Args:
         texts: list of str or bytes, such as clients will send; of a model
@@ -105,9 +106,17 @@ def write(
         traced: dict of concrete functions by signature name.
         signatures: what they are of.
     """
+    asked = [name for name in warm_up.signatures if name in traced]
+    count = len(asked) * sum(1 for _ in warm_up.batches())
+    if count > MOST_RECORDS:
+        raise validation.invalid(
+            "warm_up",
+            f"at most {MOST_RECORDS:,} requests, as a server reads them",
+            f"{len(warm_up.texts):,} sources for {len(asked)} signatures, "
+            f"which are {count:,}",
+        )
     path = folder / FOLDER / FILE
     path.parent.mkdir()
-    asked = [name for name in warm_up.signatures if name in traced]
     with tf.io.TFRecordWriter(str(path)) as writer:
         for sources in warm_up.batches():
             for name in asked:

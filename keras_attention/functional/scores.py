@@ -18,7 +18,6 @@ from keras_attention.masks import Mask
 # Above this many (query, key, unit) triples the additive score is computed
 # without the units axis. Measured; see benchmarks/additive.py.
 LARGEST_PAIRS = 2**16
-FEW_QUERIES = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,16 +134,13 @@ class AdditiveScore:
 def _pairs(query, key):
     """Returns the number of (query, key, unit) triples of one row and head.
 
-    Few queries are the beams of one step of a decoder, which stays small at
-    any length; a program of its own for each length would cost more.
+    One query is one step of a decoder, which stays small at any length.
     """
     queries, keys = query.shape[1], key.shape[1]
     if queries == 1 or keys == 1:
         return 0
-    if queries is None or (keys is None and queries > FEW_QUERIES):
+    if queries is None or keys is None:
         return float("inf")
-    if keys is None:
-        return 0
     return queries * keys * query.shape[3]
 
 

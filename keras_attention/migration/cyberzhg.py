@@ -11,6 +11,7 @@ from keras_attention import validation
 from keras_attention.layers import AdditiveAttention
 from keras_attention.layers import DotProductAttention
 from keras_attention.layers.frozen import StaysFrozen
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.migration.activated import ActivatedMultiHeadAttention
 from keras_attention.migration.weights import set_weights
 
@@ -117,7 +118,7 @@ class CyberZHGAttention(StaysFrozen, keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         config = {
-            "attention": keras.saving.serialize_keras_object(self.attention),
+            "attention": shared_config(self.attention),
             "left": self.window.left,
             "right": self.window.right,
         }

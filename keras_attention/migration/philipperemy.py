@@ -10,6 +10,7 @@ from keras_attention import validation
 from keras_attention.layers import AdditiveAttention
 from keras_attention.layers import DotProductAttention
 from keras_attention.layers.frozen import StaysFrozen
+from keras_attention.layers.positions.position import shared_config
 from keras_attention.migration.weights import set_weights
 
 
@@ -113,7 +114,7 @@ class ManyToOneAttention(StaysFrozen, keras.layers.Layer):
         return None  # no sequence is left
 
     def get_config(self) -> dict[str, Any]:
-        attention = keras.saving.serialize_keras_object(self.attention)
+        attention = shared_config(self.attention)
         config = {"units": self.units, "attention": attention}
         return {**super().get_config(), **config}
 

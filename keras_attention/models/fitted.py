@@ -18,6 +18,8 @@ from keras_attention.models.first_step import build_optimizer
 from keras_attention.models.tracing import parts_of
 from keras_attention.special_ids import PAD_ID
 
+MOST_CONTEXTS = 16  # whose functions of a step are kept
+
 
 class FittedModel(StaysFrozen, keras.Model):
     """A model whose `fit` starts quickly, and is the same on many devices.
@@ -31,6 +33,7 @@ class FittedModel(StaysFrozen, keras.Model):
     """
 
     def compile(self, *args, **kwargs) -> None:
+        vars(self).pop("_made_within", None)
         super().compile(*args, **kwargs)
         if self.optimizer is not None and num_replicas() > 1:
             _sum_gradients_before_clipping(self.optimizer)
@@ -82,25 +85,31 @@ class FittedModel(StaysFrozen, keras.Model):
 
     def make_train_function(self, force: bool = False) -> Any:
         build_optimizer(self)
-        force = force or self._is_of_other_contexts("train")
+        self._recall("train_function", force)
         return super().make_train_function(force)
 
     def make_test_function(self, force: bool = False) -> Any:
-        force = force or self._is_of_other_contexts("test")
+        self._recall("test_function", force)
         return super().make_test_function(force)
 
     def make_predict_function(self, force: bool = False) -> Any:
-        force = force or self._is_of_other_contexts("predict")
+        self._recall("predict_function", force)
         return super().make_predict_function(force)
 
-    def _is_of_other_contexts(self, name):
-        """Whether a function was made within others, and is to be made again.
-
-        Not an attribute, which Keras would track.
-        """
+    def _recall(self, name, force):
+        """Sets a function to that of the contexts in effect, None if new."""
+        # Not an attribute, which Keras would track.
         kept = vars(self).setdefault("_made_within", {})
-        before, kept[name] = kept.get(name), current_contexts()
-        return before not in (None, kept[name])
+        of_name = kept.setdefault(name, {"now": None})
+        if force:
+            of_name.clear()
+        before, now = of_name.get("now"), current_contexts()
+        if before not in (None, now):
+            of_name[before] = getattr(self, name)
+            setattr(self, name, of_name.pop(now, None))
+            if len(of_name) > MOST_CONTEXTS:
+                del of_name[next(key for key in of_name if key != "now")]
+        of_name["now"] = now
 
     def train_step(self, *args, **kwargs) -> Any:
         return self._reducible(super().train_step(*args, **kwargs))

@@ -209,7 +209,9 @@ class Checkpoints(keras.callbacks.Callback):
         The newest are kept, and the next training would go on from those.
         """
         newest = max((path.name for path in self._paths()), default="")
-        if newest > _file_name(max(self._resumed, Position(epoch))):
+        goes_on = epoch == self._resumed.epoch
+        begin = self._resumed if goes_on else Position(epoch)
+        if newest > _file_name(begin):
             raise ValueError(
                 f"`folder` must have no checkpoint of a later step than that "
                 f"which the training begins at. Received: "

@@ -35,6 +35,12 @@ def test_sample_rejects_a_temperature_without_end():
         Sample(temperature=float("inf"))
 
 
+def test_arguments_of_a_sample_may_be_given_in_their_order():
+    assert Sample(0.5, 3, 0.9, 7) == Sample(
+        temperature=0.5, top_k=3, top_p=0.9, seed=7
+    )
+
+
 def test_numbers_of_numpy_are_those_of_python():
     sample = Sample(np.float32(0.5), seed=np.int64(3), top_p=np.float64(0.25))
     assert repr(sample) == repr(Sample(0.5, seed=3, top_p=0.25))

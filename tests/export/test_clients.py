@@ -19,6 +19,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from keras_attention import export
+from keras_attention.export import warm_up
 from keras_attention.export.records import NAMES
 from keras_attention.export.records import PORTABLE
 
@@ -115,6 +116,10 @@ def test_warm_ups_are_no_larger_than_a_server_that_batches_takes():
     ]
     assert list(map(len, batches)) == [1, 2, 4, 8, 16, 32, 32, 6]
     assert [text for batch in batches[5:] for text in batch] == texts
+    many = export.WarmUp(["a"] * 32 * 1000)
+    names = dict.fromkeys(many.signatures)
+    with pytest.raises(ValueError, match="32,000 sources for 6 .* 6,030"):
+        warm_up.write(None, many, names, None)
 
 
 # --- batches -----------------------------------------------------------------

@@ -137,6 +137,14 @@ def test_a_call_goes_on_in_half_precision_from_float32(kind, dtype):
     tokens, value = inputs()
     whole, end = layer(tokens, value)
     assert whole.dtype == dtype.removeprefix("mixed_")
+    # In a model, whose scope of casts the layer is in, the same numbers.
+    given = [keras.Input(x.shape[1:], dtype="float32") for x in inputs()]
+    model = keras.Model(given, layer(*given))
+    model.dtype_policy = keras.DTypePolicy(dtype)
+    in_model, _ = model([tokens, value])
+    np.testing.assert_array_equal(
+        ops.cast(in_model, "float32"), ops.cast(whole, "float32")
+    )
     start, state = layer(tokens[:, :2], value)
     rest, last = layer(tokens[:, 2:], value, initial_state=state)
     joined = ops.concatenate([start, rest], axis=1)

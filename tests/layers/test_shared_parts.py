@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from keras_attention import migration
 
 
 def poolings():
@@ -30,10 +31,26 @@ def mechanisms():
     ]
 
 
-@pytest.mark.parametrize("make", [poolings, composed, recurrent, mechanisms])
+def migrated():
+    attention = ka.AdditiveAttention(3)
+    return [migration.CyberZHGAttention(attention) for _ in range(2)]
+
+
+def pooled_as_elsewhere():
+    attention = ka.AdditiveAttention(3)
+    return [migration.ManyToOneAttention(4, attention) for _ in range(2)]
+
+
+OF_ONE = (poolings, migrated, pooled_as_elsewhere)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [poolings, composed, recurrent, mechanisms, migrated, pooled_as_elsewhere],
+)
 def test_what_layers_share_is_shared_when_loaded(make, tmp_path):
     inputs = [keras.Input((None, 8)) for _ in range(2)]
-    given = [(x,) if make is poolings else (x, x) for x in inputs]
+    given = [(x,) if make in OF_ONE else (x, x) for x in inputs]
     pairs = zip(make(), given, strict=True)
     model = keras.Model(inputs, [layer(*xs) for layer, xs in pairs])
     model.save(tmp_path / "model.keras")

@@ -144,4 +144,9 @@ def test_a_step_that_was_traced_for_declared_batches_serves_no_others(
             model.fit(x, labels, verbose=0)
     for _ in range(2):
         model.fit(x, labels, verbose=0)
+    with functional.declared_batches([(3, 7, STEPS)]):  # not traced again
+        model.fit(x, labels, verbose=0)
     assert declared == [((3, 7, STEPS),), ()]
+    model.compile("sgd", keras_loss())
+    model.fit(x, labels, verbose=0)
+    assert declared[2:] == [()]

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import time
 import warnings
 
 import keras
@@ -192,9 +193,15 @@ def test_functions_that_are_no_longer_asked_are_dropped(model, monkeypatch):
 
 def test_threads_get_one_function(model):
     functions, made = tracing.TracedFunctions(model), []
+
+    def slowly():
+        made.append(1)
+        time.sleep(0.05)  # the others would begin theirs
+        return object()
+
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         found = threads.map(
-            lambda _: functions.get("a", lambda: made.append(1) or object()),
+            lambda _: functions.get("a", slowly),
             range(32),
         )
         assert len(set(map(id, found))) == len(made) == 1

@@ -391,6 +391,18 @@ def test_checkpoints_of_another_training_are_not_mixed_with_ours(tmp_path):
         fit_without_restoring(tmp_path, epochs=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     fit_without_restoring(tmp_path, initial_epoch=2, epochs=3)
+    # Restored, or of the same object, and yet begun at the first epoch.
+    model, checkpoints = small_model(), Checkpoints(tmp_path)
+    checkpoints.restore(model)
+    for begin in ({}, {"initial_epoch": 1}):
+        with pytest.raises(ValueError, match="with checkpoint-000003-"):
+            model.fit(
+                *(np.ones((4, 5)), np.ones((4, 1))),
+                callbacks=[checkpoints],
+                epochs=3,
+                verbose=0,
+                **begin,
+            )
 
 
 def test_a_second_training_does_not_remember_the_first(tmp_path):

@@ -1,7 +1,8 @@
 """The output of attention, by blocks of keys.
 
 Each tile keeps the running maximum, sum and output of its softmax (Milakov
-and Gimelshein 2018; Dao et al. 2022, algorithm 1). Letters as in `grid.py`.
+and Gimelshein 2018, arXiv 1805.02867; Rabe and Staats 2021, 2112.05682; Dao et
+al. 2022, 2205.14135, algorithm 1). Letters as in `grid.py`.
 """
 
 from typing import Any

@@ -11,6 +11,7 @@ from keras_attention import validation
 from keras_attention.functional.dropout import random_normal
 from keras_attention.functional.monotonic import chunk_alignment
 from keras_attention.functional.monotonic import monotonic_alignment
+from keras_attention.functional.normalizers import Normalizer
 from keras_attention.layers.attention.composed import ComposedMechanism
 from keras_attention.layers.attention.scored import ScoredMechanism
 from keras_attention.layers.attention.weighted import unless_blind
@@ -54,9 +55,10 @@ class MonotonicAttention(ComposedMechanism):
             key alone.
         score_bias: what r is at first.
         noise: standard deviation of the noise in training.
-        **kwargs: `normalizer` of the scores in a chunk, `dropout`, `seed` (of
-            noise and dropout), see `AdditiveAttention`; `name`, `dtype`,
-            `trainable` of `keras.layers.Layer`.
+        normalizer: of the scores in a chunk, as in `AdditiveAttention`.
+        dropout: share of attention weights dropped in training.
+        seed: integer seed of noise and dropout.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
         query: (batch, query_length, query_width).
@@ -106,9 +108,19 @@ class MonotonicAttention(ComposedMechanism):
         chunk_size: int | None = None,
         score_bias: float = 0.0,
         noise: float = 1.0,
+        normalizer: Normalizer = "softmax",
+        dropout: float = 0.0,
+        seed: int | None = None,
         **kwargs,
     ):
-        super().__init__(units, score, **kwargs)
+        super().__init__(
+            units,
+            score,
+            normalizer=normalizer,
+            dropout=dropout,
+            seed=seed,
+            **kwargs,
+        )
         self.chunk_size = validation.check_positive_integer(
             "chunk_size", chunk_size, optional=True
         )

@@ -65,7 +65,8 @@ class MultiHeadAttention(AttentionLayer):
         seed: integer seed of the dropout.
         num_key_value_heads: heads of key and value, each shared by
             num_heads / num_key_value_heads heads of the query and never
-            repeated (arXiv 2305.13245); defaults to `num_heads`.
+            repeated (arXiv 2305.13245; one for all, Shazeer 2019, arXiv
+            1911.02150); defaults to `num_heads`.
         logit_soft_cap: scores are squashed into (-cap, cap), if set.
         use_sink: whether each head learns a score that takes weight away from
             every key; a weight of shape (num_heads,).

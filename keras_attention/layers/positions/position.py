@@ -97,6 +97,7 @@ def _copied(kind, config, build_config, weights):
     position = kind.from_config(config)
     if build_config is not None:
         position.build_from_config(build_config)
+    if weights:  # those of a position that makes them at once, too
         position.set_weights(weights)
     return position
 

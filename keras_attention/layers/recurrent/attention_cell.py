@@ -417,7 +417,6 @@ class AttentionCell(StaysFrozen, keras.layers.Layer):
         return outputs, weights
 
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
         config = {
             "cell": shared_config(self.cell),
             "attention": shared_config(self.attention),
@@ -426,7 +425,7 @@ class AttentionCell(StaysFrozen, keras.layers.Layer):
             "units": self.units,
             "attention_layer_size": self.attention_layer_size,
             "output": self.output_kind,
-            "cell_input": serialize(self.cell_input),
+            "cell_input": shared_config(self.cell_input),
         }
         return {**super().get_config(), **config}
 

@@ -84,8 +84,11 @@ class AttentionRNN(StaysFrozen, keras.layers.Layer):
         return_state: bool = False,
         **kwargs,
     ):
-        # A state would be rounded: `call` casts the rest.
+        # A state would be rounded: `call` casts inputs and variables.
         super().__init__(autocast=False, **kwargs)
+        self._with_variables_cast = _WithVariablesCast(
+            dtype=self.dtype_policy, name="run"
+        )
         self.supports_masking = True
         if not isinstance(cell, AttentionCell):
             raise validation.invalid(
@@ -113,7 +116,28 @@ class AttentionRNN(StaysFrozen, keras.layers.Layer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
-        inputs, value = self._cast((inputs, value))
+        def run():
+            return self._run(
+                *self._cast((inputs, value)),
+                inputs_mask,
+                value_mask,
+                initial_state,
+                return_attention_scores,
+                training,
+            )
+
+        return self._with_variables_cast(ops.zeros(()), function=run)
+
+    def _run(
+        self,
+        inputs,
+        value,
+        inputs_mask,
+        value_mask,
+        initial_state,
+        return_attention_scores,
+        training,
+    ):
         if inputs_mask is not None:
             check_sequence_mask("inputs_mask", inputs_mask, inputs.shape[:2])
             inputs_mask = as_boolean("inputs_mask", inputs_mask)
@@ -209,3 +233,10 @@ def _check_state(state):
             "of the first states of the cell",
             f"a dict without {sorted(missing)}",
         )
+
+
+class _WithVariablesCast(keras.layers.Layer):
+    """Runs a function as the `call` of a layer, whose variables are cast."""
+
+    def call(self, tensor, function=None):  # Keras wants a tensor
+        return function()

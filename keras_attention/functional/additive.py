@@ -41,7 +41,7 @@ from keras_attention.masks import ranges
 # thirty-two no less.
 GROUP = 16
 # Of so many queries and keys of unknown length: units at once.
-FEW, UNITS_OF_FEW = 8, 64
+FEW, UNITS_OF_FEW = 8, 128
 # With pre-activations up to 16, 1 / r is at most exp(64). The product of two
 # overflows, and makes both r zero, only where both are 10 ** -10 or less.
 LARGEST = 16.0
@@ -142,9 +142,8 @@ def scores(query: Any, key: Any, vector: Any, mask: Mask | None = None) -> Any:
             ops.tile(per_head(vector, heads), (batch, 1)),  # (B * N, U)
         )
         if are_few:
-            result = _scores_of_few(*folded)
-        else:
-            result = _scores(*folded, small)
+            return _scores_of_few(query, key, vector), folded
+        result = _scores(*folded, small)
         return ops.reshape(result, (batch, heads, queries, keys)), folded
 
     def differentiate(query, key, vector, *folded_and_upstream):
@@ -166,17 +165,18 @@ def scores(query: Any, key: Any, vector: Any, mask: Mask | None = None) -> Any:
 
 
 def _scores_of_few(query, key, vector):
-    """Returns (N, I, J) from (N, I, U), (N, J, U) and (N, U), by the formula.
+    """Returns (B, N, T, S) from (B, T, N, U) and (B, S, K, U), by the formula.
 
-    Few units at once, so that (N, I, J, units) stays small.
+    Few units at once, so that (B, T, S, N, units) stays small.
     """
+    key = ops.repeat(key, query.shape[2] // key.shape[2], axis=2)
     total = 0.0
-    for start in range(0, query.shape[2], UNITS_OF_FEW):
+    for start in range(0, query.shape[3], UNITS_OF_FEW):
         part = slice(start, start + UNITS_OF_FEW)
-        pairs = ops.tanh(query[:, :, None, part] + key[:, None, :, part])
-        weights = vector[:, None, None, part]
-        total = total + ops.sum(pairs * weights, axis=-1)
-    return total
+        pairs = query[:, :, None, :, part] + key[:, None, :, :, part]
+        pairs = ops.tanh(pairs) * vector[..., part]  # (B, T, S, N, part)
+        total = total + ops.sum(pairs, axis=-1)
+    return ops.transpose(total, (0, 3, 1, 2))
 
 
 def _fold(tensor, heads):

@@ -5,11 +5,12 @@
 trains one model for each task (Weston et al. 2015, arXiv 1502.05698) and
 reports the share of right answers. The model is an end-to-end memory network
 (Sukhbaatar et al. 2015, arXiv 1503.08895): the question attends to the
-sentences, is changed by what it finds, and attends again. Other than there, a
-sentence is the sum of its words, each read with a matrix of its place and not
-weighed by it; a hop has a layer of its own; and no tables are tied but those of
-neighbouring hops. `--first 1000` trains on as
-few questions as the published baselines have.
+sentences, is changed by what it finds, and attends again. Three things differ
+from the paper. The embedding of a word is multiplied by a learned matrix for
+its place in the sentence, where the paper has fixed weights. Each hop ends in a
+dense layer with ReLU. Of the embeddings, only those that neighbouring hops
+share are tied. `--first 1000` trains on as few questions as the published
+baselines have.
 """
 
 import itertools

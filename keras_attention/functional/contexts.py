@@ -1,4 +1,4 @@
-"""What a trace of attention depends on, beside its arguments."""
+"""The contexts of this package that change what a traced function holds."""
 
 from collections.abc import Hashable
 
@@ -10,10 +10,10 @@ from keras_attention.functional.precision import multiplies_exactly
 
 
 def current_contexts() -> Hashable:
-    """Returns which contexts of this package are in effect.
+    """Returns the settings of all contexts in effect, as one key.
 
-    A function that was traced within some of them serves within them alone:
-    what they declare is part of the graph.
+    The settings are part of a traced graph. A function that is kept is called
+    again only where they are equal.
     """
     return (
         current_batches(),

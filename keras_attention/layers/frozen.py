@@ -6,10 +6,10 @@ import keras
 class StaysFrozen:
     """Mixin for layers that make other layers: none of a frozen one trains.
 
-    Keras freezes the variables that a layer makes by itself, and not the
-    layers that it makes when it is built. So `trainable=False` of a new layer,
-    or of one that is loaded, would have no effect on those. A private method
-    of Keras is extended for that; tests tell when a new version has another.
+    With `trainable=False`, Keras freezes the variables of a layer, but not the
+    layers that it creates in `build`. These would train, in a new layer and in
+    one that is loaded. The private method of Keras that follows `build` is
+    extended here; the tests fail if a new version of Keras has no such method.
     """
 
     def _post_build(self) -> None:

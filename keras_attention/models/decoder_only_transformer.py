@@ -21,10 +21,10 @@ class DecoderOnlyTransformer(TransformerPart, Decoder):
     Radford et al. 2018: the Transformer decoder of Vaswani et al. 2017
     without cross-attention. (Theirs has `normalize_first=False`,
     `activation="gelu"`, a `LearnedPositionalEncoding` and `tie_embeddings`.)
-    It is what `LanguageModel` trains; in `generate`
-    the prompt is read in one pass, and each step reads the cached keys and
-    values. In a beam search these stay where they were written: each beam
-    looks its own history up in the table of ancestors.
+    It is what `LanguageModel` trains; in `generate` the prompt is read in one
+    pass, and each step reads the cached keys and values. In a beam search
+    these stay where they were written: each beam looks its own history up in
+    the table of ancestors.
 
     Args:
         vocabulary_size: number of ids, padding and specials included.

@@ -251,28 +251,47 @@ def test_portable_leaves_no_xla_in_the_graph():
 
 
 @pytest.mark.tensorflow_only
-@pytest.mark.parametrize(("queries", "is_small"), [(4, True), (9, False)])
-def test_beams_of_a_step_need_no_program_for_each_length(queries, is_small):
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize(("queries", "are_few"), [(4, True), (9, False)])
+def test_beams_of_a_step_need_no_program_for_each_length(
+    queries, are_few, jit_compile, monkeypatch
+):
     """The keys of a step of a decoder are as many as any source has."""
     import tensorflow as tf
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, queries, 1, 5)),
-            tf.TensorSpec((None, None, 1, 5)),
-        ],
-        autograph=False,
-    )
-    def run(query, key):
-        return functional.AdditiveScore(tf.ones(5)).scores(query, key)
-
-    graph = run.get_concrete_function().graph
-    kinds = {operation.type for operation in graph.get_operations()}
-    assert ("Tanh" in kinds) == is_small
+    monkeypatch.setattr(additive, "UNITS_OF_FEW", 2)  # of 5, so in three parts
     generator = np.random.default_rng(3)
-    query, key = (
-        generator.normal(size=(2, length, 1, 5)).astype("float32")
-        for length in (queries, 7)
+    shapes = (2, queries, 4, 5), (2, 7, 2, 5), (4, 5), (2, 4, queries, 7)
+    arrays = [generator.normal(size=x).astype("float32") for x in shapes]
+
+    def with_gradients(query, key, vector, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch([query, key, vector])
+            scores = functional.AdditiveScore(vector).scores(query, key)
+            total = tf.reduce_sum(scores * upstream)
+        return scores, *tape.gradient(total, [query, key, vector])
+
+    signature = [
+        tf.TensorSpec((None, queries, 4, 5)),
+        tf.TensorSpec((None, None, 2, 5)),
+        tf.TensorSpec((4, 5)),
+        tf.TensorSpec((None, 4, queries, None)),
+    ]
+    run = tf.function(
+        with_gradients,
+        input_signature=signature,
+        autograph=False,
+        jit_compile=jit_compile or None,
     )
-    expected = np.tanh(query[:, :, None, 0] + key[:, None, :, 0]).sum(-1)
-    np.testing.assert_allclose(run(query, key)[:, 0], expected, atol=1e-5)
+    kinds = {x.type for x in run.get_concrete_function().graph.get_operations()}
+    assert ("Tanh" in kinds) == are_few
+    query, key, vector, upstream = map(tf.constant, arrays)
+    with tf.GradientTape() as tape:
+        tape.watch([query, key, vector])
+        keys = tf.repeat(key, 2, axis=2)
+        pairs = tf.tanh(query[:, :, None] + keys[:, None]) * vector
+        scores = tf.transpose(tf.reduce_sum(pairs, -1), (0, 3, 1, 2))
+        total = tf.reduce_sum(scores * upstream)
+    expected = scores, *tape.gradient(total, [query, key, vector])
+    for one, other in zip(run(*arrays), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)

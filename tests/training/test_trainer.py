@@ -230,7 +230,7 @@ def test_a_model_that_goes_on_says_targets_longer_than_before(tmp_path):
 
 
 def no_digits():
-    """Returns a function of its own at each call."""
+    """Returns a new function, at another address, at each call."""
     return lambda scores, tokens, index: scores
 
 

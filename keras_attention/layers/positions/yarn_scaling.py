@@ -24,11 +24,12 @@ class YaRNScaling(RotaryScaling):
 
         sqrt(1 / t) = 0.1 mscale ln(factor) + 1
 
-    (equation 22), so that a score is that of equation 21 where a whole head is
-    rotated. Of a head that is rotated in part, the rest stays as it is; in
-    `LatentAttention` it is scaled, too. As in the code of the authors, and so
-    in the checkpoints, the ramp is linear in the number of a pair, between
-    whole numbers; the text has one that is linear in the turns.
+    (equation 22). Where all features of a head are rotated, the score is that
+    of equation 21. With a smaller `rotary_dim` the other features are not
+    multiplied, except in `LatentAttention`, which scales the whole score. As in
+    the code of the authors, and so in the checkpoints, the ramp is linear in
+    the number of a pair, between whole numbers; the text has one that is linear
+    in the turns.
 
     Args:
         factor: how many times the length of the training a model is to read.
